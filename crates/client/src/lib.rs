@@ -1,0 +1,1 @@
+//! A client for Keystead and Redis servers: connections, pipelines, redirects.

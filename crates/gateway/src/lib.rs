@@ -1,0 +1,1 @@
+//! The Redis protocol server: listeners, connections, sessions, dispatch, error codes.

@@ -1,0 +1,1 @@
+//! A distributed key-value store that keeps what it has acknowledged: library and server.

@@ -1,0 +1,1 @@
+//! A node: shards, the metadata group, routing and forwarding, membership, the one door.

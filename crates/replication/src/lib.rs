@@ -1,0 +1,1 @@
+//! Raft groups in single-threaded workers: proposals, leases, snapshots, peer transport.

@@ -1,0 +1,11 @@
+//! The Redis serialization protocol, both directions, without I/O.
+//!
+//! Owns: decoding requests incrementally and within bounds, encoding replies for RESP2 and RESP3,
+//! decoding replies for clients. Never: knows a command, opens a socket, reads a clock.
+//! Source: the Redis serialization protocol specification (RESP2 and RESP3).
+
+pub mod args;
+pub mod encode;
+
+pub use args::{Args, Span};
+pub use encode::{Protocol, ReplyWriter};

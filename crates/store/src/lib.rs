@@ -1,0 +1,1 @@
+//! The deterministic data structure server: keyspace, values, commands, expiry, snapshots.

@@ -1,0 +1,1 @@
+//! A supervision tree for threads and tasks: strategies, restart intensity, awaited exits.

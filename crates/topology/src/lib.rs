@@ -1,0 +1,1 @@
+//! The metadata machine: nodes, shards, slot map, settings, and the placement that follows from them.

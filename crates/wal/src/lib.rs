@@ -1,0 +1,1 @@
+//! One segmented, checksummed log per node, with one fsync for all groups.
