@@ -1,0 +1,141 @@
+//! The one door: how commands enter a node, whoever sends them.
+//!
+//! Owns: the [`Door`] trait and what passes through it. Never: a socket, a key, an election.
+//! RESP connections, the embedded API and calls forwarded by peers all use it; a gateway thread has
+//! one door of its own and drives it alone, so nothing in it is locked by clients against clients.
+//!
+//! A caller collects runs of commands with [`Door::submit`], hands all of them over with one
+//! [`Door::flush`], and is woken when [`Door::completions`] has something. Runs of one shard that
+//! were submitted in order take effect in that order; runs of different shards are concurrent.
+
+use std::sync::Arc;
+
+use keystead_resp::{Args, Protocol, ReplyWriter};
+use keystead_types::{NodeId, ShardId, Slot};
+
+use crate::status::{ClusterView, Status};
+
+/// What the caller wants to be told the outcome under; chosen by the caller, opaque to the node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// Whether a run may change anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Only commands flagged `readonly`: served by the leader without an entry in the log.
+    Read,
+    /// Anything else: goes through the log.
+    Write,
+}
+
+/// Commands of one shard that succeed or are refused together; each has its own reply.
+#[derive(Clone, Copy, Debug)]
+pub struct Run<'a> {
+    /// Names the run in its completion.
+    pub ticket: Ticket,
+    /// The shard that all of the run's keys belong to.
+    pub shard: ShardId,
+    /// One or more commands as RESP arrays, or a transaction: MULTI, its commands, EXEC.
+    pub commands: &'a [u8],
+    /// How replies are to be written.
+    pub protocol: Protocol,
+    /// Whether the run reads only.
+    pub access: Access,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome<'a> {
+    /// Every command was executed; the replies, one after the other, as the client reads them.
+    /// Replies may be errors of the commands themselves (`WRONGTYPE ...`).
+    Done(&'a [u8]),
+    /// Nothing happened.
+    Refused(Refusal),
+    /// The run may or may not have happened, or may yet happen: answered with `UNCERTAIN`.
+    Unknown(UnknownReason),
+}
+
+/// Why nothing happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// No leader of the shard was found within the deadline.
+    NoLeader {
+        /// The shard that has none.
+        shard: ShardId,
+    },
+    /// Another node leads the shard and `routing = "redirect"` is set.
+    Moved {
+        /// The slot asked for.
+        slot: Slot,
+        /// Where its leader answers clients, `HOST:PORT`.
+        address: String,
+    },
+    /// The shard's queue is full; back off and try again.
+    Overloaded,
+    /// The disk of the log is full (on the leader's node).
+    DiskFull {
+        /// The node that has no room.
+        node: NodeId,
+    },
+    /// The shard's replica is still being loaded, or the shard stays down after repeated failures.
+    ShardDown {
+        /// Which shard.
+        shard: ShardId,
+        /// What its supervisor says.
+        reason: String,
+    },
+    /// The run is larger than a log entry may be.
+    TooLarge {
+        /// Size of the run, bytes.
+        bytes: usize,
+        /// Largest size allowed, bytes.
+        bytes_max: usize,
+    },
+    /// The node is shutting down.
+    ShuttingDown,
+}
+
+/// Why an outcome is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnknownReason {
+    /// The proposal was not decided within the write deadline (no majority answered).
+    Deadline,
+    /// The connection to the leader's node broke after the run had been sent there.
+    ConnectionLost,
+    /// The leader's state was replaced by a snapshot before the outcome was seen.
+    SnapshotInstalled,
+    /// The shard's replica failed while the run was in flight.
+    ReplicaFailed,
+    /// The node stopped while the run was in flight.
+    Stopped,
+}
+
+/// One caller's way into the node.
+pub trait Door {
+    /// The shard that serves `slot`, or `None` while this node does not know a topology yet.
+    fn shard_of(&self, slot: Slot) -> Option<ShardId>;
+
+    /// Every shard that holds keys, in slot order.
+    fn shards(&self) -> Arc<[ShardId]>;
+
+    /// Executes a command flagged `readonly` at once if this node may: it leads the shard and holds a
+    /// valid lease. Returns false, and writes nothing, if not: then the caller submits it as a run.
+    ///
+    /// Linearizable provided that the command had been received before the call.
+    fn try_read(&self, shard: ShardId, args: Args<'_>, reply: &mut ReplyWriter<'_>) -> bool;
+
+    /// Takes a run for the next [`flush`](Self::flush). Copies its bytes.
+    fn submit(&mut self, run: Run<'_>);
+
+    /// Hands everything submitted to the workers and peers concerned, one push each.
+    fn flush(&mut self);
+
+    /// Calls `each` for every run that has ended since the last call. Does not block.
+    fn completions(&mut self, each: &mut dyn FnMut(Ticket, Outcome<'_>));
+
+    /// The node as it is now, for INFO.
+    fn status(&self) -> Status;
+
+    /// The cluster as this node knows it, for CLUSTER and for redirections.
+    fn cluster(&self) -> Arc<ClusterView>;
+}
