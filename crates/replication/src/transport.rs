@@ -1,0 +1,2 @@
+//! Connections between nodes: frames, messages, peers.
+//! Owns: bytes between nodes. Never: what a message means to a group.
