@@ -12,9 +12,18 @@ pub struct Span {
     pub len: u32,
 }
 
+impl Span {
+    /// The span from `start` up to `end`, or `None` if it lies beyond 4 GiB (no command is that long).
+    #[inline]
+    pub(crate) fn between(start: usize, end: usize) -> Option<Self> {
+        let len = u32::try_from(end.checked_sub(start)?).ok()?;
+        Some(Self { start: u32::try_from(start).ok()?, len })
+    }
+}
+
 /// The arguments of one command, its name first.
 ///
-/// INV-P1: every span lies within `bytes`; the decoder is the only maker of spans.
+/// INV-P1: every span lies within `bytes`; the decoders are the only makers of spans.
 #[derive(Clone, Copy, Debug)]
 pub struct Args<'a> {
     bytes: &'a [u8],

@@ -5,7 +5,14 @@
 //! Source: the Redis serialization protocol specification (RESP2 and RESP3).
 
 pub mod args;
+pub mod decode;
 pub mod encode;
+mod inline;
+pub mod reply;
+pub mod run;
 
 pub use args::{Args, Span};
+pub use decode::{Decoder, Limits, ProtocolError, Request, RequestKind};
 pub use encode::{Protocol, ReplyWriter};
+pub use reply::{ReplyDecoder, ReplyError, ReplyLimits, Value, skip_reply};
+pub use run::{RunDecoder, RunError};
