@@ -1,0 +1,219 @@
+//! The verbs `setup` and `doctor`: what tests need beyond Rust and a C compiler.
+//! Owns: the list of those tools and how each is installed. Never: lets a test be skipped; what
+//! is missing and cannot be installed is named, and the verb fails.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use crate::project::{Outcome, Project, find_program};
+
+/// A program that tests or benchmarks start.
+struct Tool {
+    program: &'static str,
+    package: &'static str,
+    why: &'static str,
+}
+
+/// What is needed on Linux; elsewhere only what exists there (see `needed`).
+const TOOLS: &[Tool] = &[
+    Tool { program: "redis-server", package: "redis-server", why: "replies are compared with it" },
+    Tool { program: "redis-cli", package: "redis-tools", why: "must work against Keystead" },
+    Tool {
+        program: "redis-benchmark",
+        package: "redis-tools",
+        why: "the load of tests and figures",
+    },
+    Tool {
+        program: "etcd",
+        package: "etcd-server",
+        why: "three-node figures are compared with it",
+    },
+    Tool { program: "etcdctl", package: "etcd-client", why: "asks etcd for its state" },
+    Tool { program: "ip", package: "iproute2", why: "network namespaces for fault tests" },
+    Tool { program: "iptables", package: "iptables", why: "cuts the network in fault tests" },
+    Tool { program: "python3", package: "python3", why: "runs redis-py, the commonest client" },
+];
+
+/// The version of redis-py that sessions are tested with.
+const REDIS_PY: &str = "redis==5.2.1";
+
+/// `setup`: installs what is missing; `setup --check` only looks.
+pub(crate) fn run(project: &Project, arguments: &[String]) -> Outcome {
+    match arguments {
+        [] => ensure(project),
+        [flag] if flag == "--check" => {
+            let missing = missing_tools();
+            if missing.is_empty() && python(project)?.is_file() {
+                Ok(())
+            } else {
+                doctor(project, &[])
+            }
+        }
+        _ => Err("setup takes nothing, or --check".into()),
+    }
+}
+
+/// `doctor`: every tool, where it is, why it is needed; fails if one is missing.
+pub(crate) fn doctor(project: &Project, _: &[String]) -> Outcome {
+    for tool in needed() {
+        let place = find_program(tool.program)
+            .map_or_else(|| "MISSING".to_owned(), |path| path.display().to_string());
+        println!("{:<16} {place:<32} {}", tool.program, tool.why);
+    }
+    let python = python(project)?;
+    let place = if python.is_file() { python.display().to_string() } else { "MISSING".to_owned() };
+    println!("{:<16} {place}", "redis-py");
+    let nextest =
+        if find_program("cargo-nextest").is_some() { "here" } else { "absent: cargo test is used" };
+    println!("{:<16} {nextest:<32} optional", "cargo-nextest");
+    let missing = missing_tools();
+    if !missing.is_empty() {
+        return Err(advice(&missing).into());
+    }
+    if !python.is_file() {
+        return Err("redis-py is missing; `cargo xtask setup` makes it in the target folder".into());
+    }
+    Ok(())
+}
+
+/// Makes sure that everything tests need is here, or says what is not.
+pub(crate) fn ensure(project: &Project) -> Outcome {
+    let missing = missing_tools();
+    if !missing.is_empty() {
+        install_packages(&packages(&missing))
+            .map_err(|error| format!("{error}\n{}", advice(&missing)))?;
+        let missing = missing_tools();
+        if !missing.is_empty() {
+            return Err(advice(&missing).into());
+        }
+    }
+    ensure_redis_py(project)
+}
+
+/// What tests find in their environment: the interpreter that has redis-py.
+pub(crate) fn environment(project: &Project) -> Outcome<Vec<(String, String)>> {
+    Ok(vec![("KEYSTEAD_TEST_PYTHON".to_owned(), python(project)?.display().to_string())])
+}
+
+fn needed() -> impl Iterator<Item = &'static Tool> {
+    let is_linux = cfg!(target_os = "linux");
+    TOOLS.iter().filter(move |tool| is_linux || !matches!(tool.program, "ip" | "iptables"))
+}
+
+fn missing_tools() -> Vec<&'static Tool> {
+    needed().filter(|tool| find_program(tool.program).is_none()).collect()
+}
+
+fn packages(missing: &[&Tool]) -> Vec<&'static str> {
+    let mut packages: Vec<&str> = missing.iter().map(|tool| tool.package).collect();
+    packages.sort_unstable();
+    packages.dedup();
+    packages
+}
+
+fn advice(missing: &[&Tool]) -> String {
+    let mut text = String::from("tests need what is not on this machine, and none is skipped:\n");
+    for tool in missing {
+        text.push_str(&format!(
+            "  {} (Debian package {}): {}\n",
+            tool.program, tool.package, tool.why
+        ));
+    }
+    let list = packages(missing).join(" ");
+    text.push_str(&format!("install them, for instance: sudo apt-get install {list}"));
+    text
+}
+
+/// Installs Debian packages, as root or through a sudo that asks for no password.
+fn install_packages(packages: &[&str]) -> Outcome {
+    if find_program("apt-get").is_none() {
+        return Err("there is no apt-get here, so xtask cannot install them".into());
+    }
+    let prefix: &[&str] = if is_root() {
+        &[]
+    } else if is_sudo_silent() {
+        &["sudo", "-n"]
+    } else {
+        return Err("not root, and sudo asks for a password, so xtask cannot install them".into());
+    };
+    println!("installing {}", packages.join(" "));
+    apt(prefix, &["update", "-qq"])?;
+    let mut arguments = vec!["install", "-y", "-qq", "--no-install-recommends"];
+    arguments.extend(packages);
+    apt(prefix, &arguments)
+}
+
+fn apt(prefix: &[&str], arguments: &[&str]) -> Outcome {
+    // RUNLEVEL=1 keeps the packages from starting their services: tests start their own servers.
+    let words: Vec<&str> = prefix
+        .iter()
+        .chain(&["env", "DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1", "apt-get"])
+        .chain(arguments)
+        .copied()
+        .collect();
+    let status = Command::new(words[0]).args(&words[1..]).stdout(Stdio::null()).status()?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!("`{}` failed: {status}", words.join(" ")).into())
+    }
+}
+
+fn is_root() -> bool {
+    let output = Command::new("id").arg("-u").output();
+    output.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+}
+
+fn is_sudo_silent() -> bool {
+    let status = Command::new("sudo")
+        .args(["-n", "true"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    status.is_ok_and(|status| status.success())
+}
+
+/// The interpreter of the virtual environment in the target folder that holds redis-py.
+fn python(project: &Project) -> Outcome<PathBuf> {
+    let place = if cfg!(windows) { "Scripts/python.exe" } else { "bin/python3" };
+    Ok(project.target()?.join("python").join(place))
+}
+
+fn ensure_redis_py(project: &Project) -> Outcome {
+    let python = python(project)?;
+    let is_there = || {
+        let probe = Command::new(&python)
+            .args(["-c", "import redis"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        probe.is_ok_and(|status| status.success())
+    };
+    if is_there() {
+        return Ok(());
+    }
+    let folder = project.target()?.join("python");
+    println!("installing {REDIS_PY} into {}", folder.display());
+    let mut made = make_venv(&folder);
+    if made.is_err() && find_program("apt-get").is_some() {
+        // Debian's python3 leaves venv to a package of its own.
+        install_packages(&["python3-venv"])?;
+        made = make_venv(&folder);
+    }
+    made?;
+    let status = Command::new(&python)
+        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", REDIS_PY])
+        .status()?;
+    if status.success() && is_there() {
+        return Ok(());
+    }
+    Err(format!("tests need {REDIS_PY} in {}, and pip could not install it", folder.display())
+        .into())
+}
+
+fn make_venv(folder: &std::path::Path) -> Outcome {
+    let program =
+        find_program("python3").or_else(|| find_program("python")).ok_or("python3 is missing")?;
+    let status = Command::new(program).args(["-m", "venv", "--clear"]).arg(folder).status()?;
+    if status.success() { Ok(()) } else { Err(format!("python3 -m venv failed: {status}").into()) }
+}
