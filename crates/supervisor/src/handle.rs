@@ -24,6 +24,24 @@ impl Supervisor {
     /// Starts the tree on `runtime` and returns at once; children start one after the other.
     /// Faults are disabled.
     ///
+    /// ```
+    /// use keystead_supervisor::{ChildSpec, ExitReason, Strategy, Supervisor, SupervisorSpec};
+    ///
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    /// # runtime.block_on(async {
+    /// let spec = SupervisorSpec::new("root", Strategy::RestForOne)
+    ///     .child(ChildSpec::task("greeter", |context| async move {
+    ///         context.shutdown().await;
+    ///         Ok(())
+    ///     }));
+    /// let handle = Supervisor::start(spec, &tokio::runtime::Handle::current())?;
+    /// assert!(handle.tree().to_string().contains("greeter"));
+    /// assert!(matches!(handle.stop().await, ExitReason::Stopped));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`SpecError`] if a name cannot be part of a path or is used twice; nothing was started.
     pub fn start(spec: SupervisorSpec, runtime: &Handle) -> Result<SupervisorHandle, SpecError> {
