@@ -1,0 +1,600 @@
+//! Reading the log back: what is there, what was torn off, what is damaged.
+//! Owns: the rule below, [`Recovered`], [`Fault`]. Never: opening for new writes (see `log`), or repairing damage.
+//!
+//! # The rule
+//! A power failure may leave the last blocks that were written but not yet synced in any state: there, missing,
+//! half there, a later one there and an earlier one missing. Nobody was told that they are durable, so they may be cut
+//! off. A block that was synced must never be cut off: somebody was told, and a vote or an acknowledged write
+//! hangs on it. Both look the same at first: a block that is not valid. What tells them apart is what stands behind:
+//!
+//! ```text
+//!   synced ----------------------------> | written, not synced
+//!   | block 7 | block 8 | block 9 | block 10 (synced through: end of 9) | XXXXXXXX | block 12 (through: end of 9) |
+//!                                                                        ^ torn: no later block says that this
+//!                                                                          place had been synced -> cut here
+//!   | block 7 | XXXXXXX | block 9 (synced through: end of 8) | ...
+//!              ^ damaged: block 9 says that block 8 was durable when 9 was written -> refuse
+//! ```
+//! Every block carries the place up to which the log was durable when it was written. The log is read in order; at
+//! the first block that is not valid (checksum, number, length) all that follows, in this segment and in later
+//! ones, is searched for block headers. If one of them says that the invalid place had been synced: refuse with
+//! [`WalError::Damaged`], change nothing. Else it is a torn tail: everything from there on is zeroed durably, so
+//! that no stale block can ever be read as the continuation of a newer one.
+//!
+//! A later header is believed only where it was written: its checksum covers its place and the log's identity.
+//!
+//! # What the rule cannot see
+//! The last synced block is vouched for by the block after it. If there is none, damage to it looks like a tear and is
+//! cut off. Three things make this window small: the next block closes it; an idle log gets an empty block soon
+//! after the last sync (`Log::mark`), which the operating system writes out in its own time; a clean shutdown writes
+//! and syncs one. What remains: a disk that loses, in a power failure within that time, the very bytes it
+//! had just confirmed. A single log cannot notice that; the group's other replicas still have them.
+//!
+//! # After reading
+//! What was read may only be in the page cache: the process may have died between write and fsync, or even after
+//! an fsync that failed, in which case the kernel takes those pages for clean and a new fsync would be a lie. So all that
+//! no block vouches for is written again and synced before anybody hears of it.
+//!
+//! INV-W4: what was synced is recovered exactly, or the log refuses to open.
+//! INV-W5: what is recovered is a prefix of what was appended.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use keystead_types::{LogIndex, ShardId};
+
+use crate::batch::{
+    BLOCK_ALIGN, BLOCK_HEADER_BYTES, BlockHeader, FLAG_CLOSED, Place, Position, block_ends,
+};
+use crate::disk::{Disk, DiskFile};
+use crate::error::WalError;
+use crate::ledger::Ledger;
+use crate::record::{self, Frame, RecordKind};
+use crate::segment::{
+    FIRST_BLOCK_OFFSET, Identity, SEGMENT_HEADER_BYTES, Segment, SegmentHeader, Stage,
+};
+
+/// Read, compared and written at once while the log is opened.
+const CHUNK_BYTES: usize = 1024 * 1024;
+static ZEROS: [u8; CHUNK_BYTES] = [0; CHUNK_BYTES];
+
+/// What the log held when it was opened.
+#[derive(Debug)]
+pub struct Recovered {
+    /// Whose log it is.
+    pub identity: Identity,
+    /// Each group that is not removed.
+    pub groups: BTreeMap<ShardId, RecoveredGroup>,
+    /// What was cut off, if the process before did not end cleanly.
+    pub torn_tail: Option<TornTail>,
+    /// True if the log was made just now.
+    pub is_new: bool,
+    /// True if the process before closed the log in order.
+    pub was_closed: bool,
+    /// Bytes read to get here.
+    pub bytes_read: u64,
+}
+
+/// What the log held of one group.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RecoveredGroup {
+    /// The latest hard state.
+    pub state: Option<Bytes>,
+    /// The latest snapshot: the last index it contains, and what was said about it.
+    pub snapshot: Option<(LogIndex, Bytes)>,
+    /// The entries after the snapshot, without a gap. They share the buffers of the segments they lie in.
+    pub entries: Vec<(LogIndex, Bytes)>,
+}
+
+/// Unsynced bytes that were cut off.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TornTail {
+    /// The segment.
+    pub path: PathBuf,
+    /// Where the log now ends.
+    pub offset: u64,
+    /// How many bytes of that segment were not zero behind it.
+    pub bytes: u64,
+}
+
+/// What is wrong with a block or a header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// There is no header at all.
+    NoHeader,
+    /// The header's checksum does not fit.
+    HeaderChecksum,
+    /// The file ends before the block does.
+    CutShort,
+    /// A record's checksum does not fit.
+    RecordChecksum,
+    /// The records are not the ones the header was written for.
+    OtherRecords,
+    /// A valid block, but not the one that should follow.
+    OutOfOrder,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoHeader => "not there",
+            Self::HeaderChecksum => "the checksum of the header does not fit",
+            Self::CutShort => "cut short",
+            Self::RecordChecksum => "the checksum of a record does not fit",
+            Self::OtherRecords => "the records are not those the block was written with",
+            Self::OutOfOrder => "blocks are missing before it",
+        })
+    }
+}
+
+/// A log that was read and is ready to be written on.
+pub(crate) struct Reopened<D: Disk> {
+    pub(crate) active: Segment<D::File>,
+    pub(crate) end: Position,
+    pub(crate) next_block: u64,
+    pub(crate) ledger: Ledger,
+    pub(crate) recovered: Recovered,
+}
+
+/// Reads the segments in `sequences` (not empty, rising), cuts off a torn tail, makes the rest durable.
+pub(crate) fn reopen<D: Disk>(
+    disk: &D,
+    log_dir: &Path,
+    sequences: &[u64],
+) -> Result<Reopened<D>, WalError> {
+    for pair in sequences.windows(2) {
+        if pair[0] + 1 != pair[1] {
+            return Err(WalError::MissingSegment { path: Stage::Used.path(log_dir, pair[0] + 1) });
+        }
+    }
+    let mut reader = Reader::new(disk, log_dir, sequences[0]);
+    let mut sequences = sequences.iter().copied();
+    let mut tail = None;
+    let mut later = Vec::new();
+    for sequence in sequences.by_ref() {
+        let loaded = reader.load(sequence)?;
+        match reader.walk(loaded, tail.is_none())? {
+            Walked::Joined(next) => tail = Some(next),
+            Walked::Apart(loaded) => {
+                later.push(loaded);
+                break;
+            }
+        }
+    }
+    let tail = tail.expect("the first segment always joins, and there is one");
+    for sequence in sequences {
+        later.push(reader.load(sequence)?);
+    }
+    reader.refuse_damage(&tail, &later)?;
+    let torn_tail = reader.cut(&tail, &later)?;
+    reader.make_durable(&tail)?;
+    reader.finish(tail, torn_tail)
+}
+
+/// A segment in memory.
+struct Loaded<F> {
+    segment: Segment<F>,
+    bytes: Bytes,
+    /// Behind this, all bytes of the file are zero.
+    nonzero_end: usize,
+    identity: Identity,
+}
+
+/// The last segment that the log runs through, and where it ends there.
+struct Tail<F> {
+    loaded: Loaded<F>,
+    end: usize,
+    fault: Fault,
+}
+
+/// Whether a segment continues the log.
+enum Walked<F> {
+    Joined(Tail<F>),
+    Apart(Loaded<F>),
+}
+
+struct Reader<'a, D: Disk> {
+    disk: &'a D,
+    log_dir: &'a Path,
+    identity: Option<Identity>,
+    next_block: Option<u64>,
+    /// The furthest place that a block vouches for.
+    vouched: Position,
+    is_closed: bool,
+    replay: Replay,
+    bytes_read: u64,
+}
+
+impl<'a, D: Disk> Reader<'a, D> {
+    fn new(disk: &'a D, log_dir: &'a Path, first_sequence: u64) -> Self {
+        Self {
+            disk,
+            log_dir,
+            identity: None,
+            next_block: None,
+            vouched: Position { segment: first_sequence, offset: FIRST_BLOCK_OFFSET },
+            is_closed: false,
+            replay: Replay::default(),
+            bytes_read: 0,
+        }
+    }
+
+    /// Reads a whole segment and checks its header.
+    fn load(&mut self, sequence: u64) -> Result<Loaded<D::File>, WalError> {
+        let path = Stage::Used.path(self.log_dir, sequence);
+        let file = self.disk.open(&path).map_err(WalError::io("open", &path))?;
+        let size_bytes = file.size_bytes().map_err(WalError::io("read the size of", &path))?;
+        let (bytes, nonzero_end) =
+            read_whole(&file, size_bytes).map_err(WalError::io("read", &path))?;
+        self.bytes_read += size_bytes;
+        let header = SegmentHeader::decode(&bytes, &path, sequence)?;
+        if *self.identity.get_or_insert(header.identity) != header.identity {
+            return Err(WalError::Foreign { path });
+        }
+        let segment = Segment::new(file, path, header, size_bytes);
+        Ok(Loaded { segment, bytes, nonzero_end, identity: header.identity })
+    }
+
+    /// Replays the segment's blocks up to the first that is not valid. A segment whose first block does not
+    /// follow the last one read is left apart.
+    fn walk(
+        &mut self,
+        loaded: Loaded<D::File>,
+        is_first: bool,
+    ) -> Result<Walked<D::File>, WalError> {
+        let mut offset = SEGMENT_HEADER_BYTES;
+        let mut records = Vec::new();
+        loop {
+            match self.read_block(&loaded, offset, &mut records) {
+                Ok((header, end)) => {
+                    if offset == SEGMENT_HEADER_BYTES {
+                        self.replay.begin_segment(&loaded.segment);
+                    }
+                    self.next_block = Some(header.number + 1);
+                    self.vouched = self.vouched.max(header.synced_through);
+                    self.is_closed = header.flags & FLAG_CLOSED != 0;
+                    self.replay.block(&loaded.bytes, &records);
+                    offset = end;
+                }
+                Err(fault) => {
+                    if offset > SEGMENT_HEADER_BYTES || is_first {
+                        if offset == SEGMENT_HEADER_BYTES {
+                            self.replay.begin_segment(&loaded.segment);
+                        }
+                        return Ok(Walked::Joined(Tail { loaded, end: offset, fault }));
+                    }
+                    return Ok(Walked::Apart(loaded));
+                }
+            }
+        }
+    }
+
+    /// Checks the block at `offset` as a whole and leaves its records in `records`.
+    fn read_block(
+        &self,
+        loaded: &Loaded<D::File>,
+        offset: usize,
+        records: &mut Vec<(usize, Frame)>,
+    ) -> Result<(BlockHeader, usize), Fault> {
+        records.clear();
+        let rest = loaded.bytes.get(offset..).unwrap_or_default();
+        if rest.len() < BLOCK_HEADER_BYTES {
+            return Err(Fault::NoHeader);
+        }
+        let place = loaded.segment.place(offset as u64);
+        let Some(header) = BlockHeader::decode(place, rest) else {
+            let is_blank = rest[..BLOCK_HEADER_BYTES].iter().all(|byte| *byte == 0);
+            return Err(if is_blank { Fault::NoHeader } else { Fault::HeaderChecksum });
+        };
+        if self.next_block.is_some_and(|next| next != header.number) {
+            return Err(Fault::OutOfOrder);
+        }
+        let bytes = block_bytes(header.body_bytes).filter(|bytes| *bytes <= rest.len());
+        let (Some(bytes), true) = (bytes, header.body_bytes >= body_bytes_min(header.records))
+        else {
+            return Err(Fault::CutShort);
+        };
+        // The block lies within the segment, so its body's length fits.
+        let body_end = BLOCK_HEADER_BYTES + header.body_bytes as usize;
+        let mut at = BLOCK_HEADER_BYTES;
+        let mut digest = 0;
+        while at < body_end {
+            let frame = record::decode(&rest[at..body_end]).ok_or(Fault::RecordChecksum)?;
+            digest = crc32c::crc32c_append(digest, &frame.crc.to_le_bytes());
+            records.push((offset + at, frame));
+            at += frame.frame_bytes();
+        }
+        if digest != header.digest || records.len() != header.records as usize {
+            return Err(Fault::OtherRecords);
+        }
+        Ok((header, offset + block_end))
+    }
+
+    /// INV-W4: searches all that follows the end for a block that says this place had been synced.
+    fn refuse_damage(
+        &self,
+        tail: &Tail<D::File>,
+        later: &[Loaded<D::File>],
+    ) -> Result<(), WalError> {
+        let end = Position { segment: tail.loaded.segment.sequence, offset: tail.end as u64 };
+        let in_tail = witness(&tail.loaded, tail.end, end).map(|offset| (&tail.loaded, offset));
+        let found = in_tail.or_else(|| {
+            later.iter().find_map(|loaded| {
+                let offset = witness(loaded, SEGMENT_HEADER_BYTES, end)?;
+                Some((loaded, offset))
+            })
+        });
+        let Some((witness, witness_offset)) = found else { return Ok(()) };
+        // If the segment ends in zeros where its last valid block does, the log went on in the next one, and
+        // it is the beginning of that one which is damaged.
+        let (path, offset, fault) = match later.first() {
+            Some(next) if tail.loaded.nonzero_end <= tail.end => {
+                let offset = SEGMENT_HEADER_BYTES;
+                let fault = self.read_block(next, offset, &mut Vec::new()).err();
+                (&next.segment.path, offset, fault.unwrap_or(Fault::OutOfOrder))
+            }
+            _ => (&tail.loaded.segment.path, tail.end, tail.fault),
+        };
+        Err(WalError::Damaged {
+            path: path.clone(),
+            offset: offset as u64,
+            fault,
+            witness: witness.segment.path.clone(),
+            witness_offset: witness_offset as u64,
+        })
+    }
+
+    /// Removes what lies behind the end, so that it can never be read as the continuation of newer blocks.
+    fn cut(
+        &self,
+        tail: &Tail<D::File>,
+        later: &[Loaded<D::File>],
+    ) -> Result<Option<TornTail>, WalError> {
+        // ORDER: later segments go first, newest first and durably. Should the power fail in between, the tear is
+        // still there to be found, and a stale segment never stands behind blocks that are newer than it.
+        for loaded in later.iter().rev() {
+            let path = &loaded.segment.path;
+            self.disk.remove(path).map_err(WalError::io("remove", path))?;
+        }
+        if !later.is_empty() {
+            self.disk
+                .sync_dir(self.log_dir)
+                .map_err(WalError::io("sync the directory", self.log_dir))?;
+        }
+        let Segment { file, path, .. } = &tail.loaded.segment;
+        let mut at = tail.end;
+        while at < tail.loaded.nonzero_end {
+            let length = (tail.loaded.nonzero_end - at).min(CHUNK_BYTES);
+            file.write_at(&ZEROS[..length], at as u64).map_err(WalError::io("zero", path))?;
+            at += length;
+        }
+        let bytes = tail.loaded.nonzero_end.saturating_sub(tail.end) as u64;
+        let has_later_blocks = later.iter().any(|loaded| loaded.nonzero_end > SEGMENT_HEADER_BYTES);
+        if bytes == 0 && !has_later_blocks {
+            return Ok(None);
+        }
+        file.sync().map_err(|source| WalError::Sync { path: path.clone(), source })?;
+        Ok(Some(TornTail { path: path.clone(), offset: tail.end as u64, bytes }))
+    }
+
+    /// Writes again and syncs what no block vouches for: it may be in the page cache only.
+    fn make_durable(&self, tail: &Tail<D::File>) -> Result<(), WalError> {
+        let last = &tail.loaded.segment;
+        for sequence in self.vouched.segment..last.sequence {
+            let path = Stage::Used.path(self.log_dir, sequence);
+            let file = self.disk.open(&path).map_err(WalError::io("open", &path))?;
+            let end = file.size_bytes().map_err(WalError::io("read the size of", &path))?;
+            rewrite(&file, &path, self.vouched_in(sequence)..end)?;
+        }
+        rewrite(&last.file, &last.path, self.vouched_in(last.sequence)..tail.end as u64)
+    }
+
+    fn vouched_in(&self, sequence: u64) -> u64 {
+        if self.vouched.segment == sequence { self.vouched.offset } else { FIRST_BLOCK_OFFSET }
+    }
+
+    fn finish(
+        self,
+        tail: Tail<D::File>,
+        torn_tail: Option<TornTail>,
+    ) -> Result<Reopened<D>, WalError> {
+        let end = Position { segment: tail.loaded.segment.sequence, offset: tail.end as u64 };
+        let (groups, ledger) = self.replay.finish(self.log_dir)?;
+        let recovered = Recovered {
+            identity: tail.loaded.identity,
+            groups,
+            torn_tail,
+            is_new: false,
+            was_closed: self.is_closed,
+            bytes_read: self.bytes_read,
+        };
+        let next_block = self.next_block.unwrap_or(1);
+        Ok(Reopened { active: tail.loaded.segment, end, next_block, ledger, recovered })
+    }
+}
+
+/// The first block header in `loaded` from `from` on which says that more than `end` had been synced.
+fn witness<F: DiskFile>(loaded: &Loaded<F>, from: usize, end: Position) -> Option<usize> {
+    let from = from.next_multiple_of(BLOCK_ALIGN);
+    (from..loaded.nonzero_end).step_by(BLOCK_ALIGN).find(|offset| {
+        let place: Place = loaded.segment.place(*offset as u64);
+        let rest = loaded.bytes.get(*offset..).unwrap_or_default();
+        BlockHeader::decode(place, rest).is_some_and(|header| header.synced_through > end)
+    })
+}
+
+/// The file's bytes, and where the zeros at its end begin.
+fn read_whole<F: DiskFile>(file: &F, size_bytes: u64) -> std::io::Result<(Bytes, usize)> {
+    let size = usize::try_from(size_bytes).map_err(std::io::Error::other)?;
+    let mut bytes = vec![0; size];
+    let mut probe = Vec::new();
+    let mut nonzero_end = 0;
+    let mut at = 0;
+    while at < size {
+        let length = (size - at).min(CHUNK_BYTES);
+        // Once the zeros have begun, look at the rest through one small buffer: the pages of the large one are
+        // then never touched, which saves both time and memory.
+        let is_probing = at > 0 && nonzero_end + CHUNK_BYTES <= at;
+        let target = if is_probing {
+            probe.resize(length, 0);
+            &mut probe[..length]
+        } else {
+            &mut bytes[at..at + length]
+        };
+        let mut filled = 0;
+        while filled < length {
+            let read = file.read_at(&mut target[filled..], (at + filled) as u64)?;
+            if read == 0 {
+                return Err(std::io::ErrorKind::UnexpectedEof.into());
+            }
+            filled += read;
+        }
+        if *target != ZEROS[..length] {
+            nonzero_end =
+                at + target.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+            if is_probing {
+                bytes[at..at + length].copy_from_slice(&probe);
+            }
+        }
+        at += length;
+    }
+    Ok((Bytes::from(bytes), nonzero_end))
+}
+
+fn rewrite<F: DiskFile>(
+    file: &F,
+    path: &Path,
+    range: std::ops::Range<u64>,
+) -> Result<(), WalError> {
+    let mut buffer = vec![0; CHUNK_BYTES];
+    let mut at = range.start;
+    while at < range.end {
+        let length =
+            usize::try_from(range.end - at).map_or(buffer.len(), |left| left.min(buffer.len()));
+        let read = file.read_at(&mut buffer[..length], at).map_err(WalError::io("read", path))?;
+        if read == 0 {
+            break;
+        }
+        file.write_at(&buffer[..read], at)
+            .map_err(|source| WalError::Append { path: path.to_owned(), source })?;
+        at += read as u64;
+    }
+    file.sync().map_err(|source| WalError::Sync { path: path.to_owned(), source })
+}
+
+/// The groups as the records make them.
+#[derive(Default)]
+struct Replay {
+    groups: BTreeMap<ShardId, RecoveredGroup>,
+    ledger: Ledger,
+}
+
+impl Replay {
+    fn begin_segment<F>(&mut self, segment: &Segment<F>) {
+        self.ledger.begin_segment(segment.sequence, segment.path.clone(), segment.size_bytes);
+    }
+
+    fn block(&mut self, bytes: &Bytes, records: &[(usize, Frame)]) {
+        let mut run: Option<(ShardId, LogIndex, LogIndex)> = None;
+        for (offset, frame) in records {
+            let end = offset + frame.frame_bytes();
+            let payload = end - frame.payload_bytes..end;
+            let (group, index) = (frame.group, frame.index);
+            if frame.kind == RecordKind::Entry {
+                self.groups.entry(group).or_default().replay_entry(index, bytes.slice(payload));
+                run = match run {
+                    Some((same, first, last)) if same == group && last.next() == index => {
+                        Some((group, first, index))
+                    }
+                    _ => {
+                        self.end_run(run);
+                        Some((group, index, index))
+                    }
+                };
+                continue;
+            }
+            self.end_run(run.take());
+            self.other(frame, &bytes[payload]);
+        }
+        self.end_run(run);
+    }
+
+    fn end_run(&mut self, run: Option<(ShardId, LogIndex, LogIndex)>) {
+        if let Some((group, first, last)) = run {
+            self.ledger.entries(group, first, last);
+        }
+    }
+
+    /// States and snapshots are copied out: they outlive their segment, and would keep all of its buffer.
+    fn other(&mut self, frame: &Frame, payload: &[u8]) {
+        let (group, index) = (frame.group, frame.index);
+        if frame.kind == RecordKind::Removed {
+            self.groups.remove(&group);
+            self.ledger.removed(group);
+            return;
+        }
+        let known = self.groups.entry(group).or_default();
+        match frame.kind {
+            RecordKind::State => {
+                known.state = Some(Bytes::copy_from_slice(payload));
+                self.ledger.state(group, payload);
+            }
+            RecordKind::Snapshot => {
+                known.snapshot = Some((index, Bytes::copy_from_slice(payload)));
+                known.drop_through(index);
+                self.ledger.snapshot(group, index, payload);
+            }
+            RecordKind::Installed => {
+                known.snapshot = Some((index, Bytes::copy_from_slice(payload)));
+                known.entries.clear();
+                self.ledger.installed(group, index, payload);
+            }
+            RecordKind::Entry | RecordKind::Removed => {}
+        }
+    }
+
+    /// Checks INV-W3: a gap that no later snapshot covers means that segments were taken away.
+    fn finish(
+        mut self,
+        log_dir: &Path,
+    ) -> Result<(BTreeMap<ShardId, RecoveredGroup>, Ledger), WalError> {
+        for (group, known) in &mut self.groups {
+            let base = known.snapshot.as_ref().map_or(LogIndex(0), |(index, _)| *index);
+            known.drop_through(base);
+            if let Some((first, _)) = known.entries.first()
+                && *first > base.next()
+            {
+                return Err(WalError::Gap {
+                    path: log_dir.to_owned(),
+                    group: *group,
+                    expected: base.next(),
+                    last_missing: LogIndex(first.0 - 1),
+                });
+            }
+        }
+        Ok((self.groups, self.ledger))
+    }
+}
+
+impl RecoveredGroup {
+    fn replay_entry(&mut self, index: LogIndex, payload: Bytes) {
+        if let (Some((first, _)), Some((last, _))) = (self.entries.first(), self.entries.last()) {
+            if index < *first || index > last.next() {
+                // Behind a gap: the segments with the entries between were purged, which is allowed only if a
+                // snapshot covers them; its record stands further on. `finish` checks that it does.
+                self.entries.clear();
+            } else if index <= *last {
+                let keep = index.0 - first.0;
+                self.entries.truncate(usize::try_from(keep).unwrap_or(usize::MAX));
+            }
+        }
+        self.entries.push((index, payload));
+    }
+
+    fn drop_through(&mut self, index: LogIndex) {
+        let covered = self.entries.iter().take_while(|(at, _)| *at <= index).count();
+        self.entries.drain(..covered);
+    }
+}
