@@ -1,1 +1,37 @@
 //! The deterministic data structure server: keyspace, values, commands, expiry, snapshots.
+//!
+//! Owns: what a command means. [`Store::apply`] turns a state, a command and an [`ApplyContext`] into a
+//! new state and a reply, the same on every replica; [`Store::read`] answers from `&Store`. The command
+//! table ([`command::TABLE`]) feeds dispatch, ACL categories, COMMAND and the reference page.
+//! Never: a clock, a random source, a socket, a file, a thread, a shard, a connection. Time and chance
+//! enter through [`ApplyContext`]; what else shall happen leaves through [`Outcome`].
+//!
+//! How to add a command: a row in `command/rows/<family>.rs`, its function in
+//! `command/<family>/<verb>.rs` (`fn(&Reader, Args, &mut ReplyWriter)` to read,
+//! `fn(&mut Writer, Args, &mut ReplyWriter)` to write, errors as [`CommandError`]), lines for it in the
+//! script of `tests/against_redis.rs` if Redis 7.0 has it, in `tests/golden/` otherwise.
+//!
+//! [`ApplyContext`]: keystead_types::ApplyContext
+
+pub mod command;
+mod digest;
+mod effect;
+mod entry;
+mod error;
+mod expiry;
+mod keyspace;
+mod number;
+mod scan;
+mod snapshot;
+mod store;
+mod table;
+mod value;
+mod watch;
+
+pub use digest::Digest;
+pub use effect::Outcome;
+pub use error::{CommandError, WrongType};
+pub use scan::{ScanCursor, ScanOptions, glob_matches};
+pub use snapshot::{DumpStep, LoadError, Loader};
+pub use store::{Stats, Store, StoreConfig, StringRef};
+pub use watch::{WATCH_AGE_MS_MAX, WATCHES_MAX, WatchId};

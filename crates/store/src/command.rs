@@ -1,0 +1,320 @@
+//! Commands: the one table, how a command is found in it, and what a command's function is given.
+//! Owns: [`Command`] and its parts, [`Reader`] and [`Writer`]. Never: sessions; rows that the gateway
+//! implements say so with [`Handler::Session`].
+//!
+//! `rows/<family>.rs` hold the rows, `<family>/<verb>.rs` the functions.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use keystead_resp::{Args, ReplyWriter};
+use keystead_types::{ApplyContext, UnixMillis};
+
+use crate::entry::{Entry, Value};
+use crate::error::{CommandError, WrongType};
+use crate::keyspace::Keyspace;
+use crate::value::hash::Hash;
+
+pub mod describe;
+pub mod flags;
+pub(crate) mod gather;
+pub(crate) mod in_transaction;
+mod key;
+mod keys;
+mod options;
+mod rows;
+mod string;
+mod table;
+
+pub use gather::parse_scan;
+pub use keys::{KeyIter, KeySpec};
+pub use table::{TABLE, find, resolve};
+
+/// One row of the command table.
+#[derive(Clone, Copy, Debug)]
+pub struct Command {
+    /// Lower case; a subcommand's is `container|sub`, as Redis writes it.
+    pub name: &'static str,
+    /// Arguments with the name: exactly n, or at least n if it stands as -n.
+    pub arity: i32,
+    /// Bits of [`flags`].
+    pub flags: u32,
+    /// Bits of [`flags`] for ACL categories beyond those that follow from flags and group.
+    pub extra_categories: u32,
+    /// What the command is about.
+    pub group: Group,
+    /// Where its keys stand.
+    pub keys: &'static [KeySpec],
+    /// Hints for clients, as Redis names them.
+    pub tips: &'static [&'static str],
+    /// First version of Redis that has it.
+    pub since: &'static str,
+    /// Cost in words.
+    pub complexity: &'static str,
+    /// Arguments in words, as the reference page writes them.
+    pub syntax: &'static str,
+    /// What it does, in a line.
+    pub summary: &'static str,
+    /// Rows of its subcommands, if it is a container.
+    pub subcommands: &'static [Self],
+    /// Who runs it.
+    pub handler: Handler,
+}
+
+/// A function that reads.
+pub type ReadFn = fn(&Reader<'_>, Args<'_>, &mut ReplyWriter<'_>) -> Result<(), CommandError>;
+/// A function that writes.
+pub type WriteFn = fn(&mut Writer<'_>, Args<'_>, &mut ReplyWriter<'_>) -> Result<(), CommandError>;
+
+/// Who runs a command.
+#[derive(Clone, Copy, Debug)]
+pub enum Handler {
+    /// The store, under a shared lock.
+    Read(ReadFn),
+    /// The store, when the command's log entry is applied.
+    Write(WriteFn),
+    /// All shards; the node puts their answers together.
+    Gather(GatherCommand),
+    /// The gateway: it concerns a connection, the node or the cluster.
+    Session(SessionCommand),
+}
+
+/// Commands that need every shard but no atomicity over them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is the command of that name")]
+pub enum GatherCommand {
+    DbSize,
+    FlushAll,
+    FlushDb,
+    Keys,
+    RandomKey,
+    Scan,
+}
+
+impl GatherCommand {
+    /// True if it changes data and so stands in every shard's log.
+    #[must_use]
+    pub const fn is_write(self) -> bool {
+        matches!(self, Self::FlushAll | Self::FlushDb)
+    }
+}
+
+/// Commands that the gateway runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+#[expect(
+    missing_docs,
+    reason = "each is the command of that name, a container first, then its subcommands"
+)]
+pub enum SessionCommand {
+    Asking,
+    Auth,
+    Client,
+    ClientCaching,
+    ClientGetName,
+    ClientGetRedir,
+    ClientHelp,
+    ClientId,
+    ClientInfo,
+    ClientKill,
+    ClientList,
+    ClientNoEvict,
+    ClientNoTouch,
+    ClientPause,
+    ClientReply,
+    ClientSetInfo,
+    ClientSetName,
+    ClientTracking,
+    ClientTrackingInfo,
+    ClientUnblock,
+    ClientUnpause,
+    Cluster,
+    ClusterCountKeysInSlot,
+    ClusterGetKeysInSlot,
+    ClusterHelp,
+    ClusterInfo,
+    ClusterKeySlot,
+    ClusterLinks,
+    ClusterMyId,
+    ClusterMyShardId,
+    ClusterNodes,
+    ClusterReplicas,
+    ClusterShards,
+    ClusterSlots,
+    Command,
+    CommandCount,
+    CommandDocs,
+    CommandGetKeys,
+    CommandGetKeysAndFlags,
+    CommandHelp,
+    CommandInfo,
+    CommandList,
+    Config,
+    ConfigGet,
+    ConfigHelp,
+    ConfigResetStat,
+    ConfigRewrite,
+    ConfigSet,
+    Debug,
+    Discard,
+    Echo,
+    Exec,
+    Hello,
+    Info,
+    LastSave,
+    Multi,
+    Ping,
+    Quit,
+    ReadOnly,
+    ReadWrite,
+    Reset,
+    Role,
+    Select,
+    Shutdown,
+    Time,
+    Unwatch,
+    Wait,
+    Watch,
+}
+
+/// What a command is about; the `group` of COMMAND DOCS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is the group of that name")]
+pub enum Group {
+    Bitmap,
+    Cluster,
+    Connection,
+    Generic,
+    Hash,
+    Server,
+    String,
+    Transactions,
+}
+
+impl Group {
+    /// The name in COMMAND DOCS.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Bitmap => "bitmap",
+            Self::Cluster => "cluster",
+            Self::Connection => "connection",
+            Self::Generic => "generic",
+            Self::Hash => "hash",
+            Self::Server => "server",
+            Self::String => "string",
+            Self::Transactions => "transactions",
+        }
+    }
+}
+
+impl Command {
+    /// True if `count` arguments, the name included, are what the command takes.
+    #[must_use]
+    pub const fn accepts(&self, count: usize) -> bool {
+        let arity = self.arity.unsigned_abs() as usize;
+        if self.arity >= 0 { count == arity } else { count >= arity }
+    }
+
+    /// True if the command may change data.
+    #[must_use]
+    pub const fn is_write(&self) -> bool {
+        self.flags & flags::WRITE != 0
+    }
+
+    /// True if the command only reads data.
+    #[must_use]
+    pub const fn is_read_only(&self) -> bool {
+        self.flags & flags::READONLY != 0
+    }
+
+    /// The keys among `args`, in the order in which they stand; no allocation.
+    #[must_use]
+    pub const fn keys<'a>(&self, args: Args<'a>) -> KeyIter<'a> {
+        KeyIter::new(self.keys, args)
+    }
+}
+
+/// What a reading function is given.
+pub struct Reader<'a> {
+    pub(crate) keyspace: &'a Keyspace,
+    pub(crate) now: UnixMillis,
+    chance: &'a AtomicU64,
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) const fn new(
+        keyspace: &'a Keyspace,
+        now: UnixMillis,
+        chance: &'a AtomicU64,
+    ) -> Self {
+        Self { keyspace, now, chance }
+    }
+
+    /// What is visible under `key`.
+    pub(crate) fn entry(&self, key: &[u8]) -> Option<&'a Entry> {
+        self.keyspace.get(self.now, key)
+    }
+
+    /// The string under `key`.
+    pub(crate) fn string(&self, key: &[u8]) -> Result<Option<&'a [u8]>, WrongType> {
+        string_of(self.entry(key))
+    }
+
+    /// The hash under `key`.
+    pub(crate) fn hash(&self, key: &[u8]) -> Result<Option<&'a Hash>, WrongType> {
+        hash_of(self.entry(key))
+    }
+
+    /// The next number of a sequence that the entry's seed (or the store, for plain reads) begins.
+    pub(crate) fn random(&self) -> u64 {
+        // Steele, Lea, Flood: "Fast splittable pseudorandom number generators" (SplitMix64).
+        const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+        let mut z = self.chance.fetch_add(STEP, Ordering::Relaxed).wrapping_add(STEP);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}
+
+/// What a writing function is given.
+pub struct Writer<'a> {
+    pub(crate) keyspace: &'a mut Keyspace,
+    pub(crate) ctx: &'a ApplyContext,
+}
+
+impl Writer<'_> {
+    pub(crate) const fn now(&self) -> UnixMillis {
+        self.ctx.now
+    }
+
+    /// What is visible under `key`.
+    pub(crate) fn entry(&self, key: &[u8]) -> Option<&Entry> {
+        self.keyspace.get(self.ctx.now, key)
+    }
+
+    /// The string under `key`.
+    pub(crate) fn string(&self, key: &[u8]) -> Result<Option<&[u8]>, WrongType> {
+        string_of(self.entry(key))
+    }
+
+    /// The hash under `key`.
+    pub(crate) fn hash(&self, key: &[u8]) -> Result<Option<&Hash>, WrongType> {
+        hash_of(self.entry(key))
+    }
+}
+
+fn string_of(entry: Option<&Entry>) -> Result<Option<&[u8]>, WrongType> {
+    match entry.map(Entry::value) {
+        None => Ok(None),
+        Some(Value::String(bytes)) => Ok(Some(bytes)),
+        Some(Value::Hash(_)) => Err(WrongType),
+    }
+}
+
+fn hash_of(entry: Option<&Entry>) -> Result<Option<&Hash>, WrongType> {
+    match entry.map(Entry::value) {
+        None => Ok(None),
+        Some(Value::Hash(hash)) => Ok(Some(hash)),
+        Some(Value::String(_)) => Err(WrongType),
+    }
+}

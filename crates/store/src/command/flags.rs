@@ -1,0 +1,119 @@
+//! Flags and ACL categories of commands, as bits.
+//! Owns: the bits and their names. Never: what a flag makes the gateway do.
+
+/// May change data.
+pub const WRITE: u32 = 1;
+/// Only reads data.
+pub const READONLY: u32 = 1 << 1;
+/// Refused when memory is full.
+pub const DENYOOM: u32 = 1 << 2;
+/// For operators.
+pub const ADMIN: u32 = 1 << 3;
+/// Not from scripts.
+pub const NOSCRIPT: u32 = 1 << 4;
+/// Allowed while data is loading.
+pub const LOADING: u32 = 1 << 5;
+/// Allowed on a replica that lags.
+pub const STALE: u32 = 1 << 6;
+/// Constant or logarithmic time.
+pub const FAST: u32 = 1 << 7;
+/// Allowed before authentication.
+pub const NO_AUTH: u32 = 1 << 8;
+/// Allowed while a script runs too long.
+pub const ALLOW_BUSY: u32 = 1 << 9;
+/// Not in the slow log.
+pub const SKIP_SLOWLOG: u32 = 1 << 10;
+/// Not shown by MONITOR.
+pub const SKIP_MONITOR: u32 = 1 << 11;
+/// Not inside MULTI.
+pub const NO_MULTI: u32 = 1 << 12;
+/// May wait.
+pub const BLOCKING: u32 = 1 << 13;
+/// Keys cannot be found by position alone.
+pub const MOVABLEKEYS: u32 = 1 << 14;
+/// Allowed while asynchronous loading goes on.
+pub const NO_ASYNC_LOADING: u32 = 1 << 15;
+
+/// Names of the flags in COMMAND INFO.
+pub const FLAG_NAMES: &[(u32, &str)] = &[
+    (WRITE, "write"),
+    (READONLY, "readonly"),
+    (DENYOOM, "denyoom"),
+    (ADMIN, "admin"),
+    (NOSCRIPT, "noscript"),
+    (BLOCKING, "blocking"),
+    (LOADING, "loading"),
+    (STALE, "stale"),
+    (SKIP_MONITOR, "skip_monitor"),
+    (SKIP_SLOWLOG, "skip_slowlog"),
+    (FAST, "fast"),
+    (NO_AUTH, "no_auth"),
+    (NO_ASYNC_LOADING, "no_async_loading"),
+    (NO_MULTI, "no_multi"),
+    (MOVABLEKEYS, "movablekeys"),
+    (ALLOW_BUSY, "allow_busy"),
+];
+
+/// ACL category `@keyspace`.
+pub const KEYSPACE: u32 = 1;
+/// ACL category `@read`.
+pub const READ_CATEGORY: u32 = 1 << 1;
+/// ACL category `@write`.
+pub const WRITE_CATEGORY: u32 = 1 << 2;
+/// ACL category `@string`.
+pub const STRING: u32 = 1 << 3;
+/// ACL category `@hash`.
+pub const HASH: u32 = 1 << 4;
+/// ACL category `@bitmap`.
+pub const BITMAP: u32 = 1 << 5;
+/// ACL category `@admin`.
+pub const ADMIN_CATEGORY: u32 = 1 << 6;
+/// ACL category `@fast`.
+pub const FAST_CATEGORY: u32 = 1 << 7;
+/// ACL category `@slow`.
+pub const SLOW: u32 = 1 << 8;
+/// ACL category `@blocking`.
+pub const BLOCKING_CATEGORY: u32 = 1 << 9;
+/// ACL category `@dangerous`.
+pub const DANGEROUS: u32 = 1 << 10;
+/// ACL category `@connection`.
+pub const CONNECTION: u32 = 1 << 11;
+/// ACL category `@transaction`.
+pub const TRANSACTION: u32 = 1 << 12;
+
+/// Names of the categories, without the `@`.
+pub const CATEGORY_NAMES: &[(u32, &str)] = &[
+    (KEYSPACE, "keyspace"),
+    (READ_CATEGORY, "read"),
+    (WRITE_CATEGORY, "write"),
+    (STRING, "string"),
+    (HASH, "hash"),
+    (BITMAP, "bitmap"),
+    (ADMIN_CATEGORY, "admin"),
+    (FAST_CATEGORY, "fast"),
+    (SLOW, "slow"),
+    (BLOCKING_CATEGORY, "blocking"),
+    (DANGEROUS, "dangerous"),
+    (CONNECTION, "connection"),
+    (TRANSACTION, "transaction"),
+];
+
+/// The categories that follow from a command's flags, and those that its row names.
+#[must_use]
+pub const fn categories(flags: u32, extra: u32) -> u32 {
+    let mut bits = extra;
+    if flags & WRITE != 0 {
+        bits |= WRITE_CATEGORY;
+    }
+    // Redis puts a command for people's eyes (a scripting or connection one) into none of the two.
+    if flags & READONLY != 0 {
+        bits |= READ_CATEGORY;
+    }
+    if flags & ADMIN != 0 {
+        bits |= ADMIN_CATEGORY | DANGEROUS;
+    }
+    if flags & BLOCKING != 0 {
+        bits |= BLOCKING_CATEGORY;
+    }
+    bits | if flags & FAST != 0 { FAST_CATEGORY } else { SLOW }
+}

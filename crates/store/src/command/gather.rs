@@ -1,0 +1,126 @@
+//! DBSIZE, FLUSHALL, FLUSHDB, KEYS, RANDOMKEY, SCAN as one store answers them.
+//! Owns: their arguments and this store's part. Never: other shards; the node asks each and joins.
+
+use keystead_resp::{Args, ReplyWriter};
+
+use crate::error::CommandError;
+use crate::number::parse_integer;
+use crate::scan::{ScanCursor, ScanOptions, matching_keys, random_key, scan_keys};
+
+use super::{GatherCommand, Reader, Writer};
+
+/// Runs the command on this store alone: inside a transaction, or as the shard's part of FLUSHALL.
+pub(crate) fn apply(
+    writer: &mut Writer<'_>,
+    kind: GatherCommand,
+    args: Args<'_>,
+    reply: &mut ReplyWriter<'_>,
+) -> Result<(), CommandError> {
+    if kind.is_write() {
+        check_flush(args)?;
+        writer.keyspace.clear();
+        reply.ok();
+        return Ok(());
+    }
+    let chance = std::sync::atomic::AtomicU64::new(writer.ctx.seed);
+    read(&Reader::new(writer.keyspace, writer.now(), &chance), kind, args, reply)
+}
+
+/// Answers from this store alone.
+pub(crate) fn read(
+    reader: &Reader<'_>,
+    kind: GatherCommand,
+    args: Args<'_>,
+    reply: &mut ReplyWriter<'_>,
+) -> Result<(), CommandError> {
+    match kind {
+        GatherCommand::DbSize => {
+            reply.integer(reader.keyspace.counts().keys.cast_signed());
+        }
+        GatherCommand::Keys => {
+            let mut found = Vec::new();
+            matching_keys(reader.keyspace, reader.now, &args[1], |key| found.push(key.to_vec()));
+            reply.array(found.len());
+            for key in &found {
+                reply.bulk(key);
+            }
+        }
+        GatherCommand::RandomKey => {
+            match random_key(reader.keyspace, reader.now, reader.random()) {
+                Some(key) => reply.bulk(key),
+                None => reply.null(),
+            }
+        }
+        GatherCommand::Scan => {
+            let (cursor, options) = parse_scan(args)?;
+            let mut found = Vec::new();
+            let next = scan_keys(reader.keyspace, reader.now, cursor, &options, |key| {
+                found.push(key.to_vec());
+            });
+            reply.array(2);
+            reply.bulk_integer(next.map_or(0, |cursor| cursor.0.cast_signed()));
+            reply.array(found.len());
+            for key in &found {
+                reply.bulk(key);
+            }
+        }
+        GatherCommand::FlushAll | GatherCommand::FlushDb => {
+            return Err(CommandError::NotInTransaction);
+        }
+    }
+    Ok(())
+}
+
+/// Reads SCAN's arguments.
+///
+/// # Errors
+/// In the words of Redis.
+pub fn parse_scan(args: Args<'_>) -> Result<(ScanCursor, ScanOptions<'_>), CommandError> {
+    let cursor = parse_cursor(&args[1])?;
+    let mut options = ScanOptions::default();
+    let mut rest = args.from(2);
+    while let Some(option) = rest.get(0) {
+        let is = |name: &str| option.eq_ignore_ascii_case(name.as_bytes());
+        let value = rest.get(1).ok_or(CommandError::Syntax)?;
+        if is("COUNT") {
+            options.count = parse_count(value)?;
+        } else if is("MATCH") {
+            options.pattern = Some(value);
+        } else if is("TYPE") {
+            options.kind = Some(value);
+        } else {
+            return Err(CommandError::Syntax);
+        }
+        rest = rest.from(2);
+    }
+    Ok((ScanCursor(cursor), options))
+}
+
+/// A cursor: an unsigned integer as `strtoul` reads it, without blanks.
+pub(crate) fn parse_cursor(text: &[u8]) -> Result<u64, CommandError> {
+    let text = std::str::from_utf8(text).map_err(|_| CommandError::InvalidCursor)?;
+    text.parse().map_err(|_| CommandError::InvalidCursor)
+}
+
+/// COUNT: at least 1.
+pub(crate) fn parse_count(text: &[u8]) -> Result<usize, CommandError> {
+    let count = parse_integer(text).ok_or(CommandError::NotAnInteger)?;
+    if count < 1 {
+        return Err(CommandError::Syntax);
+    }
+    Ok(usize::try_from(count).unwrap_or(usize::MAX))
+}
+
+/// FLUSHALL takes nothing, SYNC or ASYNC; the two differ in nothing here.
+fn check_flush(args: Args<'_>) -> Result<(), CommandError> {
+    match args.get(1) {
+        None => Ok(()),
+        Some(mode)
+            if args.len() == 2
+                && (mode.eq_ignore_ascii_case(b"SYNC") || mode.eq_ignore_ascii_case(b"ASYNC")) =>
+        {
+            Ok(())
+        }
+        Some(_) => Err(CommandError::Syntax),
+    }
+}

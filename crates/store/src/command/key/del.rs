@@ -1,0 +1,19 @@
+//! DEL, UNLINK: removing keys.
+
+use keystead_resp::{Args, ReplyWriter};
+
+use crate::command::Writer;
+use crate::error::CommandError;
+
+pub(crate) fn del(
+    writer: &mut Writer<'_>,
+    args: Args<'_>,
+    reply: &mut ReplyWriter<'_>,
+) -> Result<(), CommandError> {
+    let mut removed = 0;
+    for key in args.iter().skip(1) {
+        removed += i64::from(writer.keyspace.take(writer.now(), key).is_some());
+    }
+    reply.integer(removed);
+    Ok(())
+}

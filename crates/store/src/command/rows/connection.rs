@@ -1,0 +1,5 @@
+//! Rows of the connection family.
+
+use super::Command;
+
+pub(crate) const ROWS: &[Command] = &[];

@@ -1,0 +1,121 @@
+//! SET with every option, SETNX, SETEX, PSETEX, GETSET, MSET, MSETNX: replacing strings.
+
+use keystead_resp::{Args, ReplyWriter};
+use keystead_types::UnixMillis;
+
+use crate::command::Writer;
+use crate::command::options::TimeUnit;
+use crate::error::CommandError;
+
+/// The options of SET.
+#[derive(Default)]
+struct SetOptions<'a> {
+    condition: Condition<'a>,
+    expiry: Expiry<'a>,
+    /// The reply is the old value instead of OK.
+    is_get: bool,
+}
+
+/// What must hold for SET to set.
+#[derive(Default)]
+enum Condition<'a> {
+    #[default]
+    Always,
+    Absent,
+    Present,
+    /// IFEQ of Valkey 8.1: the key holds exactly this string.
+    Equals(&'a [u8]),
+}
+
+#[derive(Default)]
+enum Expiry<'a> {
+    #[default]
+    None,
+    Keep,
+    At(TimeUnit, &'a [u8]),
+}
+
+impl<'a> SetOptions<'a> {
+    fn parse(args: Args<'a>) -> Result<Self, CommandError> {
+        let mut options = Self::default();
+        let mut rest = args.iter().skip(3);
+        while let Some(option) = rest.next() {
+            let is = |name: &str| option.eq_ignore_ascii_case(name.as_bytes());
+            if let Some(unit) = TimeUnit::of_option(option) {
+                let (Expiry::None, Some(text)) = (&options.expiry, rest.next()) else {
+                    return Err(CommandError::Syntax);
+                };
+                options.expiry = Expiry::At(unit, text);
+            } else if is("KEEPTTL") && !matches!(options.expiry, Expiry::At(..)) {
+                options.expiry = Expiry::Keep;
+            } else if is("GET") {
+                options.is_get = true;
+            } else if is("NX") && matches!(options.condition, Condition::Always | Condition::Absent)
+            {
+                options.condition = Condition::Absent;
+            } else if is("XX")
+                && matches!(options.condition, Condition::Always | Condition::Present)
+            {
+                options.condition = Condition::Present;
+            } else if is("IFEQ") && matches!(options.condition, Condition::Always) {
+                options.condition = Condition::Equals(rest.next().ok_or(CommandError::Syntax)?);
+            } else {
+                return Err(CommandError::Syntax);
+            }
+        }
+        Ok(options)
+    }
+}
+
+pub(crate) fn set(
+    writer: &mut Writer<'_>,
+    args: Args<'_>,
+    reply: &mut ReplyWriter<'_>,
+) -> Result<(), CommandError> {
+    if args.len() == 3 {
+        writer.keyspace.set_string(&args[1], &args[2], None);
+        reply.ok();
+        return Ok(());
+    }
+    let options = SetOptions::parse(args)?;
+    let mut expiry = match options.expiry {
+        Expiry::At(unit, text) => Some(unit.positive_moment(text, writer.now(), "set")?),
+        Expiry::None | Expiry::Keep => None,
+    };
+    let entry = writer.entry(&args[1]);
+    if options.is_get {
+        match writer.string(&args[1])? {
+            Some(bytes) => reply.bulk(bytes),
+            None => reply.null(),
+        }
+    }
+    let is_met = match options.condition {
+        Condition::Always => true,
+        Condition::Absent => entry.is_none(),
+        Condition::Present => entry.is_some(),
+        Condition::Equals(wanted) => writer.string(&args[1])? == Some(wanted),
+    };
+    if !is_met {
+        if !options.is_get {
+            reply.null();
+        }
+        return Ok(());
+    }
+    if matches!(options.expiry, Expiry::Keep) {
+        expiry = entry.and_then(crate::entry::Entry::expiry);
+    }
+    store(writer, &args[1], &args[2], expiry);
+    if !options.is_get {
+        reply.ok();
+    }
+    Ok(())
+}
+
+/// Sets the string, or removes the key if the time to expire has passed already.
+fn store(writer: &mut Writer<'_>, key: &[u8], value: &[u8], expiry: Option<UnixMillis>) {
+    if expiry.is_some_and(|at| at <= writer.now()) {
+        writer.keyspace.take(writer.now(), key);
+    } else {
+        writer.keyspace.set_string(key, value, expiry);
+    }
+}

@@ -1,0 +1,95 @@
+//! One number for a whole store, to compare replicas.
+//! Owns: what counts as state. Never: caches anything; a digest walks the whole store, O(keys).
+//!
+//! Two stores have the same digest if and only if (but for a chance of 2^-128) they hold the same
+//! keys with the same values, the same times to expire and the same watches. How they got there
+//! (order of inserts, capacities, packed or not) does not matter: parts are added up.
+
+use std::fmt;
+
+use keystead_types::{Slot, UnixMillis};
+use rapidhash::v3::{RapidSecrets, rapidhash_v3_seeded};
+
+use crate::entry::{Entry, Value};
+use crate::keyspace::Keyspace;
+use crate::value::hash::Field;
+use crate::watch::KeyAtWatch;
+
+/// The digest of a store's state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Digest(pub u128);
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+/// Fixed, unlike the seed of the tables: digests of different clusters may be compared.
+const SECRETS: [RapidSecrets; 2] =
+    [RapidSecrets::seed(0x6b65_7973_7465_6164), RapidSecrets::seed(0x6469_6765_7374_0001)];
+
+/// The digest of everything in `keyspace`.
+pub(crate) fn of_keyspace(keyspace: &Keyspace) -> Digest {
+    let mut scratch = Vec::new();
+    let mut sum = 0u128;
+    for (_, table) in keyspace.slots.iter_from(Slot::default()) {
+        for entry in table.iter() {
+            sum = sum.wrapping_add(of_entry(entry, &mut scratch));
+        }
+    }
+    for (id, watch) in keyspace.watches.iter() {
+        scratch.clear();
+        scratch.push(b'W');
+        scratch.extend_from_slice(&id.0.to_le_bytes());
+        scratch.extend_from_slice(&watch.since.0.to_le_bytes());
+        scratch.push(u8::from(watch.is_dirty));
+        for (key, was) in &watch.keys {
+            put_bytes(&mut scratch, key);
+            scratch.push(u8::from(*was == KeyAtWatch::Expired));
+        }
+        sum = sum.wrapping_add(hash(&scratch));
+    }
+    Digest(sum)
+}
+
+fn of_entry(entry: &Entry, scratch: &mut Vec<u8>) -> u128 {
+    let content = match entry.value() {
+        Value::String(bytes) => hash(bytes),
+        Value::Hash(fields) => {
+            fields.iter().fold(0, |sum: u128, field| sum.wrapping_add(of_field(field, scratch)))
+        }
+    };
+    scratch.clear();
+    scratch.push(match entry.value() {
+        Value::String(_) => b'S',
+        Value::Hash(_) => b'H',
+    });
+    put_expiry(scratch, entry.expiry());
+    put_bytes(scratch, entry.key());
+    scratch.extend_from_slice(&content.to_le_bytes());
+    hash(scratch)
+}
+
+fn of_field(field: Field<'_>, scratch: &mut Vec<u8>) -> u128 {
+    scratch.clear();
+    put_expiry(scratch, field.expiry);
+    put_bytes(scratch, field.name);
+    put_bytes(scratch, field.value);
+    hash(scratch)
+}
+
+fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
+    out.extend_from_slice(bytes);
+}
+
+fn put_expiry(out: &mut Vec<u8>, expiry: Option<UnixMillis>) {
+    out.push(u8::from(expiry.is_some()));
+    out.extend_from_slice(&expiry.unwrap_or_default().0.to_le_bytes());
+}
+
+fn hash(bytes: &[u8]) -> u128 {
+    let [high, low] = SECRETS.each_ref().map(|secret| rapidhash_v3_seeded(bytes, secret));
+    (u128::from(high) << 64) | u128::from(low)
+}

@@ -1,0 +1,134 @@
+//! Every error a command can answer with.
+//! Owns: the texts, which equal those of Redis 7.0 to the letter: clients match on them.
+//! Never: wraps an operating error; nothing in this crate can fail but for what a client asked.
+
+use thiserror::Error;
+
+/// A command operated on a key that holds another kind of value.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("WRONGTYPE Operation against a key holding the wrong kind of value")]
+pub struct WrongType;
+
+/// Why a command was refused. The texts are those of Redis, hence their capital letters.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "the text of each variant says when it occurs")]
+pub enum CommandError {
+    #[error(transparent)]
+    WrongType(#[from] WrongType),
+    #[error("ERR unknown command '{}', with args beginning with: {}", .name.escape_invalid(), .args.escape_invalid())]
+    UnknownCommand { name: Bytes, args: Bytes },
+    #[error("ERR unknown subcommand '{}'. Try {} HELP.", .name.escape_invalid(), .container.to_ascii_uppercase())]
+    UnknownSubcommand { container: &'static str, name: Bytes },
+    #[error("ERR wrong number of arguments for '{command}' command")]
+    Arity { command: &'static str },
+    #[error("ERR syntax error")]
+    Syntax,
+    #[error("ERR value is not an integer or out of range")]
+    NotAnInteger,
+    #[error("ERR value is out of range, must be positive")]
+    NotPositive,
+    #[error("ERR value is out of range")]
+    OutOfRange,
+    #[error("ERR value is not a valid float")]
+    NotAFloat,
+    #[error("ERR hash value is not an integer")]
+    HashNotAnInteger,
+    #[error("ERR hash value is not a float")]
+    HashNotAFloat,
+    #[error("ERR increment or decrement would overflow")]
+    Overflow,
+    #[error("ERR decrement would overflow")]
+    DecrementOverflow,
+    #[error("ERR increment would produce NaN or Infinity")]
+    NotFinite,
+    #[error("ERR string exceeds maximum allowed size (proto-max-bulk-len)")]
+    StringTooLong,
+    #[error("ERR offset is out of range")]
+    OffsetOutOfRange,
+    #[error("ERR no such key")]
+    NoSuchKey,
+    #[error("ERR source and destination objects are the same")]
+    SameObject,
+    #[error("ERR DB index is out of range")]
+    DbOutOfRange,
+    #[error("ERR invalid expire time in '{command}' command")]
+    InvalidExpireTime { command: &'static str },
+    #[error("ERR NX and XX, GT or LT options at the same time are not compatible")]
+    ExpireConditions,
+    #[error("ERR GT and LT options at the same time are not compatible")]
+    ExpireGtAndLt,
+    #[error("ERR Unsupported option {}", .option.escape_invalid())]
+    UnsupportedOption { option: Bytes },
+    #[error("ERR invalid cursor")]
+    InvalidCursor,
+    #[error("ERR bit offset is not an integer or out of range")]
+    BitOffset,
+    #[error("ERR bit is not an integer or out of range")]
+    BitValue,
+    #[error("ERR The bit argument must be 1 or 0.")]
+    BitArgument,
+    #[error("ERR BITOP NOT must be called with a single source key.")]
+    BitopNot,
+    #[error(
+        "ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but i64 is."
+    )]
+    BitfieldType,
+    #[error("ERR Invalid OVERFLOW type specified")]
+    BitfieldOverflow,
+    #[error("ERR BITFIELD_RO only supports the GET subcommand")]
+    BitfieldReadOnly,
+    #[error("ERR If you want both the length and indexes, please just use IDX.")]
+    LcsBoth,
+    #[error("ERR The specified keys must contain string values")]
+    LcsNotStrings,
+    #[error("ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len")]
+    LcsTooLong,
+    #[error(
+        "ERR An LFU maxmemory policy is not selected, access frequency not tracked. \
+             Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust."
+    )]
+    NoFrequency,
+    #[error("BUSYKEY Target key name already exists.")]
+    BusyKey,
+    #[error("ERR DUMP payload version or checksum are wrong")]
+    RestoreChecksum,
+    #[error("ERR Bad data format")]
+    RestoreFormat,
+    #[error("ERR Invalid TTL value, must be >= 0")]
+    RestoreTtl,
+    #[error("ERR Invalid IDLETIME value, must be >= 0")]
+    RestoreIdleTime,
+    #[error("ERR Invalid FREQ value, must be >= 0 and <= 255")]
+    RestoreFrequency,
+    #[error("ERR numFields should be greater than 0 and match the provided number of fields")]
+    FieldCountLowOrWrong,
+    #[error("ERR Parameter `numFields` should be greater than 0")]
+    FieldCountNotPositive,
+    #[error("ERR The `numfields` parameter must match the number of arguments")]
+    FieldCountMismatch,
+    #[error("ERR Mandatory argument FIELDS is missing or not at the right position")]
+    FieldsMissing,
+    #[error("ERR Command is not allowed inside a transaction")]
+    NotInTransaction,
+    #[error("{text}")]
+    Text { text: &'static str },
+}
+
+/// Bytes of a client that an error quotes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bytes(pub Box<[u8]>);
+
+impl Bytes {
+    /// As text; bytes that are not UTF-8 are replaced.
+    fn escape_invalid(&self) -> std::borrow::Cow<'_, str> {
+        String::from_utf8_lossy(&self.0)
+    }
+}
+
+impl From<&[u8]> for Bytes {
+    /// At most 128 bytes, as Redis quotes.
+    fn from(bytes: &[u8]) -> Self {
+        Self(bytes[..bytes.len().min(128)].into())
+    }
+}

@@ -1,0 +1,1 @@
+//! Floats with the precision of INCRBYFLOAT.

@@ -1,0 +1,40 @@
+//! Snapshots: writing a store out while it goes on changing, and reading it back.
+//! Owns: the format, the running [`Dump`], the [`Loader`]. Never: files, threads; bytes go out in steps
+//! that the caller asks for, and come in as they arrive.
+//!
+//! The dump shows the store as it was when it began, without a second copy of it. The unit is the slot:
+//!
+//! ```text
+//!   dump:    slot 0   slot 1   slot 2   slot 3 ...      each step writes whole slots, in order
+//!                       ^ next
+//!   write to slot 0: written already, nothing to do
+//!   write to slot 3: slot 3 is first written to `pending` and marked, then changed
+//!   FLUSHALL:        the tables move into the dump, which goes on reading them there
+//! ```
+//!
+//! INV-D1: a slot is changed only after the running dump has written it.
+//! INV-D2: a slot is written exactly once.
+//!
+//! Format: magic, then sections `[kind:1][length:4][payload][crc32c of all three:4]`, integers little
+//! endian, lengths and counts as LEB128 ("var" below):
+//!
+//! ```text
+//!   'H' version:2                                        first section, once
+//!   'W' id:8 since:8 dirty:1 count:var (was:1 key)*      one per watch
+//!   'K' slot:2 keys of the slot:var record*              records of one slot; a slot may take several
+//!   'E' keys:8 watches:8                                 last section, once
+//!   record: kind:1 [expiry:8 if kind has bit 7] then
+//!     0 string         key value
+//!     1 packed hash    key field count:var
+//!     2 hash (table)   key field count:var
+//!     3 field          name value; belongs to the hash before it, may stand in a later section
+//!   key, value, name: length:var bytes
+//! ```
+
+mod dump;
+mod load;
+mod wire;
+
+pub(crate) use dump::Dump;
+pub use dump::DumpStep;
+pub use load::{LoadError, Loader};

@@ -1,0 +1,316 @@
+//! Reading a snapshot back as it arrives.
+//! Owns: the checks. Never: trusts a byte; damage is an error, never a panic, and never more memory
+//! than the section that is being read.
+
+use keystead_types::{Slot, UnixMillis};
+use thiserror::Error;
+
+use crate::entry::Entry;
+use crate::keyspace::Keyspace;
+use crate::store::{Store, StoreConfig};
+use crate::table::Place;
+use crate::value::hash::{Field, Hash, PACKED_BYTES_MAX, PACKED_FIELDS_MAX};
+use crate::watch::{KeyAtWatch, Watch, WatchId};
+
+use super::wire::{
+    MAGIC, PayloadReader, RECORD_FIELD, RECORD_PACKED_HASH, RECORD_STRING, RECORD_TABLE_HASH,
+    SECTION_BYTES_MAX, SECTION_END, SECTION_HEAD, SECTION_HEADER, SECTION_KEYS, SECTION_TAIL,
+    SECTION_WATCH, VERSION,
+};
+
+/// Why a snapshot cannot be loaded. Each names the byte of the stream where the section starts.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// The first bytes are not a snapshot's.
+    #[error(
+        "this is no keystead snapshot: it does not begin with KEYSTEAD; check which file was given"
+    )]
+    NotASnapshot,
+    /// A format that this version does not read.
+    #[error(
+        "the snapshot has format {found}, this version reads format {known}; use the version that wrote it"
+    )]
+    Version {
+        /// The snapshot's format.
+        found: u16,
+        /// The format that is read here.
+        known: u16,
+    },
+    /// The checksum of a section does not match.
+    #[error(
+        "the snapshot is damaged: wrong checksum of the section at byte {offset}; take another copy"
+    )]
+    Checksum {
+        /// Where the section starts.
+        offset: u64,
+    },
+    /// A section claims to be longer than any can be.
+    #[error(
+        "the snapshot is damaged: the section at byte {offset} claims {len} bytes; take another copy"
+    )]
+    SectionTooLong {
+        /// Where the section starts.
+        offset: u64,
+        /// What it claims.
+        len: u64,
+    },
+    /// The checksum matches but the content makes no sense.
+    #[error("the snapshot is malformed in the section at byte {offset}: {what}; take another copy")]
+    Malformed {
+        /// Where the section starts.
+        offset: u64,
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// The last section is missing.
+    #[error("the snapshot ends after {bytes} bytes, before its last section; take another copy")]
+    Incomplete {
+        /// Bytes seen.
+        bytes: u64,
+    },
+}
+
+/// Builds a store from the bytes of a snapshot, in pieces of any size.
+pub struct Loader {
+    keyspace: Keyspace,
+    /// Bytes that came but do not make a whole section yet.
+    buffer: Vec<u8>,
+    /// Offset in the stream of the buffer's first byte.
+    offset: u64,
+    stage: Stage,
+    hash: Option<OpenHash>,
+    /// Put in place at the end: loading a key is no change of it.
+    watches: Vec<(WatchId, Watch)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Magic,
+    Header,
+    Body,
+    Ended,
+}
+
+/// A hash whose fields are being read; it may go on in the next section.
+struct OpenHash {
+    key: Vec<u8>,
+    expiry: Option<UnixMillis>,
+    hash: Box<Hash>,
+    missing: u64,
+}
+
+impl Loader {
+    /// A loader for a store with this configuration.
+    #[must_use]
+    pub fn new(config: StoreConfig) -> Self {
+        Self {
+            keyspace: Keyspace::new(config.hash_seed),
+            buffer: Vec::new(),
+            offset: 0,
+            stage: Stage::Magic,
+            hash: None,
+            watches: Vec::new(),
+        }
+    }
+
+    /// Takes the next bytes.
+    ///
+    /// # Errors
+    /// If they are not the continuation of an undamaged snapshot. The loader is of no use after.
+    pub fn feed(&mut self, bytes: &[u8]) -> Result<(), LoadError> {
+        self.buffer.extend_from_slice(bytes);
+        let buffer = std::mem::take(&mut self.buffer);
+        let mut at = 0;
+        while let Some(len) = self.consume(&buffer[at..])? {
+            at += len;
+            self.offset += len as u64;
+        }
+        self.buffer = buffer;
+        self.buffer.drain(..at);
+        Ok(())
+    }
+
+    /// The store, once the last section has been read.
+    ///
+    /// # Errors
+    /// [`LoadError::Incomplete`] if it has not.
+    pub fn finish(mut self) -> Result<Store, LoadError> {
+        if self.stage != Stage::Ended || !self.buffer.is_empty() {
+            return Err(LoadError::Incomplete { bytes: self.offset + self.buffer.len() as u64 });
+        }
+        for (id, watch) in self.watches.drain(..) {
+            self.keyspace.watches.restore(id, watch);
+        }
+        Ok(Store::from_keyspace(self.keyspace))
+    }
+
+    /// Reads one section from the front of `bytes`; `None` if it is not all there.
+    fn consume(&mut self, bytes: &[u8]) -> Result<Option<usize>, LoadError> {
+        if self.stage == Stage::Magic {
+            let Some(magic) = bytes.first_chunk::<8>() else {
+                let is_prefix = MAGIC.starts_with(bytes);
+                return if is_prefix { Ok(None) } else { Err(LoadError::NotASnapshot) };
+            };
+            if magic != MAGIC {
+                return Err(LoadError::NotASnapshot);
+            }
+            self.stage = Stage::Header;
+            return Ok(Some(MAGIC.len()));
+        }
+        if self.stage == Stage::Ended && !bytes.is_empty() {
+            return Err(self.malformed("bytes after the last section"));
+        }
+        let Some(&[kind, a, b, c, d]) = bytes.first_chunk::<SECTION_HEAD>() else {
+            return Ok(None);
+        };
+        let len = u32::from_le_bytes([a, b, c, d]) as usize;
+        if len > SECTION_BYTES_MAX {
+            return Err(LoadError::SectionTooLong { offset: self.offset, len: len as u64 });
+        }
+        let Some(tail) = bytes.get(SECTION_HEAD + len..SECTION_HEAD + len + SECTION_TAIL) else {
+            return Ok(None);
+        };
+        let checked = &bytes[..SECTION_HEAD + len];
+        if crc32c::crc32c(checked).to_le_bytes() != tail {
+            return Err(LoadError::Checksum { offset: self.offset });
+        }
+        self.section(kind, PayloadReader(&checked[SECTION_HEAD..]))?;
+        Ok(Some(checked.len() + SECTION_TAIL))
+    }
+
+    fn section(&mut self, kind: u8, payload: PayloadReader<'_>) -> Result<(), LoadError> {
+        match (self.stage, kind) {
+            (Stage::Header, SECTION_HEADER) => self.header(payload),
+            (Stage::Body, SECTION_WATCH) => self.watch(payload).ok_or("watch cut short"),
+            (Stage::Body, SECTION_KEYS) => self.keys(payload),
+            (Stage::Body, SECTION_END) => self.end(payload),
+            (Stage::Header, _) => Err("the first section is not the header"),
+            _ => Err("section of an unknown kind"),
+        }
+        .map_err(|what| self.malformed(what))?;
+        match self.stage {
+            Stage::Header => {
+                let found = PayloadReader(payload.0).u16().unwrap_or(0);
+                if found != VERSION {
+                    return Err(LoadError::Version { found, known: VERSION });
+                }
+                self.stage = Stage::Body;
+            }
+            Stage::Body if kind == SECTION_END => self.stage = Stage::Ended,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn header(&self, mut payload: PayloadReader<'_>) -> Result<(), &'static str> {
+        payload.u16().map(|_| ()).ok_or("header cut short")
+    }
+
+    fn watch(&mut self, mut payload: PayloadReader<'_>) -> Option<()> {
+        let id = WatchId(payload.u64()?);
+        let since = UnixMillis(payload.u64()?);
+        let is_dirty = payload.byte()? != 0;
+        let mut watch = Watch { since, is_dirty, keys: std::collections::BTreeMap::new() };
+        for _ in 0..payload.var()? {
+            let was = if payload.byte()? == 0 { KeyAtWatch::Plain } else { KeyAtWatch::Expired };
+            watch.keys.insert(payload.bytes()?.into(), was);
+        }
+        self.watches.push((id, watch));
+        payload.is_empty().then_some(())
+    }
+
+    fn keys(&mut self, mut payload: PayloadReader<'_>) -> Result<(), &'static str> {
+        const SHORT: &str = "record cut short";
+        let slot = payload.u16().and_then(Slot::new).ok_or("no such slot")?;
+        let count = payload.var().ok_or(SHORT)?;
+        // A count is a promise, not yet kept: believe it only as far as the section could hold keys.
+        let believed = count.min(payload.0.len() as u64 / 2);
+        self.keyspace.reserve(slot, u32::try_from(believed).unwrap_or(0));
+        while !payload.is_empty() {
+            let (kind, expiry) = payload.kind().ok_or(SHORT)?;
+            let name = payload.bytes().ok_or(SHORT)?;
+            if kind == RECORD_FIELD {
+                let value = payload.bytes().ok_or(SHORT)?;
+                self.field(Field { name, value, expiry })?;
+                continue;
+            }
+            if self.hash.is_some() {
+                return Err("a hash has fewer fields than it says");
+            }
+            if Slot::of_key(name) != slot {
+                return Err("a key lies in a slot that is not its own");
+            }
+            match kind {
+                RECORD_STRING => {
+                    let value = payload.bytes().ok_or(SHORT)?;
+                    self.insert(slot, Entry::string(name, value, expiry))?;
+                }
+                RECORD_PACKED_HASH | RECORD_TABLE_HASH => {
+                    let missing = payload.var().ok_or(SHORT)?;
+                    if missing == 0 {
+                        return Err("a hash has no fields");
+                    }
+                    let hash = match kind {
+                        RECORD_TABLE_HASH => Hash::new_table(),
+                        _ if missing > PACKED_FIELDS_MAX as u64 => {
+                            return Err("a packed hash is too long");
+                        }
+                        _ => Hash::new(),
+                    };
+                    let hash = Box::new(hash);
+                    self.hash = Some(OpenHash { key: name.to_vec(), expiry, hash, missing });
+                }
+                _ => return Err("record of an unknown kind"),
+            }
+        }
+        Ok(())
+    }
+
+    fn field(&mut self, field: Field<'_>) -> Result<(), &'static str> {
+        let Some(open) = &mut self.hash else { return Err("a field without its hash") };
+        let is_long = field.name.len().max(field.value.len()) > PACKED_BYTES_MAX;
+        if open.hash.is_packed() && is_long {
+            return Err("a packed hash has a long field");
+        }
+        if !open.hash.set(&self.keyspace.hasher, field) {
+            return Err("a field stands twice in its hash");
+        }
+        open.missing -= 1;
+        if open.missing > 0 {
+            return Ok(());
+        }
+        let Some(OpenHash { key, expiry, hash, .. }) = self.hash.take() else {
+            return Err("a field without its hash");
+        };
+        self.insert(Slot::of_key(&key), Entry::hash(&key, hash, expiry))
+    }
+
+    fn insert(&mut self, slot: Slot, entry: Entry) -> Result<(), &'static str> {
+        let hash = self.keyspace.hasher.hash(entry.key());
+        let place = self
+            .keyspace
+            .slots
+            .get(slot)
+            .map(|table| table.find(&self.keyspace.hasher, hash, entry.key()));
+        if matches!(place, Some(Place::Occupied(_))) {
+            return Err("a key stands twice");
+        }
+        self.keyspace.insert(entry);
+        Ok(())
+    }
+
+    fn end(&mut self, mut payload: PayloadReader<'_>) -> Result<(), &'static str> {
+        let (keys, watches) = (payload.u64(), payload.u64());
+        if self.hash.is_some() {
+            return Err("a hash has fewer fields than it says");
+        }
+        let is_level =
+            keys == Some(self.keyspace.counts().keys) && watches == Some(self.watches.len() as u64);
+        if is_level { Ok(()) } else { Err("keys or watches are missing") }
+    }
+
+    const fn malformed(&self, what: &'static str) -> LoadError {
+        LoadError::Malformed { offset: self.offset, what }
+    }
+}

@@ -1,0 +1,132 @@
+//! The bytes of a snapshot: sections, checksums, records.
+//! Owns: framing in both directions. Never: what the records mean to a store.
+
+use keystead_types::UnixMillis;
+
+/// The first bytes of every snapshot.
+pub(super) const MAGIC: &[u8; 8] = b"KEYSTEAD";
+/// Version of the format; a loader refuses others.
+pub(super) const VERSION: u16 = 1;
+/// Bytes of a section's kind and length.
+pub(super) const SECTION_HEAD: usize = 5;
+/// Bytes of a section's checksum.
+pub(super) const SECTION_TAIL: usize = 4;
+/// Longest section, bytes: one record of the greatest key and value (512 MiB each) and a little.
+pub(super) const SECTION_BYTES_MAX: usize =
+    2 * keystead_types::limits::BULK_BYTES_MAX + 1024 * 1024;
+/// A section is closed once it is this long, bytes: large enough to make checksums cheap.
+pub(super) const SECTION_BYTES_TARGET: usize = 64 * 1024;
+
+pub(super) const SECTION_HEADER: u8 = b'H';
+pub(super) const SECTION_WATCH: u8 = b'W';
+pub(super) const SECTION_KEYS: u8 = b'K';
+pub(super) const SECTION_END: u8 = b'E';
+
+pub(super) const RECORD_STRING: u8 = 0;
+pub(super) const RECORD_PACKED_HASH: u8 = 1;
+pub(super) const RECORD_TABLE_HASH: u8 = 2;
+pub(super) const RECORD_FIELD: u8 = 3;
+pub(super) const RECORD_TIMED: u8 = 0x80;
+
+/// Begins a section at the end of `out`; returns where it starts.
+pub(super) fn begin_section(out: &mut Vec<u8>, kind: u8) -> usize {
+    let start = out.len();
+    out.push(kind);
+    out.extend_from_slice(&[0; 4]);
+    start
+}
+
+/// Fills in the length of the section that starts at `start`, and appends the checksum.
+pub(super) fn end_section(out: &mut Vec<u8>, start: usize) {
+    let len = out.len() - start - SECTION_HEAD;
+    assert!(len <= SECTION_BYTES_MAX, "INV-D2: section of {len} bytes; records are smaller");
+    let len = u32::try_from(len).expect("SECTION_BYTES_MAX fits in 32 bits");
+    out[start + 1..start + SECTION_HEAD].copy_from_slice(&len.to_le_bytes());
+    let crc = crc32c::crc32c(&out[start..]);
+    out.extend_from_slice(&crc.to_le_bytes());
+}
+
+pub(super) fn put_var(out: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        out.push((number & 0x7f) as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push((number & 0x7f) as u8);
+}
+
+pub(super) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    put_var(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+}
+
+pub(super) fn put_kind(out: &mut Vec<u8>, kind: u8, expiry: Option<UnixMillis>) {
+    match expiry {
+        Some(at) => {
+            out.push(kind | RECORD_TIMED);
+            out.extend_from_slice(&at.0.to_le_bytes());
+        }
+        None => out.push(kind),
+    }
+}
+
+/// Reads a payload from its front; `None` where it ends too early.
+#[derive(Clone, Copy)]
+pub(super) struct PayloadReader<'a>(pub(super) &'a [u8]);
+
+impl<'a> PayloadReader<'a> {
+    pub(super) const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn take(&mut self, len: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(len)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    pub(super) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        self.take(N)?.try_into().ok()
+    }
+
+    pub(super) fn byte(&mut self) -> Option<u8> {
+        self.array::<1>().map(|[byte]| byte)
+    }
+
+    pub(super) fn u16(&mut self) -> Option<u16> {
+        self.array().map(u16::from_le_bytes)
+    }
+
+    pub(super) fn u64(&mut self) -> Option<u64> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    pub(super) fn var(&mut self) -> Option<u64> {
+        let mut number = 0u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            let bits = u64::from(byte & 0x7f);
+            if shift == 63 && bits > 1 {
+                return None;
+            }
+            number |= bits << shift;
+            if byte & 0x80 == 0 {
+                return Some(number);
+            }
+        }
+        None
+    }
+
+    pub(super) fn bytes(&mut self) -> Option<&'a [u8]> {
+        let len = usize::try_from(self.var()?).ok()?;
+        self.take(len)
+    }
+
+    /// A record's kind without its flag, and its expiry.
+    pub(super) fn kind(&mut self) -> Option<(u8, Option<UnixMillis>)> {
+        let kind = self.byte()?;
+        if kind & RECORD_TIMED == 0 {
+            return Some((kind, None));
+        }
+        Some((kind & !RECORD_TIMED, Some(UnixMillis(self.u64()?))))
+    }
+}

@@ -1,0 +1,325 @@
+//! The store: the doors through which a node uses it.
+//! Owns: running a command of the table, transactions, watches, dumps, statistics.
+//! Never: routes; a store does not know which slots its shard serves. Called by `node`.
+
+use std::ops::Deref;
+use std::sync::atomic::AtomicU64;
+
+use keystead_resp::{Args, ReplyWriter};
+use keystead_types::{ApplyContext, Slot, UnixMillis};
+
+use crate::command::{self, Command, Handler, Reader, Writer, gather, in_transaction};
+use crate::digest::{self, Digest};
+use crate::effect::Outcome;
+use crate::entry::Value;
+use crate::error::{CommandError, WrongType};
+use crate::keyspace::Keyspace;
+use crate::scan::{ScanCursor, ScanOptions};
+use crate::snapshot::{Dump, DumpStep};
+use crate::watch::WatchId;
+
+/// What every replica of a store must agree on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoreConfig {
+    /// Secret seed of the hash tables, the same in the whole cluster: SCAN cursors survive a failover.
+    pub hash_seed: u64,
+}
+
+/// The keys of one shard.
+///
+/// All methods are synchronous and bounded by the size of what they touch; none blocks or does I/O.
+pub struct Store {
+    keyspace: Keyspace,
+    /// Chance for reads, which need not agree between replicas (RANDOMKEY, HRANDFIELD).
+    read_chance: AtomicU64,
+}
+
+/// Counts of a store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Keys, expired ones included until they are removed.
+    pub keys: u64,
+    /// Keys with a time to expire.
+    pub keys_with_expiry: u64,
+    /// Hashes in which at least one field expires.
+    pub hashes_with_field_expiry: u64,
+    /// Keys and fields removed because their time was up, since the process started or loaded.
+    pub expired: u64,
+    /// Bytes of keys, values, tables and the index of expiry; approximate.
+    pub memory_bytes: u64,
+    /// Bytes that a running dump holds back for its next step.
+    pub dump_pending_bytes: u64,
+    /// Watches registered.
+    pub watches: u64,
+    /// Changes of keys, as Redis counts them, since the process started or loaded.
+    pub changes: u64,
+}
+
+/// A string in the store, borrowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StringRef<'a>(&'a [u8]);
+
+impl Deref for StringRef<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.0
+    }
+}
+
+impl Store {
+    /// An empty store.
+    #[must_use]
+    pub fn new(config: StoreConfig) -> Self {
+        Self::from_keyspace(Keyspace::new(config.hash_seed))
+    }
+
+    pub(crate) const fn from_keyspace(keyspace: Keyspace) -> Self {
+        Self { keyspace, read_chance: AtomicU64::new(0) }
+    }
+
+    /// Runs any command on keys, reads included, and writes its reply.
+    ///
+    /// Deterministic: the same state, context and command give the same state and reply everywhere.
+    /// A command that is not one on keys (PING, MULTI) gets the answer it has inside a transaction,
+    /// or an error.
+    pub fn apply(
+        &mut self,
+        ctx: &ApplyContext,
+        args: Args<'_>,
+        reply: &mut ReplyWriter<'_>,
+    ) -> Outcome {
+        let before = self.keyspace.changes();
+        let position = reply.position();
+        let result = command::resolve(args).and_then(|row| self.run(ctx, row, args, reply));
+        if let Err(error) = &result {
+            reply.truncate(position);
+            reply.error(error);
+        }
+        let changes = self.keyspace.changes() - before;
+        Outcome { is_error: result.is_err(), is_aborted: false, changes }
+    }
+
+    /// Runs the commands of a MULTI as one, unless one of `watches` is dirty, and ends these watches.
+    ///
+    /// The reply is an array of the commands' replies, or the absent array if it was aborted. A
+    /// command that fails leaves its error in the array and does not stop the others, as in Redis.
+    pub fn apply_transaction(
+        &mut self,
+        ctx: &ApplyContext,
+        commands: &[Args<'_>],
+        watches: &[WatchId],
+        reply: &mut ReplyWriter<'_>,
+    ) -> Outcome {
+        let is_aborted = watches.iter().any(|id| self.keyspace.is_watch_dirty(*id, ctx.now));
+        for id in watches {
+            self.unwatch(*id);
+        }
+        if is_aborted {
+            reply.null_array();
+            return Outcome { is_aborted, ..Outcome::default() };
+        }
+        reply.array(commands.len());
+        let mut outcome = Outcome::default();
+        for args in commands {
+            outcome.changes += self.apply(ctx, *args, reply).changes;
+        }
+        outcome
+    }
+
+    /// Runs a command that only reads (a row with [`flags::READONLY`](command::flags::READONLY)) as
+    /// of `now`, and writes its reply; for any other command the reply is an error.
+    pub fn read(&self, now: UnixMillis, args: Args<'_>, reply: &mut ReplyWriter<'_>) {
+        let position = reply.position();
+        let reader = Reader::new(&self.keyspace, now, &self.read_chance);
+        let result = command::resolve(args).and_then(|row| match row.handler {
+            Handler::Read(run) => run(&reader, args, reply),
+            Handler::Gather(kind) => gather::read(&reader, kind, args, reply),
+            Handler::Write(_) | Handler::Session(_) => Err(CommandError::NotInTransaction),
+        });
+        if let Err(error) = result {
+            reply.truncate(position);
+            reply.error(&error);
+        }
+    }
+
+    /// The string under `key`, whose slot the caller knows already; no parsing, no reply.
+    ///
+    /// # Errors
+    /// [`WrongType`] if the key holds something else.
+    pub fn get(
+        &self,
+        now: UnixMillis,
+        slot: Slot,
+        key: &[u8],
+    ) -> Result<Option<StringRef<'_>>, WrongType> {
+        match self.keyspace.get_in(slot, now, key).map(crate::entry::Entry::value) {
+            None => Ok(None),
+            Some(Value::String(bytes)) => Ok(Some(StringRef(bytes))),
+            Some(_) => Err(WrongType),
+        }
+    }
+
+    /// The earliest time at which a key, a field or an abandoned watch is to be removed by
+    /// [`expire_due`](Self::expire_due).
+    #[must_use]
+    pub fn next_expiry(&self) -> Option<UnixMillis> {
+        [self.keyspace.next_expiry(), self.keyspace.watches.next_expiry()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Removes what is due by `ctx.now`, the earliest first, at most `limit` keys, fields and watches;
+    /// returns how many. What is due is invisible to clients already: this frees its memory.
+    pub fn expire_due(&mut self, ctx: &ApplyContext, limit: usize) -> usize {
+        let removed = self.keyspace.remove_due(ctx.now, limit);
+        removed + self.keyspace.watches.remove_old(ctx.now, limit - removed)
+    }
+
+    /// Watches `keys` under `id`, together with what `id` watches already.
+    pub fn watch<'k>(
+        &mut self,
+        ctx: &ApplyContext,
+        id: WatchId,
+        keys: impl IntoIterator<Item = &'k [u8]>,
+    ) {
+        for key in keys {
+            self.keyspace.watch(id, ctx.now, key);
+        }
+    }
+
+    /// Ends a watch; nothing happens if there is none.
+    pub fn unwatch(&mut self, id: WatchId) {
+        self.keyspace.watches.remove(id);
+    }
+
+    /// Removes every key: what FLUSHALL and FLUSHDB do to this store.
+    pub fn flush(&mut self) {
+        self.keyspace.clear();
+    }
+
+    /// Begins a dump of the state as it is now; a dump that was running is given up.
+    pub fn begin_dump(&mut self) {
+        let dump = Dump::begin(&self.keyspace);
+        *self.keyspace.dump_mut() = Some(Box::new(dump));
+    }
+
+    /// Appends about `bytes_target` bytes of the running dump to `out` (whole slots, so it may be more);
+    /// [`DumpStep::Done`] if that was all, or if no dump is running.
+    pub fn dump_step(&mut self, out: &mut Vec<u8>, bytes_target: usize) -> DumpStep {
+        let (dump, slots) = self.keyspace.dump_and_slots();
+        let Some(running) = dump else { return DumpStep::Done };
+        let step = running.step(slots, out, bytes_target.max(1));
+        if step == DumpStep::Done {
+            *dump = None;
+        }
+        step
+    }
+
+    /// Gives up the running dump and frees what it holds back.
+    pub fn abort_dump(&mut self) {
+        *self.keyspace.dump_mut() = None;
+    }
+
+    /// One number for the whole state; O(keys). See [`Digest`].
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        digest::of_keyspace(&self.keyspace)
+    }
+
+    /// The store's counts; O(slots).
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let counts = self.keyspace.counts();
+        Stats {
+            keys: counts.keys,
+            keys_with_expiry: counts.timed_keys,
+            hashes_with_field_expiry: counts.timed_hashes,
+            expired: counts.expired,
+            memory_bytes: counts.entry_bytes + self.keyspace.overhead_bytes(),
+            dump_pending_bytes: self.keyspace.dump_pending_bytes(),
+            watches: self.keyspace.watches.len() as u64,
+            changes: self.keyspace.changes(),
+        }
+    }
+
+    /// Number of keys, expired ones included until they are removed; O(1).
+    #[must_use]
+    pub const fn key_count(&self) -> u64 {
+        self.keyspace.counts().keys
+    }
+
+    /// Number of keys in a slot, expired ones included until they are removed.
+    #[must_use]
+    pub fn slot_key_count(&self, slot: Slot) -> usize {
+        self.keyspace.slots.get(slot).map_or(0, crate::table::Table::len)
+    }
+
+    /// The slots that hold keys, with their number of keys.
+    pub fn slot_key_counts(&self) -> impl Iterator<Item = (Slot, usize)> + '_ {
+        self.keyspace.slots.iter_from(Slot::default()).map(|(slot, table)| (slot, table.len()))
+    }
+
+    /// Visits keys from `cursor` on: one step of SCAN over this store.
+    ///
+    /// Returns where the next step begins, or `None` after the store's last key. A key that is there
+    /// from the first step to the last is visited at least once, whatever is written in between.
+    pub fn scan(
+        &self,
+        now: UnixMillis,
+        cursor: ScanCursor,
+        options: &ScanOptions<'_>,
+        visit: impl FnMut(&[u8]),
+    ) -> Option<ScanCursor> {
+        crate::scan::scan_keys(&self.keyspace, now, cursor, options, visit)
+    }
+
+    /// Calls `visit` for every visible key that matches the glob `pattern`: KEYS over this store.
+    pub fn keys(&self, now: UnixMillis, pattern: &[u8], visit: impl FnMut(&[u8])) {
+        crate::scan::matching_keys(&self.keyspace, now, pattern, visit);
+    }
+
+    /// Calls `visit` for at most `limit` keys of a slot, in table order: CLUSTER GETKEYSINSLOT.
+    pub fn keys_in_slot(&self, slot: Slot, limit: usize, mut visit: impl FnMut(&[u8])) {
+        let table = self.keyspace.slots.get(slot);
+        for entry in table.into_iter().flat_map(crate::table::Table::iter).take(limit) {
+            visit(entry.key());
+        }
+    }
+
+    /// A visible key chosen by `chance`, or `None` if the store is empty: RANDOMKEY over this store.
+    #[must_use]
+    pub fn random_key(&self, now: UnixMillis, chance: u64) -> Option<&[u8]> {
+        crate::scan::random_key(&self.keyspace, now, chance)
+    }
+
+    fn run(
+        &mut self,
+        ctx: &ApplyContext,
+        row: &'static Command,
+        args: Args<'_>,
+        reply: &mut ReplyWriter<'_>,
+    ) -> Result<(), CommandError> {
+        match row.handler {
+            Handler::Write(run) => {
+                run(&mut Writer { keyspace: &mut self.keyspace, ctx }, args, reply)
+            }
+            Handler::Read(run) => {
+                let chance = AtomicU64::new(ctx.seed);
+                run(&Reader::new(&self.keyspace, ctx.now, &chance), args, reply)
+            }
+            Handler::Gather(kind) => {
+                let mut writer = Writer { keyspace: &mut self.keyspace, ctx };
+                gather::apply(&mut writer, kind, args, reply)
+            }
+            Handler::Session(kind) => in_transaction::run(ctx, kind, args, reply),
+        }
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("keys", &self.key_count()).finish_non_exhaustive()
+    }
+}
