@@ -291,13 +291,9 @@ impl<'a, D: Disk> Reader<'a, D> {
         if self.next_block.is_some_and(|next| next != header.number) {
             return Err(Fault::OutOfOrder);
         }
-        let bytes = block_bytes(header.body_bytes).filter(|bytes| *bytes <= rest.len());
-        let (Some(bytes), true) = (bytes, header.body_bytes >= body_bytes_min(header.records))
-        else {
-            return Err(Fault::CutShort);
-        };
-        // The block lies within the segment, so its body's length fits.
-        let body_end = BLOCK_HEADER_BYTES + header.body_bytes as usize;
+        let (body_end, block_end) = block_ends(header.body_bytes)
+            .filter(|(_, block_end)| *block_end <= rest.len())
+            .ok_or(Fault::CutShort)?;
         let mut at = BLOCK_HEADER_BYTES;
         let mut digest = 0;
         while at < body_end {
