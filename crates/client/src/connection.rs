@@ -3,13 +3,14 @@
 //! reconnects, follows redirects, knows other nodes (see `client.rs`).
 
 use std::io::{self, Read as _};
+use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
 use keystead_resp::{Protocol, ReplyDecoder, ReplyError, Value};
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::error::{Cause, Error};
 use crate::options::ConnectOptions;
@@ -31,6 +32,7 @@ pub struct Connection {
     protocol: Protocol,
     decoder: ReplyDecoder,
     input: BytesMut,
+    send_timeout: Duration,
     /// Replies that were asked for and have not come: not zero once an exchange was abandoned.
     outstanding: usize,
 }
@@ -73,6 +75,7 @@ impl Connection {
             protocol: Protocol::Resp2,
             decoder: ReplyDecoder::new(options.reply_limits),
             input: BytesMut::new(),
+            send_timeout: options.command_timeout,
             outstanding: 0,
         };
         connection.greet(options, deadline).await?;
@@ -91,7 +94,8 @@ impl Connection {
         self.protocol
     }
 
-    /// Sends commands without waiting for replies.
+    /// Sends commands without waiting for replies, within [`ConnectOptions::command_timeout`]: a server
+    /// whose replies are not received stops reading in the end.
     ///
     /// Not cancel safe: drop the connection with the future.
     ///
@@ -99,8 +103,12 @@ impl Connection {
     /// [`Kind::Unknown`](crate::Kind): some of the commands may have arrived.
     pub async fn send(&mut self, pipeline: &Pipeline) -> Result<(), Error> {
         self.outstanding += pipeline.len();
-        let sent = self.stream.write_all(pipeline.run()).await;
-        sent.map_err(|error| Error::Lost { address: self.address.clone(), source: error.into() })
+        let source = match timeout(self.send_timeout, self.stream.write_all(pipeline.run())).await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => error.into(),
+            Err(_) => Cause::timed_out(self.send_timeout),
+        };
+        Err(Error::Lost { address: self.address.clone(), source })
     }
 
     /// Waits for the next reply or message, without a deadline: put one around it where silence is

@@ -132,7 +132,8 @@ pub enum Kind {
     Overloaded,
     /// The peer speaks something else than this protocol.
     Corrupt,
-    /// The server shuts down or ended this session; the command was not executed.
+    /// The session that the command belonged to has ended, and nothing of it was executed: begin it
+    /// again from its first command.
     Closed,
 }
 
@@ -145,10 +146,8 @@ impl Error {
                 Kind::Invalid
             }
             Self::Connect { source: Cause::Malformed(_), .. } => Kind::Corrupt,
-            Self::Connect { .. }
-            | Self::NotSent { .. }
-            | Self::TransactionLost { .. }
-            | Self::Runtime { .. } => Kind::Unavailable,
+            Self::Connect { .. } | Self::NotSent { .. } | Self::Runtime { .. } => Kind::Unavailable,
+            Self::TransactionLost { .. } => Kind::Closed,
             // A malformed reply, too, says nothing about what became of the command.
             Self::Lost { .. } => Kind::Unknown,
             Self::Redirects { .. } => Kind::Moved,
@@ -202,7 +201,6 @@ fn kind_of_reply(message: &str) -> Kind {
         | "BUSY" => Kind::Unavailable,
         "OVERLOADED" | "OOM" => Kind::Overloaded,
         "BUSYKEY" | "BUSYGROUP" => Kind::Conflict,
-        "SHUTDOWN" => Kind::Closed,
         // Redis answers a connection over its limit with this and closes it.
         _ if message.starts_with("ERR max number of clients") => Kind::Overloaded,
         _ => Kind::Invalid,

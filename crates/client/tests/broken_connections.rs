@@ -150,7 +150,7 @@ async fn a_broken_transaction_is_not_continued_elsewhere() {
         is_closed.await.expect("the peer closes");
         let error = client.command(&["INCR", "k"]).await.expect_err("no transaction any more");
         assert!(matches!(error, Error::TransactionLost { .. }), "{error}");
-        assert_eq!(error.kind(), Kind::Unavailable);
+        assert_eq!(error.kind(), Kind::Closed);
         client.command(&["GET", "k"]).await.expect("answered")
     };
     let peer = async {

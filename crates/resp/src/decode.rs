@@ -239,6 +239,9 @@ impl Decoder {
 
     /// The arguments of the request that [`decode`](Self::decode) has just completed in `buffer`;
     /// none if it gave `None`.
+    ///
+    /// # Panics
+    /// If `buffer` is shorter than the request.
     #[must_use]
     #[inline]
     pub fn args<'a>(&'a self, buffer: &'a [u8]) -> Args<'a> {
