@@ -18,7 +18,8 @@ use thiserror::Error;
 pub enum Error {
     /// No address was given, or one that is not `host:port`.
     #[error(
-        "cannot use the address {address:?}: it is not host:port, or several of these, separated by commas"
+        "cannot use the address {address:?}: it is not host:port, or several of these, \
+         separated by commas"
     )]
     Address {
         /// What was given.
@@ -42,7 +43,8 @@ pub enum Error {
     },
     /// The connection broke, or the deadline passed, after the command was sent.
     #[error(
-        "no reply from {address}: {source}; the command may or may not have been executed, read before you send it again"
+        "no reply from {address}: {source}; the command may or may not have been executed, \
+         read before you send it again"
     )]
     Lost {
         /// The node.
@@ -53,7 +55,8 @@ pub enum Error {
     /// A transaction was begun or a key watched on a connection that broke since. Nothing of the
     /// transaction was executed.
     #[error(
-        "the transaction ended with the connection to {address}: nothing of it was executed, begin it again"
+        "the transaction ended with the connection to {address}: nothing of it was executed, \
+         begin it again"
     )]
     TransactionLost {
         /// The node.
@@ -67,7 +70,8 @@ pub enum Error {
     },
     /// The nodes sent the command on and on: the cluster's map is changing or wrong.
     #[error(
-        "gave up after {redirects} redirects, the last one to {address}; the cluster is moving slots, try again"
+        "gave up after {redirects} redirects, the last one to {address}; the cluster is moving \
+         slots, try again"
     )]
     Redirects {
         /// Redirects that were followed.
@@ -83,7 +87,8 @@ pub enum Error {
     },
     /// A command is longer than any server takes.
     #[error(
-        "command too long: at most {COMMAND_ARGS_MAX} arguments of {BULK_BYTES_MAX} bytes; send it in parts"
+        "command too long: at most {COMMAND_ARGS_MAX} arguments of {BULK_BYTES_MAX} bytes; \
+         send it in parts"
     )]
     TooLong,
     /// A command without a name.
