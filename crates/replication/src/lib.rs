@@ -3,5 +3,28 @@
 //! Owns: everything between "a run of commands for a shard" and "it is committed, apply it".
 //! Never: knows Redis or a key; above this crate nobody knows `raft`.
 
+mod cell;
+mod driver;
+mod entry;
+mod group;
+mod lease;
+mod log;
+mod machine;
+mod outcome;
+mod outputs;
+mod recovery;
+mod rng;
+mod settings;
 pub mod snapshot_file;
 pub mod transport;
+mod worker;
+
+pub use cell::{GroupCell, Progress, Role};
+pub use driver::{Driver, Inbox, Messenger, Surroundings};
+pub use entry::{EntryError, ReplicaChange};
+pub use machine::{DumpStep, Machine, Part, Replies};
+pub use outcome::{Access, Completed, Doubt, Ending, Rejection, ReplyTo, Submission};
+pub use outputs::{Event, Outputs};
+pub use recovery::{FetchedState, Found, Identity, RecoveryError, Replica, SnapshotPlace};
+pub use settings::{Durability, Settings};
+pub use worker::{GroupInput, Input, Worker};

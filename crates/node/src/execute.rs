@@ -1,0 +1,402 @@
+//! The door of a node: finds each run's leader, here or elsewhere, and sees it to its end.
+//!
+//! Owns: batching of runs per shard, forwarding, trying again where nothing happened, deadlines.
+//! Never: tries a write again that may have happened (STYLE: unknown is not failed); never blocks.
+//!
+//! A run travels with others of the same shard as one submission. What comes back rejected did not
+//! happen: it is tried again, here or at the leader named, until its deadline. What was sent to a
+//! peer whose connection broke may have happened: a write is then in doubt, a read is asked again.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use keystead_replication::{Access as LogAccess, Completed, Doubt, Ending, Part, Rejection, Role, Submission};
+use keystead_resp::{Args, ReplyWriter, RunDecoder};
+use keystead_types::{Monotonic, NodeId, ShardId, Slot, limits};
+
+use crate::core::{Core, PostKind, Routes, Routing};
+use crate::door::{Access, Door, Outcome, Refusal, Run, Ticket, UnknownReason};
+use crate::forward::{Answer, AnswerEnding, Call, PARTS_MAX};
+use crate::mailbox::{Letter, Mailbox};
+use crate::shard::form_of;
+use crate::status::{ClusterView, Status};
+
+/// How long a run waits before it is tried again when nobody is known to lead its shard.
+const RETRY_AFTER: Duration = Duration::from_millis(5);
+/// How much longer than a run's deadline its forwarder waits for the leader's word on it.
+const ANSWER_GRACE: Duration = Duration::from_millis(500);
+
+/// See the module.
+pub struct NodeDoor {
+    core: Arc<Core>,
+    mailbox: Arc<Mailbox>,
+    routes: Arc<Routes>,
+    routes_version: u64,
+    /// Runs taken since the last flush, by shard and access.
+    taken: BTreeMap<(ShardId, bool), Batch>,
+    /// Runs sent to other nodes, by the number of their call.
+    away: BTreeMap<u32, Away>,
+    next_call: u32,
+    /// Runs that wait to be tried again.
+    waiting: Vec<Waiting>,
+    letters: Vec<Letter>,
+    /// Refusals of the door itself, told at the next `completions`.
+    refused: Vec<(Vec<Part>, Refusal)>,
+    status: Arc<dyn Fn() -> Status + Send + Sync>,
+    view: Arc<dyn Fn() -> Arc<ClusterView> + Send + Sync>,
+    scratch: Vec<u8>,
+}
+
+/// Runs of one shard with the same access, on their way together.
+#[derive(Default)]
+struct Batch {
+    commands: Vec<u8>,
+    parts: Vec<Part>,
+}
+
+struct Away {
+    node: NodeId,
+    shard: ShardId,
+    access: LogAccess,
+    batch: Batch,
+    deadline: Monotonic,
+}
+
+struct Waiting {
+    shard: ShardId,
+    access: LogAccess,
+    batch: Batch,
+    deadline: Monotonic,
+    not_before: Monotonic,
+    /// Who was said to lead.
+    hint: Option<NodeId>,
+}
+
+/// Where a run is to be tried.
+enum Target {
+    Here,
+    There(NodeId),
+    Nowhere,
+}
+
+impl NodeDoor {
+    /// A door of `core`; `wake` is called when [`completions`](Door::completions) has something.
+    pub(crate) fn new(
+        core: Arc<Core>,
+        wake: Arc<dyn Fn() + Send + Sync>,
+        status: Arc<dyn Fn() -> Status + Send + Sync>,
+        view: Arc<dyn Fn() -> Arc<ClusterView> + Send + Sync>,
+    ) -> Self {
+        let mailbox = core.open_mailbox(wake);
+        let (routes_version, routes) = (core.routes_version(), core.routes());
+        Self {
+            core,
+            mailbox,
+            routes,
+            routes_version,
+            taken: BTreeMap::new(),
+            away: BTreeMap::new(),
+            next_call: 0,
+            waiting: Vec::new(),
+            letters: Vec::new(),
+            refused: Vec::new(),
+            status,
+            view,
+            scratch: Vec::new(),
+        }
+    }
+
+    fn refresh(&mut self) {
+        let version = self.core.routes_version();
+        if version != self.routes_version {
+            self.routes = self.core.routes();
+            self.routes_version = version;
+        }
+    }
+
+    fn target(&self, shard: ShardId, hint: Option<NodeId>) -> Target {
+        let local = self.routes.local(shard);
+        if local.is_some_and(|local| local.cell.role() == Role::Leader) {
+            return Target::Here;
+        }
+        let leader = self.core.leader_of(shard, &self.routes).filter(|leader| *leader != self.core.me);
+        match leader.or(hint.filter(|hint| *hint != self.core.me)) {
+            Some(leader) => Target::There(leader),
+            // Its replicas know, if there is none here.
+            None if local.is_none() => self.any_replica(shard).map_or(Target::Nowhere, Target::There),
+            None => Target::Nowhere,
+        }
+    }
+
+    fn any_replica(&self, shard: ShardId) -> Option<NodeId> {
+        let replicas = &self.routes.topology.shards.get(&shard)?.replicas;
+        let others: Vec<NodeId> = replicas.keys().copied().filter(|node| *node != self.core.me).collect();
+        // Another one each time, so that one that is down does not hold up every try.
+        others.get(self.next_call as usize % others.len().max(1)).copied()
+    }
+
+    /// Sends a batch on its way. Here: into `here`, to be pushed together with others.
+    fn dispatch(&mut self, run: Waiting, now: Monotonic, here: &mut Vec<Submission>) {
+        if run.deadline <= now {
+            return self.give_up(run);
+        }
+        match self.target(run.shard, run.hint) {
+            Target::Here => {
+                let Waiting { shard, access, batch, deadline, .. } = run;
+                let reply_to = Arc::clone(&self.mailbox) as Arc<dyn keystead_replication::ReplyTo>;
+                let Batch { commands, parts } = batch;
+                here.push(Submission { group: shard, access, commands, parts, deadline, reply_to });
+            }
+            Target::There(leader) => self.forward(leader, run, now),
+            Target::Nowhere => self.wait(run, now),
+        }
+    }
+
+    fn forward(&mut self, leader: NodeId, run: Waiting, now: Monotonic) {
+        if self.core.settings.routing == Routing::Redirect
+            && let Some(refusal) = self.moved(leader, &run.batch)
+        {
+            return self.refused.push((run.batch.parts, refusal));
+        }
+        self.next_call = self.next_call.wrapping_add(1);
+        let number = u64::from(self.mailbox.door) << 32 | u64::from(self.next_call);
+        let batch = &run.batch;
+        self.scratch.clear();
+        let contents = (run.shard, run.access, batch.parts.as_slice(), batch.commands.as_slice());
+        Call::write(&mut self.scratch, number, contents, run.deadline.since(now));
+        if self.core.post.post(leader, PostKind::Call, &self.scratch) {
+            let Waiting { shard, access, batch, deadline, .. } = run;
+            self.away.insert(self.next_call, Away { node: leader, shard, access, batch, deadline });
+        } else {
+            // Certainly not sent: nothing happened. The leader may be gone; forget it as a hint.
+            self.core.heard_leader(run.shard, None);
+            self.wait(Waiting { hint: None, ..run }, now);
+        }
+    }
+
+    /// The redirection for a batch's first command, if its leader's address is known.
+    fn moved(&self, leader: NodeId, batch: &Batch) -> Option<Refusal> {
+        let address = self.routes.topology.nodes.get(&leader)?.client_address.clone();
+        let mut spans = Vec::new();
+        let args = RunDecoder::new(&batch.commands).next(&mut spans).ok()??;
+        let key = keystead_store::command::find(&args[0])?.keys(args).ok()?.next()?;
+        Some(Refusal::Moved { slot: Slot::of_key(key), address })
+    }
+
+    fn wait(&mut self, run: Waiting, now: Monotonic) {
+        self.waiting.push(Waiting { not_before: now.after(RETRY_AFTER), ..run });
+        self.mailbox.want_tick(true);
+    }
+
+    /// The deadline passed and nothing happened.
+    fn give_up(&mut self, run: Waiting) {
+        let refusal = match self.core.why_down(run.shard) {
+            Some(reason) => Refusal::ShardDown { shard: run.shard, reason },
+            None => Refusal::NoLeader { shard: run.shard },
+        };
+        self.refused.push((run.batch.parts, refusal));
+    }
+
+    /// Tries again what waited long enough.
+    fn retry(&mut self, now: Monotonic) {
+        let mut here = Vec::new();
+        for run in std::mem::take(&mut self.waiting) {
+            if run.not_before <= now || run.deadline <= now {
+                self.dispatch(run, now, &mut here);
+            } else {
+                self.waiting.push(run);
+            }
+        }
+        if !here.is_empty() {
+            self.core.submit_here(here);
+        }
+    }
+
+    /// A run was rejected: nothing happened.
+    fn rejected(&mut self, why: Rejection, mut run: Waiting, by: NodeId, now: Monotonic) {
+        let refusal = match why {
+            Rejection::Overloaded => Refusal::Overloaded,
+            Rejection::DiskFull => Refusal::DiskFull { node: by },
+            Rejection::Expired => return self.give_up(run),
+            Rejection::NotLeader { leader } => {
+                if by != self.core.me {
+                    self.core.heard_leader(run.shard, leader);
+                }
+                run.hint = leader;
+                return self.wait(run, now);
+            }
+            Rejection::NoReplica => {
+                self.core.heard_leader(run.shard, None);
+                return self.wait(Waiting { hint: None, ..run }, now);
+            }
+        };
+        self.refused.push((run.batch.parts, refusal));
+    }
+
+    fn completed(&mut self, completed: Completed, now: Monotonic, each: &mut dyn FnMut(Ticket, Outcome<'_>)) {
+        let Completed { group, access, parts, deadline, ending } = completed;
+        match ending {
+            Ending::Done(replies) => done(&parts, &replies.ends, &replies.bytes, each),
+            Ending::Unknown(doubt) => unknown(&parts, reason_of(doubt), each),
+            Ending::Rejected { why, commands } => {
+                let batch = Batch { commands, parts };
+                let run = Waiting { shard: group, access, batch, deadline, not_before: now, hint: None };
+                self.rejected(why, run, self.core.me, now);
+            }
+        }
+    }
+
+    fn answered(&mut self, number: u32, reply: bytes::Bytes, now: Monotonic, each: &mut dyn FnMut(Ticket, Outcome<'_>)) {
+        let Some(away) = self.away.remove(&number) else { return };
+        let Away { node, shard, access, batch, deadline } = away;
+        match Answer::read(reply).map(|answer| answer.ending) {
+            Ok(AnswerEnding::Done { ends, replies }) if ends.len() == batch.parts.len() => {
+                self.core.heard_leader(shard, Some(node));
+                done(&batch.parts, &ends, &replies, each);
+            }
+            Ok(AnswerEnding::Rejected(why)) => {
+                let run = Waiting { shard, access, batch, deadline, not_before: now, hint: None };
+                self.rejected(why, run, node, now);
+            }
+            Ok(AnswerEnding::Unknown(doubt)) => unknown(&batch.parts, reason_of(doubt), each),
+            Ok(AnswerEnding::Done { .. }) | Err(_) => {
+                tracing::error!(%node, %shard, "a node answered a forwarded run with something that is not an answer");
+                unknown(&batch.parts, UnknownReason::ConnectionLost, each);
+            }
+        }
+    }
+
+    /// Settles what was sent to a node and will not be answered: `which` says what.
+    fn lost(
+        &mut self,
+        which: impl Fn(&Away) -> bool,
+        reason: UnknownReason,
+        now: Monotonic,
+        each: &mut dyn FnMut(Ticket, Outcome<'_>),
+    ) {
+        let numbers: Vec<u32> = self.away.iter().filter(|(_, away)| which(away)).map(|(number, _)| *number).collect();
+        for number in numbers {
+            let Some(away) = self.away.remove(&number) else { continue };
+            let Away { shard, access, batch, deadline, .. } = away;
+            self.core.heard_leader(shard, None);
+            if access == LogAccess::Read {
+                self.wait(Waiting { shard, access, batch, deadline, not_before: now, hint: None }, now);
+            } else {
+                unknown(&batch.parts, reason, each);
+            }
+        }
+    }
+}
+
+impl Door for NodeDoor {
+    fn shard_of(&self, slot: Slot) -> Option<ShardId> {
+        self.routes.shard_of(slot)
+    }
+
+    fn shards(&self) -> Arc<[ShardId]> {
+        Arc::clone(&self.routes.shards)
+    }
+
+    fn try_read(&self, shard: ShardId, args: Args<'_>, reply: &mut ReplyWriter<'_>) -> bool {
+        let Some(local) = self.routes.local(shard) else { return false };
+        local.try_read(self.core.clock.monotonic_now(), self.core.clock.unix_now(), args, reply)
+    }
+
+    fn submit(&mut self, run: Run<'_>) {
+        let Run { ticket, shard, commands, protocol, access } = run;
+        let form = form_of(protocol);
+        if commands.len() > limits::ENTRY_BYTES_MAX {
+            let part = Part { ticket: ticket.0, bytes: 0, form };
+            let refusal = Refusal::TooLarge { bytes: commands.len(), bytes_max: limits::ENTRY_BYTES_MAX };
+            self.refused.push((vec![part], refusal));
+            return self.mailbox.ring();
+        }
+        let key = (shard, access == Access::Write);
+        if self.taken.get(&key).is_some_and(|batch| batch.parts.len() == PARTS_MAX) {
+            self.flush();
+        }
+        let bytes = u32::try_from(commands.len()).expect("it was just bounded");
+        let batch = self.taken.entry(key).or_default();
+        batch.commands.extend_from_slice(commands);
+        batch.parts.push(Part { ticket: ticket.0, bytes, form });
+    }
+
+    fn flush(&mut self) {
+        if self.taken.is_empty() {
+            return;
+        }
+        self.refresh();
+        let now = self.core.clock.monotonic_now();
+        let deadline = now.after(self.core.settings.patience);
+        let mut here = Vec::new();
+        for ((shard, is_write), batch) in std::mem::take(&mut self.taken) {
+            let access = if is_write { LogAccess::Write } else { LogAccess::Read };
+            self.dispatch(Waiting { shard, access, batch, deadline, not_before: now, hint: None }, now, &mut here);
+        }
+        if !here.is_empty() {
+            self.core.submit_here(here);
+        }
+        if !self.refused.is_empty() {
+            self.mailbox.ring();
+        }
+        if !self.away.is_empty() {
+            self.mailbox.want_tick(true);
+        }
+    }
+
+    fn completions(&mut self, each: &mut dyn FnMut(Ticket, Outcome<'_>)) {
+        self.refresh();
+        let now = self.core.clock.monotonic_now();
+        let mut letters = std::mem::take(&mut self.letters);
+        self.mailbox.take(&mut letters);
+        for letter in letters.drain(..) {
+            match letter {
+                Letter::Completed(completed) => self.completed(completed, now, each),
+                Letter::Forwarded { number, reply } => self.answered(number, reply, now, each),
+                Letter::PeerDown(peer) => {
+                    self.lost(|away| away.node == peer, UnknownReason::ConnectionLost, now, each);
+                }
+            }
+        }
+        self.letters = letters;
+        self.lost(|away| away.deadline.after(ANSWER_GRACE) <= now, UnknownReason::Deadline, now, each);
+        self.retry(now);
+        for (parts, refusal) in std::mem::take(&mut self.refused) {
+            for part in parts {
+                each(Ticket(part.ticket), Outcome::Refused(refusal.clone()));
+            }
+        }
+        self.mailbox.want_tick(!self.waiting.is_empty() || !self.away.is_empty());
+    }
+
+    fn status(&self) -> Status {
+        (self.status)()
+    }
+
+    fn cluster(&self) -> Arc<ClusterView> {
+        (self.view)()
+    }
+}
+
+fn done(parts: &[Part], ends: &[usize], replies: &[u8], each: &mut dyn FnMut(Ticket, Outcome<'_>)) {
+    let mut start = 0;
+    for (part, end) in parts.iter().zip(ends) {
+        each(Ticket(part.ticket), Outcome::Done(&replies[start..*end]));
+        start = *end;
+    }
+}
+
+fn unknown(parts: &[Part], reason: UnknownReason, each: &mut dyn FnMut(Ticket, Outcome<'_>)) {
+    for part in parts {
+        each(Ticket(part.ticket), Outcome::Unknown(reason));
+    }
+}
+
+const fn reason_of(doubt: Doubt) -> UnknownReason {
+    match doubt {
+        Doubt::Deadline => UnknownReason::Deadline,
+        Doubt::SnapshotInstalled => UnknownReason::SnapshotInstalled,
+        Doubt::ReplicaFailed => UnknownReason::ReplicaFailed,
+    }
+}

@@ -1,0 +1,242 @@
+//! Runs of commands between nodes: what a node that does not lead a shard sends to the one that does.
+//!
+//! Owns: the bytes of such calls and answers, answering those that come in. Never: retries.
+//!
+//! ```text
+//! call:   | number u64 | shard u32 | access u8 | 0 u8 | parts u16 | patience ms u32 | { bytes u32, form u8 } * parts | commands |
+//! answer: | number u64 | ending u8 | detail u64 | count u16 | { end u32 } * count | replies |
+//! ```
+//! `number` is the caller's own, `patience` how much longer it waits. All integers are little endian.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, BufMut, Bytes};
+use keystead_replication::{Access, Completed, Doubt, Ending, Part, Rejection, Replies, ReplyTo, Submission};
+use keystead_types::{Monotonic, NodeId, ShardId};
+use parking_lot::Mutex;
+
+use crate::core::{Core, Post, PostKind};
+
+/// Parts that one call can hold.
+pub(crate) const PARTS_MAX: usize = u16::MAX as usize;
+/// The longest patience that is honoured, whatever a caller says.
+const PATIENCE_MAX: Duration = Duration::from_secs(600);
+
+/// Bytes of a peer that are not a call or an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a forwarded {what} from another node cannot be understood")]
+pub struct MalformedForward {
+    what: &'static str,
+}
+
+/// A call, taken apart.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) number: u64,
+    pub(crate) shard: ShardId,
+    pub(crate) access: Access,
+    pub(crate) patience: Duration,
+    pub(crate) parts: Vec<Part>,
+    pub(crate) commands: Bytes,
+}
+
+/// An answer, taken apart.
+pub(crate) struct Answer {
+    pub(crate) number: u64,
+    pub(crate) ending: AnswerEnding,
+}
+
+/// How a forwarded run ended.
+pub(crate) enum AnswerEnding {
+    Done { ends: Vec<usize>, replies: Bytes },
+    Rejected(Rejection),
+    Unknown(Doubt),
+}
+
+impl Call {
+    pub(crate) fn write(
+        out: &mut Vec<u8>,
+        number: u64,
+        run: (ShardId, Access, &[Part], &[u8]),
+        patience: Duration,
+    ) {
+        let (shard, access, parts, commands) = run;
+        out.reserve(24 + parts.len() * 5 + commands.len());
+        out.put_u64_le(number);
+        out.put_u32_le(shard.0);
+        out.put_u8(u8::from(access == Access::Write));
+        out.put_u8(0);
+        out.put_u16_le(u16::try_from(parts.len()).expect("the door packs at most PARTS_MAX parts"));
+        out.put_u32_le(u32::try_from(patience.as_millis()).unwrap_or(u32::MAX));
+        for part in parts {
+            out.put_u32_le(part.bytes);
+            out.put_u8(part.form);
+        }
+        out.extend_from_slice(commands);
+    }
+
+    pub(crate) fn read(mut bytes: Bytes) -> Result<Self, MalformedForward> {
+        let malformed = MalformedForward { what: "call" };
+        if bytes.len() < 20 {
+            return Err(malformed);
+        }
+        let number = bytes.get_u64_le();
+        let shard = ShardId(bytes.get_u32_le());
+        let access = if bytes.get_u8() == 0 { Access::Read } else { Access::Write };
+        bytes.advance(1);
+        let count = usize::from(bytes.get_u16_le());
+        let patience = Duration::from_millis(u64::from(bytes.get_u32_le())).min(PATIENCE_MAX);
+        if bytes.len() < count * 5 {
+            return Err(malformed);
+        }
+        let parts: Vec<Part> = (0..count)
+            .map(|position| Part { bytes: bytes.get_u32_le(), form: bytes.get_u8(), ticket: position as u64 })
+            .collect();
+        let total: u64 = parts.iter().map(|part| u64::from(part.bytes)).sum();
+        if total != bytes.len() as u64 || !are_canonical(&parts, &bytes) {
+            return Err(malformed);
+        }
+        Ok(Self { number, shard, access, patience, parts, commands: bytes })
+    }
+}
+
+/// INV-S1: nothing enters a log that its replicas could not decode, so what a peer sends is looked
+/// through here as the decoder of requests looks through what clients send.
+fn are_canonical(parts: &[Part], mut commands: &[u8]) -> bool {
+    let mut spans = Vec::new();
+    for part in parts {
+        let (own, rest) = commands.split_at(part.bytes as usize);
+        commands = rest;
+        let mut run = keystead_resp::RunDecoder::new(own);
+        let mut is_in_transaction = false;
+        loop {
+            match run.next(&mut spans) {
+                Ok(Some(args)) if &args[0] == crate::internal::MULTI => {
+                    if std::mem::replace(&mut is_in_transaction, true) {
+                        return false;
+                    }
+                }
+                Ok(Some(args)) if &args[0] == crate::internal::EXEC => {
+                    if !std::mem::take(&mut is_in_transaction) {
+                        return false;
+                    }
+                }
+                Ok(Some(_)) => {}
+                Ok(None) if is_in_transaction => return false,
+                Ok(None) => break,
+                Err(_) => return false,
+            }
+        }
+    }
+    true
+}
+
+impl Answer {
+    fn write(number: u64, ending: &Ending, out: &mut Vec<u8>) {
+        out.put_u64_le(number);
+        let (code, detail) = match ending {
+            Ending::Done(_) => (0, 0),
+            Ending::Rejected { why, .. } => match why {
+                Rejection::NotLeader { leader } => (1, leader.map_or(0, |node| node.0)),
+                Rejection::Overloaded => (2, 0),
+                Rejection::DiskFull => (3, 0),
+                Rejection::Expired => (4, 0),
+                Rejection::NoReplica => (5, 0),
+            },
+            Ending::Unknown(Doubt::Deadline) => (16, 0),
+            Ending::Unknown(Doubt::SnapshotInstalled) => (17, 0),
+            Ending::Unknown(Doubt::ReplicaFailed) => (18, 0),
+        };
+        out.put_u8(code);
+        out.put_u64_le(detail);
+        let none = Replies::default();
+        let replies = if let Ending::Done(replies) = ending { replies } else { &none };
+        out.put_u16_le(u16::try_from(replies.ends.len()).expect("a call has at most PARTS_MAX parts"));
+        for end in &replies.ends {
+            out.put_u32_le(u32::try_from(*end).unwrap_or(u32::MAX));
+        }
+        out.extend_from_slice(&replies.bytes);
+    }
+
+    pub(crate) fn read(mut bytes: Bytes) -> Result<Self, MalformedForward> {
+        let malformed = MalformedForward { what: "answer" };
+        if bytes.len() < 19 {
+            return Err(malformed);
+        }
+        let number = bytes.get_u64_le();
+        let (code, detail) = (bytes.get_u8(), bytes.get_u64_le());
+        let count = usize::from(bytes.get_u16_le());
+        if bytes.len() < count * 4 {
+            return Err(malformed);
+        }
+        let ends: Vec<usize> = (0..count).map(|_| bytes.get_u32_le() as usize).collect();
+        let is_rising = ends.is_sorted() && ends.last().is_none_or(|end| *end == bytes.len());
+        let ending = match code {
+            0 if is_rising => AnswerEnding::Done { ends, replies: bytes },
+            1 => AnswerEnding::Rejected(Rejection::NotLeader {
+                leader: Some(NodeId(detail)).filter(|leader| *leader != NodeId::NONE),
+            }),
+            2 => AnswerEnding::Rejected(Rejection::Overloaded),
+            3 => AnswerEnding::Rejected(Rejection::DiskFull),
+            4 => AnswerEnding::Rejected(Rejection::Expired),
+            5 => AnswerEnding::Rejected(Rejection::NoReplica),
+            16 => AnswerEnding::Unknown(Doubt::Deadline),
+            17 => AnswerEnding::Unknown(Doubt::SnapshotInstalled),
+            18 => AnswerEnding::Unknown(Doubt::ReplicaFailed),
+            _ => return Err(malformed),
+        };
+        Ok(Self { number, ending })
+    }
+}
+
+/// Answers the calls of one peer.
+pub(crate) struct Answers {
+    peer: NodeId,
+    post: Arc<dyn Post>,
+    frames: Mutex<Vec<Vec<u8>>>,
+}
+
+impl Answers {
+    pub(crate) fn new(peer: NodeId, post: Arc<dyn Post>) -> Arc<Self> {
+        Arc::new(Self { peer, post, frames: Mutex::default() })
+    }
+}
+
+/// One call's way back.
+struct Return {
+    number: u64,
+    answers: Arc<Answers>,
+}
+
+impl ReplyTo for Return {
+    fn deliver(&self, completed: Completed) {
+        let mut frame = Vec::new();
+        Answer::write(self.number, &completed.ending, &mut frame);
+        self.answers.frames.lock().push(frame);
+        // Each call has its own way back, so `wake` comes once a call: sending here would be the same.
+    }
+
+    fn wake(&self) {
+        let frames = std::mem::take(&mut *self.answers.frames.lock());
+        for frame in frames {
+            // An answer that cannot be sent leaves the caller in doubt, which it knows how to say.
+            let _is_taken = self.answers.post.post(self.answers.peer, PostKind::Answer, &frame);
+        }
+    }
+}
+
+/// Takes in a call: hands it to the shard's worker here, whatever that says of it.
+pub(crate) fn take_call(core: &Core, answers: &Arc<Answers>, bytes: Bytes, now: Monotonic) -> Result<(), MalformedForward> {
+    let call = Call::read(bytes)?;
+    let submission = Submission {
+        group: call.shard,
+        access: call.access,
+        commands: call.commands.into(),
+        parts: call.parts,
+        deadline: now.after(call.patience),
+        reply_to: Arc::new(Return { number: call.number, answers: Arc::clone(answers) }),
+    };
+    core.submit_here(vec![submission]);
+    Ok(())
+}

@@ -1,0 +1,239 @@
+//! A shard's state on this node, and the machine that applies its log.
+//!
+//! Owns: the store under its lock, decoding runs of commands. Never: decides who leads.
+//! Read by gateway threads under the shared lock; written by the worker's thread alone.
+
+use std::sync::Arc;
+
+use keystead_replication::{DumpStep, GroupCell, Machine, Part, Replies};
+use keystead_resp::{Args, Protocol, ReplyWriter, RunDecoder, Span, encode};
+use keystead_store::{Loader, Store, StoreConfig, WatchId};
+use keystead_types::{ApplyContext, Monotonic, ShardId, UnixMillis};
+use parking_lot::RwLock;
+
+use crate::internal;
+
+/// A shard on this node, for whoever reads it.
+pub struct Shard {
+    /// Its id.
+    pub id: ShardId,
+    /// What its group shows of itself.
+    pub cell: Arc<GroupCell>,
+    store: RwLock<Store>,
+    config: StoreConfig,
+}
+
+impl Shard {
+    /// A shard without keys.
+    #[must_use]
+    pub fn new(id: ShardId, config: StoreConfig) -> Arc<Self> {
+        let store = RwLock::new(Store::new(config));
+        Arc::new(Self { id, cell: Arc::default(), store, config })
+    }
+
+    /// Answers a command that only reads, if this node may at `now`; false if it may not.
+    pub fn try_read(&self, now: Monotonic, unix: UnixMillis, args: Args<'_>, reply: &mut ReplyWriter<'_>) -> bool {
+        if !self.cell.may_read(now) {
+            return false;
+        }
+        self.store.read().read(unix, args, reply);
+        true
+    }
+
+    /// Looks at the store, if this node may at `now`.
+    pub fn with_store<T>(&self, now: Monotonic, look: impl FnOnce(&Store) -> T) -> Option<T> {
+        self.cell.may_read(now).then(|| look(&self.store.read()))
+    }
+
+    /// The store's counts, whether or not this node leads.
+    #[must_use]
+    pub fn stats(&self) -> keystead_store::Stats {
+        self.store.read().stats()
+    }
+
+    /// Begins loading a state from a snapshot.
+    #[must_use]
+    pub fn loader(&self) -> Loader {
+        Loader::new(self.config)
+    }
+}
+
+/// The machine of one shard.
+pub struct ShardMachine {
+    shard: Arc<Shard>,
+    spans: Vec<Span>,
+}
+
+impl ShardMachine {
+    /// A machine over `shard`, with `store` as its state.
+    #[must_use]
+    pub fn new(shard: Arc<Shard>, store: Store) -> Self {
+        *shard.store.write() = store;
+        Self { shard, spans: Vec::new() }
+    }
+
+    /// A machine over `shard` without keys.
+    #[must_use]
+    pub fn empty(shard: Arc<Shard>) -> Self {
+        let store = Store::new(shard.config);
+        Self::new(shard, store)
+    }
+}
+
+impl Machine for ShardMachine {
+    type Loaded = Store;
+
+    fn apply(&mut self, context: &ApplyContext, commands: &[u8], parts: &[Part], replies: &mut Replies) {
+        let mut store = self.shard.store.write();
+        if parts.is_empty() {
+            apply_run(&mut store, context, commands, &mut self.spans, &mut ReplyWriter::discard());
+        }
+        let mut rest = commands;
+        for part in parts {
+            let (own, behind) = rest.split_at(part.bytes as usize);
+            rest = behind;
+            let mut reply = ReplyWriter::new(&mut replies.bytes, protocol_of(part.form));
+            apply_run(&mut store, context, own, &mut self.spans, &mut reply);
+            replies.ends.push(replies.bytes.len());
+        }
+    }
+
+    fn read(&mut self, now: UnixMillis, commands: &[u8], parts: &[Part], replies: &mut Replies) {
+        let store = self.shard.store.read();
+        let mut rest = commands;
+        for part in parts {
+            let (own, behind) = rest.split_at(part.bytes as usize);
+            rest = behind;
+            let mut reply = ReplyWriter::new(&mut replies.bytes, protocol_of(part.form));
+            let mut run = RunDecoder::new(own);
+            while let Some(args) = next_command(&mut run, &mut self.spans) {
+                store.read(now, args, &mut reply);
+            }
+            replies.ends.push(replies.bytes.len());
+        }
+    }
+
+    fn begin_dump(&mut self) {
+        self.shard.store.write().begin_dump();
+    }
+
+    fn dump_step(&mut self, out: &mut Vec<u8>, bytes_target: usize) -> DumpStep {
+        match self.shard.store.write().dump_step(out, bytes_target) {
+            keystead_store::DumpStep::More => DumpStep::More,
+            keystead_store::DumpStep::Done => DumpStep::Done,
+        }
+    }
+
+    fn abort_dump(&mut self) {
+        self.shard.store.write().abort_dump();
+    }
+
+    fn install(&mut self, state: Store) {
+        *self.shard.store.write() = state;
+    }
+
+    fn digest(&self) -> u128 {
+        self.shard.store.read().digest().0
+    }
+
+    fn upkeep(&mut self, now: UnixMillis, commands: &mut Vec<u8>) {
+        if self.shard.store.read().next_expiry().is_some_and(|due| due <= now) {
+            let limit = internal::EXPIRE_KEYS_MAX.to_string();
+            encode::command(commands, [internal::EXPIRE, limit.as_bytes()]);
+        }
+    }
+}
+
+/// How replies are to be written, as it travels through the log's waiters.
+pub(crate) const fn form_of(protocol: Protocol) -> u8 {
+    match protocol {
+        Protocol::Resp2 => 2,
+        Protocol::Resp3 => 3,
+    }
+}
+
+pub(crate) const fn protocol_of(form: u8) -> Protocol {
+    if form == 3 { Protocol::Resp3 } else { Protocol::Resp2 }
+}
+
+/// The next command of a run that was checked before it was proposed.
+fn next_command<'s>(run: &mut RunDecoder<'s>, spans: &'s mut Vec<Span>) -> Option<Args<'s>> {
+    run.next(spans).unwrap_or_else(|error| panic!("INV-S1: a run in the log is not canonical: {error}"))
+}
+
+fn apply_run(
+    store: &mut Store,
+    context: &ApplyContext,
+    commands: &[u8],
+    spans: &mut Vec<Span>,
+    reply: &mut ReplyWriter<'_>,
+) {
+    let mut run = RunDecoder::new(commands);
+    while let Some(args) = next_command(&mut run, spans) {
+        let name = &args[0];
+        if name == internal::MULTI {
+            apply_transaction(store, context, commands, &mut run, reply);
+        } else if name.starts_with(internal::PREFIX) {
+            apply_internal(store, context, args, reply);
+        } else {
+            // Effects (blocked clients, publications) come with the commands that have them.
+            let _outcome = store.apply(context, args, reply);
+        }
+    }
+}
+
+/// Applies a transaction whose MULTI was just read; reads on to its EXEC.
+fn apply_transaction(
+    store: &mut Store,
+    context: &ApplyContext,
+    commands: &[u8],
+    run: &mut RunDecoder<'_>,
+    reply: &mut ReplyWriter<'_>,
+) {
+    let mut queued: Vec<(usize, usize, Vec<Span>)> = Vec::new();
+    loop {
+        let (start, mut spans) = (run.offset(), Vec::new());
+        let mut ahead = RunDecoder::new(&commands[start..]);
+        let args = next_command(&mut ahead, &mut spans).expect("INV-S1: a MULTI in the log has its EXEC");
+        if &args[0] == internal::EXEC {
+            let watches: Vec<WatchId> = args.from(1).iter().filter_map(watch_id).collect();
+            let held: Vec<Args<'_>> =
+                queued.iter().map(|(from, to, spans)| Args::new(&commands[*from..*to], spans)).collect();
+            let _outcome = store.apply_transaction(context, &held, &watches, reply);
+            skip_command(run);
+            return;
+        }
+        queued.push((start, start + ahead.offset(), spans));
+        skip_command(run);
+    }
+}
+
+fn skip_command(run: &mut RunDecoder<'_>) {
+    drop(run.next(&mut Vec::new()));
+}
+
+fn apply_internal(store: &mut Store, context: &ApplyContext, args: Args<'_>, reply: &mut ReplyWriter<'_>) {
+    let first = args.get(1).unwrap_or_default();
+    match &args[0] {
+        internal::WATCH => {
+            if let Some(id) = watch_id(first) {
+                store.watch(context, id, args.from(2).iter());
+            }
+        }
+        internal::UNWATCH => args.from(1).iter().filter_map(watch_id).for_each(|id| store.unwatch(id)),
+        internal::EXPIRE => {
+            let limit = number(first).and_then(|limit| usize::try_from(limit).ok());
+            store.expire_due(context, limit.unwrap_or(0).min(internal::EXPIRE_KEYS_MAX));
+        }
+        _ => {}
+    }
+    reply.ok();
+}
+
+fn number(digits: &[u8]) -> Option<u64> {
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+fn watch_id(digits: &[u8]) -> Option<WatchId> {
+    number(digits).map(WatchId)
+}

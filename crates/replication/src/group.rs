@@ -1,0 +1,485 @@
+//! One replica of one Raft group: from a queued run of commands to its reply.
+//!
+//! Owns: the `raft` node, its log in memory, what waits for its entries, its lease, its snapshots.
+//! Never: I/O, a clock, a thread. The worker calls it; what it wants done it puts into [`Outputs`].
+//!
+//! The order of one turn (Ongaro's thesis, section 10.2.1, and `raft`'s documentation of `Ready`):
+//! queued runs are packed into an entry; then as long as raft has something ready: its messages go out
+//! (a leader sends before its own disk is done), its entries are put where raft can read them and into
+//! the log's batch, what must not leave before they are on disk is kept under the turn's token, and
+//! what is committed is applied. When the log reports the token, the kept messages leave.
+//!
+//! INV-R4: a message that promises something (a vote, an acknowledgement) leaves only after the log
+//! has reported the records it promises.
+//! INV-R5: entries are applied one after the other, without a gap, on every replica.
+//! INV-R6: a reply is made by applying the entry; nobody is told "done" for an entry that was not applied.
+
+mod apply;
+mod propose;
+mod reads;
+mod snapshot;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use keystead_types::{LogIndex, Monotonic, NodeId, ShardId, UnixMillis};
+use raft::eraftpb::{Entry, Message, MessageType};
+use raft::{Config, ProgressState, RawNode, StateRole};
+
+use crate::cell::{GroupCell, Progress, Published, Role};
+use crate::entry::{self, Origin};
+use crate::lease::Lease;
+use crate::log::GroupLog;
+use crate::machine::Machine;
+use crate::outcome::{Doubt, Rejection};
+use crate::outputs::{Event, Outputs};
+use crate::rng::Rng;
+use crate::settings::Settings;
+
+/// Digests remembered, newest last.
+const DIGESTS_KEPT: usize = 16;
+
+/// What a turn knows of the world.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Turn {
+    pub(crate) now: Monotonic,
+    pub(crate) unix: UnixMillis,
+    /// Under which the log will report this turn's records.
+    pub(crate) token: u64,
+    /// True while the disk of the log has no room.
+    pub(crate) is_disk_full: bool,
+}
+
+/// One replica. See the module.
+pub(crate) struct Group<M: Machine> {
+    pub(crate) id: ShardId,
+    node: NodeId,
+    raw: RawNode<GroupLog>,
+    machine: M,
+    cell: Arc<GroupCell>,
+    settings: Settings,
+    rng: Rng,
+    applied: u64,
+    /// The index that is being applied, to be named if applying it panics.
+    applying: Option<LogIndex>,
+    /// The latest time stamped on an entry in the log, applied or not: what this replica stamps as a
+    /// leader is not before it (INV-A1).
+    stamped: UnixMillis,
+    /// The time stamped on the last entry applied.
+    applied_now: UnixMillis,
+    queue: propose::Queue,
+    /// What waits for its entry, by the entry's index and term.
+    waiting: BTreeMap<(u64, u64), propose::Waiting>,
+    reads: reads::Reads,
+    lease: Lease,
+    /// Readies whose records the log has not reported yet, with the messages that wait for them.
+    unpersisted: VecDeque<Unpersisted>,
+    snapshot: snapshot::Snapshots<M>,
+    /// Until when this replica neither votes nor campaigns: it has forgotten whom it promised a lease.
+    fenced_until: Option<Monotonic>,
+    known_leader: u64,
+    known_term: u64,
+    digests: VecDeque<(LogIndex, u128)>,
+    scratch: Vec<u8>,
+}
+
+struct Unpersisted {
+    token: u64,
+    number: u64,
+    messages: Vec<Message>,
+}
+
+/// What a replica is built from: everything a restart finds on disk.
+pub(crate) struct Start<M: Machine> {
+    pub(crate) id: ShardId,
+    pub(crate) node: NodeId,
+    pub(crate) machine: M,
+    pub(crate) cell: Arc<GroupCell>,
+    pub(crate) log: GroupLog,
+    pub(crate) origin: Origin,
+    pub(crate) seed: u64,
+    /// True if the replica has run before: then it is fenced.
+    pub(crate) has_past: bool,
+}
+
+impl<M: Machine> Group<M> {
+    /// A replica as of `start`, applying nothing yet.
+    pub(crate) fn new(start: Start<M>, settings: Settings, now: Monotonic) -> raft::Result<Self> {
+        let Start { id, node, machine, cell, log, origin, seed, has_past } = start;
+        let mut rng = Rng::new(seed);
+        let config = raft_config(node, origin.index, &settings, &mut rng);
+        let is_alone = log.conf().voters == [node.0] && !log.has_changes();
+        let stamped = log.stamped().max(origin.now);
+        let logger = slog::Logger::root(slog::Discard, slog::o!());
+        let raw = RawNode::new(&config, log, &logger)?;
+        let group = Self {
+            id,
+            node,
+            raw,
+            machine,
+            cell,
+            settings,
+            rng,
+            applied: origin.index,
+            applying: None,
+            stamped,
+            applied_now: origin.now,
+            queue: propose::Queue::default(),
+            waiting: BTreeMap::new(),
+            reads: reads::Reads::default(),
+            lease: Lease::new(settings.election_timeout()),
+            unpersisted: VecDeque::new(),
+            snapshot: snapshot::Snapshots::default(),
+            // A group of one has promised nothing to anybody else.
+            fenced_until: (has_past && !is_alone).then(|| now.after(settings.restart_fence())),
+            known_leader: 0,
+            known_term: 0,
+            digests: VecDeque::new(),
+            scratch: Vec::new(),
+        };
+        group.cell.set_initialized(group.is_initialized());
+        group.publish();
+        Ok(group)
+    }
+
+    /// True once the replica knows a configuration: it founded the group or took a snapshot.
+    fn is_initialized(&self) -> bool {
+        !self.raw.store().conf().voters.is_empty()
+    }
+
+    fn is_alone(&self) -> bool {
+        self.raw.store().conf().voters == [self.node.0]
+    }
+
+    fn is_leader(&self) -> bool {
+        self.raw.raft.state == StateRole::Leader
+    }
+
+    fn leader(&self) -> Option<NodeId> {
+        Some(NodeId(self.raw.raft.leader_id)).filter(|leader| *leader != NodeId::NONE)
+    }
+
+    pub(crate) fn machine_mut(&mut self) -> &mut M {
+        &mut self.machine
+    }
+
+    /// The index that is being applied, while one is.
+    pub(crate) fn applying(&self) -> Option<LogIndex> {
+        self.applying
+    }
+
+    /// Steps a peer's message.
+    pub(crate) fn step(&mut self, message: Message, turn: &Turn, out: &mut Outputs) {
+        use MessageType as T;
+        let kind = message.get_msg_type();
+        match kind {
+            // A fenced replica has forgotten whom it promised a lease; one without a state would vote
+            // for anyone, though it may have had a state once (see docs/adr on removed replicas).
+            T::MsgRequestVote | T::MsgRequestPreVote if self.is_fenced(turn.now) || !self.is_initialized() => return,
+            // Only a leader whose log is up to date sends this; it overrides the voters' promise, so a
+            // fenced replica must not follow it either.
+            T::MsgTimeoutNow if self.is_fenced(turn.now) => return,
+            // What cannot be stored is not accepted: the leader sends it again.
+            T::MsgAppend if turn.is_disk_full && !message.entries.is_empty() => return,
+            T::MsgSnapshot => {
+                self.snapshot_offered(message, out);
+                return;
+            }
+            T::MsgAppend
+            | T::MsgAppendResponse
+            | T::MsgHeartbeat
+            | T::MsgHeartbeatResponse
+            | T::MsgRequestVote
+            | T::MsgRequestVoteResponse
+            | T::MsgRequestPreVote
+            | T::MsgRequestPreVoteResponse
+            | T::MsgTimeoutNow
+            | T::MsgUnreachable => {}
+            // Proposals and reads come through the door, never as messages; the rest is local to raft.
+            _ => return,
+        }
+        // An error means that raft has no use for the message (an unknown peer's answer, say).
+        drop(self.raw.step(message));
+    }
+
+    fn is_fenced(&mut self, now: Monotonic) -> bool {
+        if self.fenced_until.is_some_and(|until| now >= until) {
+            self.fenced_until = None;
+        }
+        self.fenced_until.is_some()
+    }
+
+    /// One tick of raft's clock.
+    pub(crate) fn tick(&mut self, turn: &Turn, out: &mut Outputs) {
+        if !self.is_fenced(turn.now) {
+            self.raw.tick();
+            if self.is_alone() && !self.is_leader() {
+                // Nobody else can campaign: no need to wait for a timeout. Raft refuses if it must.
+                drop(self.raw.campaign());
+            }
+        }
+        self.drop_overdue(turn, out);
+        self.bound_log(out);
+        if self.is_leader() {
+            self.watch_followers(turn);
+            self.propose_upkeep(turn);
+        }
+    }
+
+    /// Does everything there is to do: proposes, persists, sends, applies, answers.
+    pub(crate) fn advance(&mut self, turn: &Turn, out: &mut Outputs) {
+        loop {
+            self.propose_queued(turn, out);
+            self.renew_lease(turn);
+            if !self.raw.has_ready() {
+                break;
+            }
+            self.handle_ready(turn, out);
+        }
+        self.serve_reads(turn, out);
+        self.advance_snapshot(out);
+        self.publish();
+    }
+
+    fn handle_ready(&mut self, turn: &Turn, out: &mut Outputs) {
+        let mut ready = self.raw.ready();
+        let number = ready.number();
+        out.messages.extend(ready.take_messages().into_iter().map(|message| (self.id, message)));
+        if !ready.snapshot().is_empty() {
+            self.install_snapshot(ready.snapshot(), out);
+        }
+        let committed = ready.take_committed_entries();
+        for read in ready.take_read_states() {
+            self.lease.confirm(&read.request_ctx, read.index);
+        }
+        let promises = self.log_ready(&ready, out);
+        let messages = ready.take_persisted_messages();
+        self.raw.advance_append_async(ready);
+        if promises || !self.unpersisted.is_empty() {
+            self.unpersisted.push_back(Unpersisted { token: turn.token, number, messages });
+        } else {
+            self.raw.on_persist_ready(number);
+            out.messages.extend(messages.into_iter().map(|message| (self.id, message)));
+        }
+        self.notice_role(out);
+        self.apply_committed(committed, out);
+        self.report_applied();
+    }
+
+    /// Tells raft what is applied. A snapshot counts only once it is on disk.
+    fn report_applied(&mut self) {
+        if self.raw.raft.raft_log.persisted >= self.applied {
+            self.raw.advance_apply_to(self.applied);
+        }
+    }
+
+    /// Puts the ready's entries and hard state where raft reads them and into the log's batch. True if
+    /// something among them must be persisted before messages that depend on it may leave.
+    fn log_ready(&mut self, ready: &raft::Ready, out: &mut Outputs) -> bool {
+        self.raw.mut_store().append(ready.entries());
+        for entry in ready.entries() {
+            self.scratch.clear();
+            entry::put_entry_head(entry, &mut self.scratch);
+            self.scratch.extend_from_slice(&entry.data);
+            self.stamped = self.stamped.max(entry::stamp(entry));
+            out.log.push_entry(self.id, LogIndex(entry.index), &self.scratch);
+        }
+        if let Some(state) = ready.hs() {
+            out.log.push_state(self.id, &entry::write_hard_state(state));
+            self.raw.mut_store().set_hard_state(state.clone());
+        }
+        // `must_sync` is false when only the commit index moved: that rides along.
+        let promises = ready.must_sync();
+        let is_vote_or_term = promises && ready.entries().is_empty() && ready.hs().is_some();
+        let is_snapshot = !ready.snapshot().is_empty();
+        out.must_sync |= match self.settings.durability {
+            crate::Durability::Fsync => promises,
+            crate::Durability::Replicated => is_vote_or_term || is_snapshot || self.term_changed(ready),
+        };
+        promises
+    }
+
+    fn term_changed(&self, ready: &raft::Ready) -> bool {
+        ready.hs().is_some_and(|state| state.term != self.known_term)
+    }
+
+    /// The log has everything up to `token`.
+    pub(crate) fn persisted(&mut self, token: u64, out: &mut Outputs) {
+        while let Some(front) = self.unpersisted.front() {
+            if front.token > token {
+                break;
+            }
+            let Unpersisted { number, messages, .. } = self.unpersisted.pop_front().expect("there is a front");
+            self.raw.on_persist_ready(number);
+            out.messages.extend(messages.into_iter().map(|message| (self.id, message)));
+        }
+        self.report_applied();
+    }
+
+    /// Sees whether the leader or the term changed, and lets go of what depended on them.
+    fn notice_role(&mut self, out: &mut Outputs) {
+        let (leader, term) = (self.raw.raft.leader_id, self.raw.raft.term);
+        if term != self.known_term {
+            self.known_term = term;
+            self.lease.new_term();
+            self.cell.set_lease(None);
+        }
+        if leader == self.known_leader {
+            return;
+        }
+        if self.known_leader == self.node.0 {
+            self.lease.revoke();
+            self.cell.set_lease(None);
+            self.cell.set_progress(Vec::new());
+        }
+        self.known_leader = leader;
+        if leader == self.node.0 {
+            self.cell.count_election();
+        }
+        out.events.push(Event::LeaderChanged { group: self.id, leader: self.leader() });
+    }
+
+    /// Gives up what nobody will answer any more.
+    fn drop_overdue(&mut self, turn: &Turn, out: &mut Outputs) {
+        self.queue.reject_overdue(turn.now, out);
+        self.reads.reject_overdue(turn.now, out);
+        for waiting in self.waiting.values_mut() {
+            waiting.doubt_overdue(turn.now, out);
+        }
+        self.waiting.retain(|_, waiting| !waiting.is_empty());
+    }
+
+    /// Ends everything that waits: the replica goes away.
+    pub(crate) fn abandon(&mut self, why: Rejection, doubt: Doubt, out: &mut Outputs) {
+        self.cell.set_lease(None);
+        self.queue.reject_all(why, out);
+        self.reads.reject_all(why, out);
+        for (_, waiting) in std::mem::take(&mut self.waiting) {
+            waiting.doubt(doubt, out);
+        }
+        self.cell.publish(Published::default());
+    }
+
+    fn publish(&self) {
+        let raft = &self.raw.raft;
+        let role = match raft.state {
+            StateRole::Leader => Role::Leader,
+            StateRole::Candidate | StateRole::PreCandidate => Role::Candidate,
+            StateRole::Follower if raft.promotable() || !self.is_initialized() => Role::Follower,
+            StateRole::Follower => Role::Learner,
+        };
+        let log = self.raw.store();
+        self.cell.publish(Published {
+            role,
+            leader: raft.leader_id,
+            term: raft.term,
+            commit: raft.raft_log.committed,
+            applied: self.applied,
+            log_first: log.first(),
+            log_last: log.last(),
+            snapshot: log.snapshot_origin().map_or(0, |origin| origin.index),
+        });
+        let lease = if self.is_leader() { self.lease.until(self.applied) } else { None };
+        self.cell.set_lease(lease);
+    }
+
+    fn publish_progress(&self) {
+        let raft = &self.raw.raft;
+        let learners = &self.raw.store().conf().learners;
+        let progress = raft.prs().iter().map(|(&node, progress)| Progress {
+            node: NodeId(node),
+            matched: LogIndex(if node == self.node.0 { self.raw.store().last() } else { progress.matched }),
+            is_learner: learners.contains(&node),
+            is_active: node == self.node.0 || progress.recent_active,
+        });
+        let mut progress: Vec<_> = progress.collect();
+        progress.sort_by_key(|p| p.node);
+        self.cell.set_progress(progress);
+    }
+
+    /// Looks after followers that cannot follow by the log alone.
+    fn watch_followers(&mut self, turn: &Turn) {
+        self.publish_progress();
+        let in_snapshot: Vec<u64> = self
+            .raw
+            .raft
+            .prs()
+            .iter()
+            .filter(|(_, progress)| progress.state == ProgressState::Snapshot)
+            .map(|(&node, _)| node)
+            .collect();
+        for node in self.snapshot.stalled(&in_snapshot, turn.now, self.settings.snapshot_stall) {
+            // Raft then probes the follower and offers the newest snapshot again if it must.
+            self.raw.report_snapshot(node, raft::SnapshotStatus::Failure);
+        }
+    }
+
+    /// Hands leadership to `to` if this replica has it. No lease from here until the next term (INV-L2).
+    pub(crate) fn transfer(&mut self, to: NodeId) {
+        if self.is_leader() && to != self.node {
+            // ORDER: the lease ends before the request to campaign can leave.
+            self.lease.bar();
+            self.cell.set_lease(None);
+            self.raw.transfer_leader(to.0);
+        }
+    }
+
+    /// Hands leadership to the voter whose log is longest, if another one is up.
+    pub(crate) fn resign(&mut self) {
+        let raft = &self.raw.raft;
+        let voters = &self.raw.store().conf().voters;
+        let others = raft.prs().iter().filter(|(node, p)| {
+            **node != self.node.0 && p.recent_active && p.state != ProgressState::Snapshot && voters.contains(node)
+        });
+        if let Some((&node, _)) = others.max_by_key(|(node, progress)| (progress.matched, **node)) {
+            self.transfer(NodeId(node));
+        }
+    }
+
+    /// The digest taken at `index`, if it is remembered.
+    pub(crate) fn digest_at(&self, index: LogIndex) -> Option<u128> {
+        self.digests.iter().rev().find(|(at, _)| *at == index).map(|(_, digest)| *digest)
+    }
+
+    fn remember_digest(&mut self, index: LogIndex) {
+        if self.digests.len() == DIGESTS_KEPT {
+            self.digests.pop_front();
+        }
+        self.digests.push_back((index, self.machine.digest()));
+    }
+
+    /// The first index that this replica's log must keep on disk.
+    pub(crate) fn first_needed(&self) -> LogIndex {
+        LogIndex(self.raw.store().first())
+    }
+}
+
+fn raft_config(node: NodeId, applied: u64, settings: &Settings, rng: &mut Rng) -> Config {
+    let election = settings.election_ticks as usize;
+    // Raft draws each timeout from [min, max) with a random source of its own, which would make a
+    // simulation irreproducible; a range of one leaves it nothing to draw. Every replica has another
+    // value, so that two seldom campaign at once.
+    let own = election + usize::try_from(rng.below(u64::from(settings.election_ticks) / 2 + 1)).unwrap_or(0);
+    Config {
+        id: node.0,
+        election_tick: election,
+        heartbeat_tick: settings.heartbeat_ticks as usize,
+        min_election_tick: own,
+        max_election_tick: own + 1,
+        applied,
+        max_size_per_msg: 1024 * 1024,
+        max_inflight_msgs: 256,
+        check_quorum: true,
+        pre_vote: true,
+        batch_append: true,
+        read_only_option: raft::ReadOnlyOption::Safe,
+        max_uncommitted_size: raft::NO_LIMIT,
+        max_committed_size_per_ready: 16 * 1024 * 1024,
+        ..Config::default()
+    }
+}
+
+/// True for entries that only mark the beginning of a term.
+fn is_blank(entry: &Entry) -> bool {
+    entry.data.is_empty() && entry.context.is_empty()
+}

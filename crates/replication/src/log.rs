@@ -1,0 +1,211 @@
+//! A group's log in memory: the tail that raft reads, faithful to what the node's log has or will have.
+//!
+//! Owns: entries after the origin, hard state, configuration; implements raft's `Storage`.
+//! Never: touches a disk. Whatever is appended here is handed to the node's log in the same turn.
+//!
+//! INV-R2: entries are contiguous from `origin.index + 1`.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+
+use keystead_types::UnixMillis;
+use raft::eraftpb::{ConfState, Entry, EntryType, HardState, Snapshot};
+use raft::{Error, GetEntriesContext, RaftState, Storage, StorageError};
+
+use crate::entry::Origin;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct GroupLog {
+    /// What lies before the first entry: everything up to its index is in a snapshot or was empty.
+    origin: Origin,
+    entries: VecDeque<Entry>,
+    entries_bytes: usize,
+    hard_state: HardState,
+    /// Configuration as of the last applied entry.
+    conf: ConfState,
+    /// The newest snapshot that a follower could be given.
+    snapshot: Option<Origin>,
+    /// Set when raft asked for a snapshot newer than the one there is.
+    is_snapshot_wanted: Cell<bool>,
+}
+
+impl GroupLog {
+    pub(crate) fn new(origin: Origin, snapshot: Option<Origin>, hard_state: HardState) -> Self {
+        let conf = origin.conf.clone();
+        Self { origin, hard_state, conf, snapshot, ..Self::default() }
+    }
+
+    pub(crate) fn first(&self) -> u64 {
+        self.origin.index + 1
+    }
+
+    pub(crate) fn last(&self) -> u64 {
+        self.origin.index + self.entries.len() as u64
+    }
+
+    pub(crate) const fn bytes(&self) -> usize {
+        self.entries_bytes
+    }
+
+    pub(crate) const fn conf(&self) -> &ConfState {
+        &self.conf
+    }
+
+    pub(crate) fn set_conf(&mut self, conf: ConfState) {
+        self.conf = conf;
+    }
+
+    pub(crate) fn set_hard_state(&mut self, state: HardState) {
+        self.hard_state = state;
+    }
+
+    pub(crate) const fn snapshot_origin(&self) -> Option<&Origin> {
+        self.snapshot.as_ref()
+    }
+
+    /// True if an entry of the log changes the group's replicas.
+    pub(crate) fn has_changes(&self) -> bool {
+        self.entries.iter().any(|entry| entry.get_entry_type() != EntryType::EntryNormal)
+    }
+
+    /// The latest time stamped on an entry.
+    pub(crate) fn stamped(&self) -> UnixMillis {
+        self.entries.iter().map(crate::entry::stamp).max().unwrap_or_default()
+    }
+
+    /// True once after raft asked in vain for a snapshot.
+    pub(crate) fn take_snapshot_wanted(&self) -> bool {
+        self.is_snapshot_wanted.replace(false)
+    }
+
+    pub(crate) fn term_of(&self, index: u64) -> Option<u64> {
+        if index == self.origin.index {
+            return Some(self.origin.term);
+        }
+        let at = usize::try_from(index.checked_sub(self.first())?).ok()?;
+        self.entries.get(at).map(|entry| entry.term)
+    }
+
+    /// Appends entries; what the log had at their indexes and after is replaced.
+    pub(crate) fn append(&mut self, entries: &[Entry]) {
+        let Some(head) = entries.first() else { return };
+        assert!(
+            head.index > self.origin.index && head.index <= self.last() + 1,
+            "INV-R2: entries from {} do not continue a log of {} to {}",
+            head.index,
+            self.first(),
+            self.last()
+        );
+        while self.last() >= head.index {
+            let dropped = self.entries.pop_back().expect("last() counts the entries");
+            self.entries_bytes -= entry_bytes(&dropped);
+        }
+        for entry in entries {
+            self.entries_bytes += entry_bytes(entry);
+            self.entries.push_back(entry.clone());
+        }
+    }
+
+    /// A snapshot of this replica's own state became durable.
+    pub(crate) fn snapshot_taken(&mut self, snapshot: Origin) {
+        self.snapshot = Some(snapshot);
+    }
+
+    /// Drops entries up to and including `index`, which a durable snapshot covers.
+    pub(crate) fn compact(&mut self, index: u64) {
+        let covered = self.snapshot.as_ref().map_or(0, |snapshot| snapshot.index);
+        assert!(index <= covered, "INV-R3: entries up to {index} dropped, but the snapshot covers only {covered}");
+        while self.first() <= index {
+            let Some(dropped) = self.entries.pop_front() else { break };
+            self.entries_bytes -= entry_bytes(&dropped);
+            self.origin.index = dropped.index;
+            self.origin.term = dropped.term;
+        }
+    }
+
+    /// Bytes of the entries up to and including `index`.
+    pub(crate) fn bytes_through(&self, index: u64) -> usize {
+        let count = usize::try_from(index.saturating_sub(self.origin.index)).unwrap_or(usize::MAX);
+        self.entries.iter().take(count).map(entry_bytes).sum()
+    }
+
+    /// Replaces everything by a snapshot received from the leader.
+    pub(crate) fn restart_from(&mut self, origin: Origin) {
+        self.entries.clear();
+        self.entries_bytes = 0;
+        self.conf = origin.conf.clone();
+        self.snapshot = Some(origin.clone());
+        self.origin = origin;
+    }
+}
+
+/// What an entry costs in memory, roughly.
+fn entry_bytes(entry: &Entry) -> usize {
+    entry.data.len() + entry.context.len() + size_of::<Entry>()
+}
+
+impl Storage for GroupLog {
+    fn initial_state(&self) -> raft::Result<RaftState> {
+        Ok(RaftState { hard_state: self.hard_state.clone(), conf_state: self.conf.clone() })
+    }
+
+    fn entries(
+        &self,
+        low: u64,
+        high: u64,
+        max_size: impl Into<Option<u64>>,
+        _context: GetEntriesContext,
+    ) -> raft::Result<Vec<Entry>> {
+        if low < self.first() {
+            return Err(Error::Store(StorageError::Compacted));
+        }
+        assert!(high <= self.last() + 1, "INV-R2: entries up to {high} asked of a log that ends at {}", self.last());
+        let bytes_max = max_size.into().unwrap_or(u64::MAX);
+        let mut bytes = 0u64;
+        let from = usize::try_from(low - self.first()).expect("an index into memory");
+        let count = usize::try_from(high - low).expect("an index into memory");
+        let fits = |entry: &&Entry| {
+            let is_first = bytes == 0;
+            bytes += entry_bytes(entry) as u64;
+            is_first || bytes <= bytes_max
+        };
+        Ok(self.entries.range(from..from + count).take_while(fits).cloned().collect())
+    }
+
+    fn term(&self, index: u64) -> raft::Result<u64> {
+        if index < self.origin.index {
+            return Err(Error::Store(StorageError::Compacted));
+        }
+        self.term_of(index).ok_or(Error::Store(StorageError::Unavailable))
+    }
+
+    fn first_index(&self) -> raft::Result<u64> {
+        Ok(self.first())
+    }
+
+    fn last_index(&self) -> raft::Result<u64> {
+        Ok(self.last())
+    }
+
+    fn snapshot(&self, request_index: u64, to: u64) -> raft::Result<Snapshot> {
+        match &self.snapshot {
+            // A follower refuses a snapshot that was taken before it became one.
+            Some(origin)
+                if origin.index >= request_index.max(self.origin.index)
+                    && (origin.conf.voters.contains(&to) || origin.conf.learners.contains(&to)) =>
+            {
+                let mut snapshot = Snapshot::default();
+                let metadata = snapshot.mut_metadata();
+                metadata.index = origin.index;
+                metadata.term = origin.term;
+                metadata.set_conf_state(origin.conf.clone());
+                Ok(snapshot)
+            }
+            _ => {
+                self.is_snapshot_wanted.set(true);
+                Err(Error::Store(StorageError::SnapshotTemporarilyUnavailable))
+            }
+        }
+    }
+}
