@@ -1,0 +1,145 @@
+//! The command line of the program `keystead`: verbs, flags, exit codes.
+//!
+//! Owns: what each verb is called and takes. Never: does a verb's work; that stands in a file of its own.
+//! Messages for people go to standard error, results to standard output. Called by: `main.rs`.
+
+mod cluster;
+mod config;
+mod settings;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use keystead::config::{Address, Secret};
+
+use crate::shell::connection::Login;
+use crate::shell::render::Format;
+use crate::shell::{self, Options};
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done, 1 failed (the server answered with an error, the node stopped on one), \
+2 wrong usage or settings, 3 no connection.";
+
+/// How the program ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Done.
+    Ok = 0,
+    /// What was asked failed.
+    Failed = 1,
+    /// The command line, a statement or the settings are wrong.
+    Usage = 2,
+    /// The server cannot be reached, or was lost.
+    Connection = 3,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// A distributed key-value store that keeps what it has acknowledged.
+#[derive(Debug, Parser)]
+#[command(name = "keystead", version, after_help = EXIT_CODES, max_term_width = 100)]
+struct CommandLine {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Print every setting, its value and where it came from.
+    Config(config::ConfigArgs),
+    /// Talk to a server: put, get, update, and every Redis command.
+    Shell(ShellArgs),
+    /// Look at a running cluster.
+    Cluster(cluster::ClusterArgs),
+    /// Print the version.
+    Version,
+    /// Print a page of the reference.
+    #[command(hide = true)]
+    Reference {
+        /// Which page.
+        page: ReferencePage,
+    },
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum ReferencePage {
+    /// All settings.
+    Settings,
+}
+
+/// How to reach a server.
+#[derive(Debug, Args)]
+struct Target {
+    /// The server, HOST:PORT.
+    #[arg(default_value = "127.0.0.1:7379", value_name = "ADDR")]
+    address: Address,
+    /// User to log in as.
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+    /// Password; prefer the variable, since flags are visible to every user of the machine.
+    #[arg(long, env = "KEYSTEAD_PASSWORD", hide_env_values = true, value_name = "TEXT")]
+    password: Option<String>,
+}
+
+impl Target {
+    fn login(&self) -> Login {
+        let password = Secret::new(self.password.clone().unwrap_or_default());
+        Login { user: self.user.clone(), password }
+    }
+}
+
+#[derive(Debug, Args)]
+struct ShellArgs {
+    #[command(flatten)]
+    target: Target,
+    /// Carry out a statement and leave; may be given several times.
+    #[arg(short, long = "command", value_name = "STATEMENT")]
+    command: Vec<String>,
+    /// How to show replies [default: pretty on a terminal, raw elsewhere].
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    format: Option<Format>,
+    /// Short for --format json.
+    #[arg(long, conflicts_with = "format")]
+    json: bool,
+    /// Go on after a statement that failed; the exit code is that of the first failure.
+    #[arg(long)]
+    keep_going: bool,
+}
+
+/// Reads the command line and does what it says.
+pub(crate) fn run() -> Exit {
+    match CommandLine::parse().verb {
+        Verb::Config(args) => config::run(&args),
+        Verb::Shell(args) => shell::run(Options {
+            address: args.target.address.clone(),
+            login: args.target.login(),
+            commands: args.command,
+            format: if args.json { Some(Format::Json) } else { args.format },
+            keeps_going: args.keep_going,
+        }),
+        Verb::Cluster(args) => cluster::run(&args),
+        Verb::Version => print(concat!("keystead ", env!("CARGO_PKG_VERSION"), "\n")),
+        Verb::Reference { page: ReferencePage::Settings } => {
+            print(&keystead::config::reference::settings_reference())
+        }
+    }
+}
+
+/// Writes a result. A reader that has gone away, as in `keystead config | head -1`, is no failure.
+fn print(text: &str) -> Exit {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Exit::Failed,
+        _ => Exit::Ok,
+    }
+}
+
+/// Writes a message for a person.
+fn complain(message: impl std::fmt::Display) {
+    // Nobody is left to tell if standard error is gone.
+    drop(writeln!(std::io::stderr(), "keystead: {message}"));
+}

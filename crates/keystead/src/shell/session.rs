@@ -1,0 +1,269 @@
+//! Carrying out statements: one connection, the shell's own verbs on top of Redis commands.
+//!
+//! Owns: which commands a verb becomes, the compare-and-set loop of `update`, the wait of `sync`.
+//! Never: parses a line or lays out a reply. A write whose outcome is not known is reported and never sent again;
+//! only a compare-and-set that the server refused is tried again, with the value as it is then.
+
+use std::io::{self, Write};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use keystead::config::Address;
+use keystead_resp::Value;
+
+use super::connection::{Connection, ConnectionError, Login};
+use super::help;
+use super::render::{Format, Style};
+use super::statement::{Statement, StatementError};
+use super::update::{Expression, UpdateError};
+
+/// Most rounds of compare-and-set in one `update`. So many lost in a row mean that the key is written
+/// all the time, and the person should know.
+const UPDATE_ROUNDS_MAX: u32 = 32;
+/// Keys asked for in one step of `scan`; a bound on a reply, not on the list.
+const SCAN_COUNT: &str = "512";
+/// Pause between two looks of `sync`.
+const SYNC_PAUSE: Duration = Duration::from_millis(200);
+
+/// Why a statement was not carried out, or not to its end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ShellError {
+    /// The line means nothing.
+    #[error(transparent)]
+    Statement(#[from] StatementError),
+    /// The server answered with an error.
+    #[error("{text}")]
+    Reply { text: String },
+    /// `update` cannot make a new value.
+    #[error(transparent)]
+    Update(#[from] UpdateError),
+    /// The key of `update` does not exist.
+    #[error("there is no such key; store a value with put first")]
+    NoSuchKey,
+    /// The key of `update` was changed by others all the time.
+    #[error(
+        "conflict: others changed the key {rounds} times while it was being updated; try again"
+    )]
+    Conflict { rounds: u32 },
+    /// The verb takes several commands, which a transaction would only queue.
+    #[error(
+        "not between MULTI and EXEC: this verb needs its replies at once; end the transaction first"
+    )]
+    InTransaction,
+    /// The server does not say how its replicas are.
+    #[error("this server does not report keystead_replication, so there is nothing to wait for")]
+    NotReplicated,
+    /// The replicas were not level in time.
+    #[error(
+        "after {seconds} s not every replica is level (keystead_replication:{state}); see keystead cluster status"
+    )]
+    NotLevel { seconds: u64, state: String },
+    /// The reply has not the form that the command's reply has.
+    #[error("the server's reply to {command} has an unexpected form")]
+    Shape { command: &'static str },
+    /// No connection, or none any more.
+    #[error(transparent)]
+    Connection(#[from] ConnectionError),
+    /// The output cannot be written.
+    #[error("cannot write the output: {0}")]
+    Output(#[from] io::Error),
+    /// The input cannot be read.
+    #[error("cannot read the input: {0}")]
+    Input(#[source] io::Error),
+}
+
+/// Whether the shell goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flow {
+    /// To the next statement.
+    Continue,
+    /// Out.
+    Exit,
+}
+
+/// A connection and how replies are shown.
+#[derive(Debug)]
+pub(crate) struct Session {
+    address: Address,
+    login: Login,
+    style: Style,
+    connection: Option<Connection>,
+    is_in_transaction: bool,
+}
+
+impl Session {
+    /// Connects.
+    pub(crate) fn open(
+        address: Address,
+        login: Login,
+        style: Style,
+    ) -> Result<Self, ConnectionError> {
+        let connection = Some(Connection::open(&address, &login)?);
+        Ok(Self { address, login, style, connection, is_in_transaction: false })
+    }
+
+    /// Where commands go.
+    pub(crate) const fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// How replies are shown.
+    pub(crate) const fn style(&self) -> Style {
+        self.style
+    }
+
+    /// False after the connection broke; the next command opens another.
+    pub(crate) const fn is_connected(&self) -> bool {
+        self.connection.is_some()
+    }
+
+    /// Carries out one statement and writes what it gives to `out`.
+    pub(crate) fn execute(
+        &mut self,
+        statement: Statement,
+        out: &mut dyn Write,
+    ) -> Result<Flow, ShellError> {
+        match statement {
+            Statement::Put { key, value } => {
+                let reply = self.call(&[&b"SET"[..], &key, value.as_bytes()])?;
+                out.write_all(&self.style.reply(&reply))?;
+            }
+            Statement::Get { key } => {
+                let reply = self.call(&[&b"GET"[..], &key])?;
+                out.write_all(&self.style.stored(&reply))?;
+            }
+            Statement::Update { key, expression } => self.update(&key, &expression, out)?,
+            Statement::Delete { mut keys } => {
+                keys.insert(0, b"DEL".to_vec());
+                let reply = self.call(&keys)?;
+                out.write_all(&self.style.reply(&reply))?;
+            }
+            Statement::Scan { pattern } => self.scan(pattern.as_deref(), out)?,
+            Statement::Connect { address } => self.connect(address, out)?,
+            Statement::Sync { seconds_max } => self.sync(seconds_max, out)?,
+            Statement::Help { command } => {
+                out.write_all(help::text(command.as_deref()).as_bytes())?
+            }
+            Statement::Exit => return Ok(Flow::Exit),
+            Statement::Command { args } => self.command(&args, out)?,
+        }
+        Ok(Flow::Continue)
+    }
+
+    fn command(&mut self, args: &[Vec<u8>], out: &mut dyn Write) -> Result<(), ShellError> {
+        let reply = self.call(args)?;
+        out.write_all(&self.style.reply(&reply))?;
+        let name = args[0].to_ascii_lowercase();
+        match name.as_slice() {
+            b"multi" => self.is_in_transaction = true,
+            b"exec" | b"discard" | b"reset" => self.is_in_transaction = false,
+            b"subscribe" | b"psubscribe" | b"ssubscribe" | b"monitor" => self.listen(out)?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Shows messages until the connection or the program is ended.
+    fn listen(&mut self, out: &mut dyn Write) -> Result<(), ShellError> {
+        let Some(mut connection) = self.connection.take() else { return Ok(()) };
+        loop {
+            out.flush()?;
+            let message = connection.next_reply()?;
+            out.write_all(&self.style.reply(&message))?;
+        }
+    }
+
+    /// GET, the expression, SET if the value is still the one that was read; again if it is not.
+    fn update(&mut self, key: &[u8], code: &str, out: &mut dyn Write) -> Result<(), ShellError> {
+        self.refuse_in_transaction()?;
+        let expression = Expression::compile(code)?;
+        for _ in 0..UPDATE_ROUNDS_MAX {
+            let old = match self.call(&[&b"GET"[..], key])? {
+                Value::Bulk(old) => old,
+                Value::Null => return Err(ShellError::NoSuchKey),
+                _ => return Err(ShellError::Shape { command: "GET" }),
+            };
+            let new = expression.apply(&old)?;
+            let set = [&b"SET"[..], key, &new, b"IFEQ", &old, b"KEEPTTL"];
+            if !self.call(&set)?.is_null() {
+                out.write_all(&self.style.stored(&Value::Bulk(new)))?;
+                return Ok(());
+            }
+        }
+        Err(ShellError::Conflict { rounds: UPDATE_ROUNDS_MAX })
+    }
+
+    /// Walks SCAN's cursor to its end. A key may be listed twice if the keyspace changes meanwhile.
+    fn scan(&mut self, pattern: Option<&[u8]>, out: &mut dyn Write) -> Result<(), ShellError> {
+        self.refuse_in_transaction()?;
+        let pattern = pattern.unwrap_or(b"*");
+        let mut cursor = b"0".to_vec();
+        loop {
+            let scan = [&b"SCAN"[..], &cursor, b"MATCH", pattern, b"COUNT", SCAN_COUNT.as_bytes()];
+            let reply = self.call(&scan)?;
+            let Some([next, keys]) = reply.as_elements() else {
+                return Err(ShellError::Shape { command: "SCAN" });
+            };
+            for key in keys.as_elements().unwrap_or(&[]) {
+                out.write_all(&self.style.reply(key))?;
+            }
+            cursor = next.as_bytes().ok_or(ShellError::Shape { command: "SCAN" })?.to_vec();
+            if cursor == b"0" {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The old connection is kept if the new server does not answer.
+    fn connect(&mut self, address: Address, out: &mut dyn Write) -> Result<(), ShellError> {
+        self.connection = Some(Connection::open(&address, &self.login)?);
+        self.is_in_transaction = false;
+        self.address = address;
+        if self.style.format == Format::Pretty {
+            writeln!(out, "connected to {}", self.address)?;
+        }
+        Ok(())
+    }
+
+    fn sync(&mut self, seconds_max: u64, out: &mut dyn Write) -> Result<(), ShellError> {
+        self.refuse_in_transaction()?;
+        let deadline = Instant::now() + Duration::from_secs(seconds_max);
+        loop {
+            let reply = self.call(&["CLUSTER", "INFO"])?;
+            let text = reply.as_str().ok_or(ShellError::Shape { command: "CLUSTER INFO" })?;
+            let state = text.lines().find_map(|line| line.strip_prefix("keystead_replication:"));
+            match state.ok_or(ShellError::NotReplicated)? {
+                "full" => return Ok(out.write_all(&self.style.reply(&Value::Simple("OK".into())))?),
+                state if Instant::now() >= deadline => {
+                    return Err(ShellError::NotLevel { seconds: seconds_max, state: state.into() });
+                }
+                _ => thread::park_timeout(SYNC_PAUSE),
+            }
+        }
+    }
+
+    const fn refuse_in_transaction(&self) -> Result<(), ShellError> {
+        if self.is_in_transaction { Err(ShellError::InTransaction) } else { Ok(()) }
+    }
+
+    /// Sends a command; an error reply is an error. Any failure of the connection ends it.
+    fn call<A: AsRef<[u8]>>(&mut self, args: &[A]) -> Result<Value, ShellError> {
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => Connection::open(&self.address, &self.login)?,
+        };
+        let reply = match connection.call(args) {
+            Ok(reply) => reply,
+            Err(error) => {
+                // The server forgot the transaction with the connection.
+                self.is_in_transaction = false;
+                return Err(error.into());
+            }
+        };
+        self.connection = Some(connection);
+        match reply {
+            Value::Error(text) => Err(ShellError::Reply { text }),
+            reply => Ok(reply),
+        }
+    }
+}
