@@ -105,7 +105,10 @@ impl Outbox {
 
     /// Makes a peer known, or changes where it is dialed. A connection that stands is kept.
     pub fn set_peer(&self, peer: NodeId, address: &str) {
-        assert!(peer != NodeId::NONE && peer != self.inner.node, "{peer} cannot be a peer of itself");
+        assert!(
+            peer != NodeId::NONE && peer != self.inner.node,
+            "{peer} cannot be a peer of itself"
+        );
         let mut peers = self.inner.peers.write();
         if let Some(known) = peers.get(&peer) {
             if known.set_address(address) {
@@ -179,7 +182,7 @@ impl Outbox {
         self.set_peer(hello.sender, &hello.address);
         if let Some(peer) = self.peer(hello.sender) {
             // It is up: no reason to wait for the end of a pause.
-            peer.dial_now();
+            peer.dial_now_if_down();
         }
     }
 
@@ -211,7 +214,7 @@ impl Outbox {
     pub(super) fn set_closing(&self, is_closing: bool) {
         self.inner.is_closing.store(is_closing, Ordering::SeqCst);
         if is_closing {
-            self.peers().iter().for_each(|peer| peer.dial_now());
+            self.peers().iter().for_each(|peer| peer.wake());
         }
     }
 

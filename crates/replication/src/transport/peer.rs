@@ -220,7 +220,15 @@ impl Peer {
     }
 
     /// Cuts the pause before the next try short.
-    pub(super) fn dial_now(&self) {
+    pub(super) fn dial_now_if_down(&self) {
+        if !self.is_connected() {
+            self.redial.notify_one();
+        }
+    }
+
+    /// Makes the peer's task look around, whatever it waits for.
+    pub(super) fn wake(&self) {
+        self.filled.notify_one();
         self.redial.notify_one();
     }
 
@@ -250,8 +258,7 @@ impl Peer {
         state.is_removed = true;
         state.stream = None;
         drop(state);
-        self.filled.notify_one();
-        self.redial.notify_one();
+        self.wake();
     }
 
     pub(super) fn is_removed(&self) -> bool {
@@ -267,11 +274,6 @@ impl Peer {
 
     pub(super) fn task_ended(&self) {
         self.state.lock().has_task = false;
-    }
-
-    pub(super) fn has_waiting(&self) -> bool {
-        let state = self.state.lock();
-        state.stream.is_some() && state.queue.len() + state.writing_bytes > 0
     }
 
     pub(super) fn count_write(&self, bytes: usize) {

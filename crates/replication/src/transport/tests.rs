@@ -1,0 +1,506 @@
+//! The transport over real loopback sockets: what it promises to those who send and receive.
+//! Every node here is a thread with its own runtime, as in the product. Nothing sleeps: whoever
+//! waits, waits for an event with a deadline.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener as BlockingListener, TcpStream as BlockingStream};
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
+
+use keystead_supervisor::Shutdown;
+use keystead_types::NodeId;
+use keystead_types::limits::PEER_QUEUE_BYTES_MAX;
+use keystead_types::time::SystemClock;
+use parking_lot::{Condvar, Mutex};
+
+use super::frame::FrameDecoder;
+use super::hello::HELLO_BYTES_MAX;
+use super::*;
+
+const DEADLINE: Duration = Duration::from_secs(20);
+const KIND: FrameKind = FrameKind(9);
+const A: NodeId = NodeId(1);
+const B: NodeId = NodeId(2);
+
+/// Quick clockwork, so that a test of silence takes little time.
+fn timing() -> Timing {
+    Timing {
+        ping_every: Duration::from_millis(20),
+        silence_max: Duration::from_millis(400),
+        backoff_min: Duration::from_millis(5),
+        backoff_max: Duration::from_millis(50),
+        flush_max: DEADLINE,
+        call_idle_max: Duration::from_secs(5),
+        ..Timing::default()
+    }
+}
+
+#[derive(Default)]
+struct Seen {
+    frames: Vec<(NodeId, FrameKind, Bytes)>,
+    deliveries: usize,
+    ups: usize,
+    downs: usize,
+}
+
+/// Records what arrives, and lets a test wait for it.
+#[derive(Default)]
+struct Recorder {
+    seen: Mutex<Seen>,
+    changed: Condvar,
+}
+
+impl Recorder {
+    fn note(&self, change: impl FnOnce(&mut Seen)) {
+        change(&mut self.seen.lock());
+        self.changed.notify_all();
+    }
+
+    fn wait(&self, what: &str, is_so: impl Fn(&Seen) -> bool) {
+        let deadline = Instant::now() + DEADLINE;
+        let mut seen = self.seen.lock();
+        while !is_so(&seen) {
+            let is_late = self.changed.wait_until(&mut seen, deadline).timed_out();
+            assert!(!is_late, "waited in vain until {what}");
+        }
+    }
+}
+
+impl Receive for Recorder {
+    fn frames(&self, from: NodeId, frames: &mut Vec<(FrameKind, Bytes)>) {
+        assert!(frames.iter().all(|(_, payload)| payload.as_ref() != b"panic"), "as asked");
+        self.note(|seen| {
+            seen.deliveries += 1;
+            seen.frames.extend(frames.drain(..).map(|(kind, payload)| (from, kind, payload)));
+        });
+    }
+
+    fn peer_up(&self, _: NodeId) {
+        self.note(|seen| seen.ups += 1);
+    }
+
+    fn peer_down(&self, _: NodeId) {
+        self.note(|seen| seen.downs += 1);
+    }
+
+    fn call(&self, from: Option<NodeId>, request: Bytes) -> Reply {
+        Box::pin(async move {
+            if request.as_ref() == b"never" {
+                std::future::pending::<()>().await;
+            }
+            Bytes::from(format!("{from:?} said {}", String::from_utf8_lossy(&request)))
+        })
+    }
+}
+
+struct Node {
+    outbox: Outbox,
+    recorder: Arc<Recorder>,
+    address: SocketAddr,
+    shutdown: Shutdown,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Node {
+    fn start(node: NodeId) -> Self {
+        Self::start_at(node, BlockingListener::bind("127.0.0.1:0").unwrap())
+    }
+
+    fn start_at(node: NodeId, listener: BlockingListener) -> Self {
+        let address = listener.local_addr().unwrap();
+        let identity = Identity { node, cluster: 7, address: address.to_string() };
+        let outbox = Outbox::new(identity, Arc::new(SystemClock::new()), timing());
+        Self::serve(outbox, listener)
+    }
+
+    fn serve(outbox: Outbox, listener: BlockingListener) -> Self {
+        let address = listener.local_addr().unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let (recorder, shutdown) = (Arc::new(Recorder::default()), Shutdown::new());
+        let (serving, receive, stop) = (outbox.clone(), recorder.clone(), shutdown.clone());
+        let body = move || {
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async move {
+                let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+                serve(listener, serving, receive, stop).await.unwrap();
+            });
+        };
+        let thread = Some(Builder::new().spawn(body).unwrap());
+        Self { outbox, recorder, address, shutdown, thread }
+    }
+
+    fn stop(&mut self) {
+        self.shutdown.request();
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+    }
+
+    fn knows(&self, peer: NodeId, address: SocketAddr) {
+        self.outbox.set_peer(peer, &address.to_string());
+        self.recorder.wait("a peer is up", |seen| seen.ups == seen.downs + 1);
+    }
+
+    fn payloads(&self) -> Vec<Bytes> {
+        self.recorder.seen.lock().frames.iter().map(|(_, _, payload)| payload.clone()).collect()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn hello_from(sender: NodeId, purpose: Purpose) -> Hello {
+    Hello { purpose, cluster: 7, sender, receiver: NodeId::NONE, address: String::new() }
+}
+
+/// A peer played by the test itself, over a plain socket.
+struct Actor {
+    stream: BlockingStream,
+    decoder: FrameDecoder,
+    unread: Vec<u8>,
+}
+
+impl Actor {
+    fn new(stream: BlockingStream) -> Self {
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        Self { stream, decoder: FrameDecoder::new(1 << 20), unread: Vec::new() }
+    }
+
+    fn dial(node: &Node, hello: &Hello) -> Self {
+        let mut actor = Self::new(BlockingStream::connect(node.address).unwrap());
+        actor.say(FrameKind::HELLO, |out| hello.encode(out));
+        assert_eq!(actor.hear().unwrap().0, FrameKind::WELCOME);
+        actor
+    }
+
+    fn accept(listener: &BlockingListener, node: NodeId) -> Self {
+        let mut actor = Self::new(listener.accept().unwrap().0);
+        assert_eq!(actor.hear().unwrap().0, FrameKind::HELLO);
+        actor.say(FrameKind::WELCOME, |out| Welcome { cluster: 7, node }.encode(out));
+        actor
+    }
+
+    fn say(&mut self, kind: FrameKind, fill: impl FnOnce(&mut Vec<u8>)) {
+        let mut batch = FrameBatch::new();
+        assert!(batch.push_with(kind, fill));
+        self.stream.write_all(batch.as_bytes()).unwrap();
+    }
+
+    /// The next frame, or `None` when the other end closed.
+    fn hear(&mut self) -> Option<(FrameKind, Bytes)> {
+        loop {
+            let mut input = self.unread.as_slice();
+            let frame = self.decoder.next(&mut input).unwrap();
+            self.unread = input.to_vec();
+            if frame.is_some() {
+                return frame;
+            }
+            let mut buffer = [0; 4096];
+            match self.stream.read(&mut buffer) {
+                Ok(0) => return None,
+                Ok(bytes) => self.unread = buffer[..bytes].to_vec(),
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return None,
+                Err(error) => panic!("waited in vain for a frame or the end: {error}"),
+            }
+        }
+    }
+
+    fn is_closed_by_the_other(mut self) -> bool {
+        while self.hear().is_some() {}
+        true
+    }
+}
+
+#[test]
+fn frames_arrive_once_and_in_order() {
+    let (a, b) = (Node::start(A), Node::start(B));
+    a.knows(B, b.address);
+    // Large enough to fill the socket now and then, so that both ways to it are taken.
+    let filler = vec![0; 20_000];
+    for number in 0..2_000_u32 {
+        let fill = |out: &mut Vec<u8>| {
+            out.extend(number.to_le_bytes());
+            out.extend(&filler[..number as usize * 10]);
+        };
+        assert!(a.outbox.send_with(B, KIND, fill), "frame {number} was not taken");
+    }
+    b.recorder.wait("2000 frames came", |seen| seen.frames.len() >= 2_000);
+    let numbers: Vec<u32> =
+        b.payloads().iter().map(|p| u32::from_le_bytes(p[..4].try_into().unwrap())).collect();
+    assert_eq!(numbers, (0..2_000).collect::<Vec<_>>());
+    assert!(
+        b.recorder.seen.lock().frames.iter().all(|(from, kind, _)| (*from, *kind) == (A, KIND))
+    );
+}
+
+#[test]
+fn a_batch_leaves_in_one_write_and_arrives_in_few_deliveries() {
+    let (a, b) = (Node::start(A), Node::start(B));
+    a.knows(B, b.address);
+    let mut batch = FrameBatch::new();
+    for number in 0..1_000_u32 {
+        assert!(batch.push(KIND, &number.to_le_bytes()));
+    }
+    assert!(a.outbox.send_all(B, &batch));
+    b.recorder.wait("1000 frames came", |seen| seen.frames.len() == 1_000);
+    let stats = &a.outbox.stats()[0];
+    // Pings are written too; a batch of this size fits any socket's buffer.
+    assert!(stats.writes_total < 100, "{} writes", stats.writes_total);
+    assert!(stats.frames_sent_total >= 1_000);
+    assert!(b.recorder.seen.lock().deliveries < 100);
+}
+
+#[test]
+fn a_node_that_is_called_learns_its_caller_and_calls_back() {
+    let (a, b) = (Node::start(A), Node::start(B));
+    a.knows(B, b.address);
+    b.recorder.wait("the caller is up", |seen| seen.ups == 1);
+    assert!(b.outbox.send(A, KIND, b"answer"));
+    a.recorder.wait("the answer came", |seen| !seen.frames.is_empty());
+    assert!(a.outbox.last_heard(B).is_some());
+}
+
+#[test]
+fn a_peer_that_goes_and_returns_is_connected_again_and_nothing_is_taken_between() {
+    let a = Node::start(A);
+    let mut b = Node::start(B);
+    a.knows(B, b.address);
+    b.stop();
+    a.recorder.wait("the peer is down", |seen| seen.downs == 1);
+    assert!(!a.outbox.is_connected(B));
+    assert!(!a.outbox.send(B, KIND, b"lost"));
+    let b = Node::start_at(B, BlockingListener::bind(b.address).unwrap());
+    a.recorder.wait("the peer is up again", |seen| seen.ups == 2);
+    assert!(a.outbox.send(B, KIND, b"kept"));
+    b.recorder.wait("a frame came", |seen| !seen.frames.is_empty());
+    assert_eq!(b.payloads(), [Bytes::from_static(b"kept")]);
+}
+
+#[test]
+fn a_transport_that_is_restarted_goes_on_with_the_peers_it_knew() {
+    let (mut a, b) = (Node::start(A), Node::start(B));
+    a.knows(B, b.address);
+    a.stop();
+    assert!(!a.outbox.send(B, KIND, b"lost"));
+    let a = Node::serve(a.outbox.clone(), BlockingListener::bind("127.0.0.1:0").unwrap());
+    a.recorder.wait("the peer is up again", |seen| seen.ups == 1);
+    assert!(a.outbox.send(B, KIND, b"kept"));
+    b.recorder.wait("a frame came", |seen| !seen.frames.is_empty());
+}
+
+#[test]
+fn a_removed_peer_is_told_down_and_takes_nothing() {
+    let (a, b) = (Node::start(A), Node::start(B));
+    a.knows(B, b.address);
+    a.outbox.remove_peer(B);
+    a.recorder.wait("the peer is down", |seen| seen.downs == 1);
+    assert!(!a.outbox.send(B, KIND, b"late"));
+}
+
+#[test]
+fn a_peer_that_does_not_read_holds_no_more_than_the_queue() {
+    let listener = BlockingListener::bind("127.0.0.1:0").unwrap();
+    let a = Node::start(A);
+    a.outbox.set_peer(B, &listener.local_addr().unwrap().to_string());
+    let actor = Actor::accept(&listener, B);
+    a.recorder.wait("the peer is up", |seen| seen.ups == 1);
+    let payload = vec![0; 1 << 20];
+    let mut taken = 0;
+    while a.outbox.send(B, KIND, &payload) {
+        taken += 1;
+        assert!(taken < 200, "the queue has no bound");
+        assert!(a.outbox.stats()[0].queued_bytes <= PEER_QUEUE_BYTES_MAX);
+    }
+    assert!(a.outbox.stats()[0].frames_dropped_total >= 1);
+    // No progress and no pong: given up in the end, and the queue with it.
+    a.recorder.wait("the peer is down", |seen| seen.downs == 1);
+    assert_eq!(a.outbox.stats()[0].queued_bytes, 0);
+    drop(actor);
+}
+
+#[test]
+fn a_frame_larger_than_the_queue_still_gets_through() {
+    let (a, b) = (Node::start(A), Node::start(B));
+    a.knows(B, b.address);
+    let payload = vec![5; PEER_QUEUE_BYTES_MAX + 1];
+    assert!(a.outbox.send(B, KIND, &payload));
+    b.recorder.wait("the frame came", |seen| !seen.frames.is_empty());
+    assert_eq!(b.payloads()[0], payload);
+}
+
+#[test]
+fn a_peer_that_answers_no_ping_is_given_up() {
+    let listener = BlockingListener::bind("127.0.0.1:0").unwrap();
+    let a = Node::start(A);
+    a.outbox.set_peer(B, &listener.local_addr().unwrap().to_string());
+    let _silent = Actor::accept(&listener, B);
+    a.recorder.wait("the peer is down", |seen| seen.ups == 1 && seen.downs == 1);
+}
+
+#[test]
+fn a_caller_that_says_nothing_is_let_go() {
+    let b = Node::start(B);
+    assert!(Actor::dial(&b, &hello_from(A, Purpose::Link)).is_closed_by_the_other());
+}
+
+#[test]
+fn what_is_not_a_frame_ends_that_connection_and_no_other() {
+    let (a, b) = (Node::start(A), Node::start(B));
+    a.knows(B, b.address);
+    for nonsense in [
+        b"GET / HTTP/1.1\r\n\r\n".to_vec(),
+        // A length within the bound, then a checksum that does not match.
+        [&5_u32.to_le_bytes()[..], &[0; 20]].concat(),
+        (u32::MAX).to_le_bytes().to_vec(),
+    ] {
+        let mut stranger = Actor::new(BlockingStream::connect(b.address).unwrap());
+        stranger.stream.write_all(&nonsense).unwrap();
+        assert!(stranger.is_closed_by_the_other());
+        let mut peer = Actor::dial(&b, &hello_from(NodeId(3), Purpose::Link));
+        peer.stream.write_all(&nonsense).unwrap();
+        assert!(peer.is_closed_by_the_other());
+    }
+    assert!(a.outbox.send(B, KIND, b"still here"));
+    b.recorder.wait("a frame came", |seen| !seen.frames.is_empty());
+    assert_eq!(a.recorder.seen.lock().downs, 0);
+}
+
+#[test]
+fn a_stranger_is_read_no_more_than_a_hello() {
+    let b = Node::start(B);
+    let mut stranger = Actor::new(BlockingStream::connect(b.address).unwrap());
+    let length = u32::try_from(HELLO_BYTES_MAX + 1).unwrap();
+    stranger.stream.write_all(&length.to_le_bytes()).unwrap();
+    assert!(stranger.is_closed_by_the_other());
+}
+
+#[test]
+fn a_newer_link_of_a_peer_silences_the_older() {
+    let b = Node::start(B);
+    let mut older = Actor::dial(&b, &hello_from(A, Purpose::Link));
+    older.say(KIND, |out| out.extend(b"1"));
+    b.recorder.wait("the first frame came", |seen| seen.frames.len() == 1);
+    let mut newer = Actor::dial(&b, &hello_from(A, Purpose::Link));
+    newer.say(KIND, |out| out.extend(b"2"));
+    b.recorder.wait("the second frame came", |seen| seen.frames.len() == 2);
+    assert!(older.is_closed_by_the_other());
+    assert_eq!(b.payloads(), [Bytes::from_static(b"1"), Bytes::from_static(b"2")]);
+}
+
+#[test]
+fn a_receiver_that_panics_costs_its_connection_only() {
+    let (a, b) = (Node::start(A), Node::start(B));
+    a.knows(B, b.address);
+    assert!(a.outbox.send(B, KIND, b"panic"));
+    a.recorder.wait("the peer is up again", |seen| seen.ups == 2 && seen.downs == 1);
+    assert!(a.outbox.send(B, KIND, b"fine"));
+    b.recorder.wait("a frame came", |seen| !seen.frames.is_empty());
+    assert_eq!(b.payloads(), [Bytes::from_static(b"fine")]);
+}
+
+#[test]
+fn a_node_that_stops_lets_out_what_it_took() {
+    let (mut a, b) = (Node::start(A), Node::start(B));
+    a.knows(B, b.address);
+    let payload = vec![3; 1 << 20];
+    let taken = (0..50).filter(|_| a.outbox.send(B, KIND, &payload)).count();
+    a.stop();
+    b.recorder.wait("all that was taken came", |seen| seen.frames.len() == taken);
+    assert_eq!(taken, 50);
+}
+
+#[test]
+fn the_wrong_node_at_an_address_is_not_taken_for_the_peer() {
+    let (a, b) = (Node::start(A), Node::start(B));
+    a.outbox.set_peer(NodeId(3), &b.address.to_string());
+    // A link to the right one shows that time has passed for the wrong one too.
+    a.knows(B, b.address);
+    assert!(!a.outbox.is_connected(NodeId(3)));
+    let error = block_on(call(
+        &b.address.to_string(),
+        &a.outbox.hello(Purpose::Call, NodeId(3)),
+        b"x",
+        DEADLINE,
+    ))
+    .unwrap_err();
+    let refusal = Refusal::Receiver { wanted: NodeId(3), actual: B };
+    assert!(matches!(error, CallError::Refused { source, .. } if source == refusal), "{error}");
+    assert!(!error.may_have_happened());
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+#[test]
+fn a_call_returns_its_reply() {
+    let b = Node::start(B);
+    let hello = hello_from(A, Purpose::Call);
+    let reply = block_on(call(&b.address.to_string(), &hello, b"hi", DEADLINE)).unwrap();
+    assert_eq!(reply, "Some(n1) said hi");
+    let tool = hello_from(NodeId::NONE, Purpose::Call);
+    let mut caller = Caller::connect(&b.address.to_string(), &tool, DEADLINE).unwrap();
+    for question in ["one", "two"] {
+        let reply = caller.call(question.as_bytes(), DEADLINE).unwrap();
+        assert_eq!(reply, format!("None said {question}"));
+    }
+}
+
+#[test]
+fn a_call_from_another_cluster_is_refused_and_not_executed() {
+    let b = Node::start(B);
+    let hello = Hello { cluster: 8, ..hello_from(A, Purpose::Call) };
+    let error = block_on(call(&b.address.to_string(), &hello, b"hi", DEADLINE)).unwrap_err();
+    assert!(matches!(error, CallError::Refused { .. }), "{error}");
+    assert!(!error.may_have_happened());
+    let error = Caller::connect(&b.address.to_string(), &hello, DEADLINE).unwrap_err();
+    assert!(matches!(error, CallError::Refused { .. }), "{error}");
+}
+
+#[test]
+fn a_call_that_gets_no_reply_in_time_may_have_happened() {
+    let b = Node::start(B);
+    let (hello, within) = (hello_from(A, Purpose::Call), Duration::from_millis(100));
+    let address = b.address.to_string();
+    let error = block_on(call(&address, &hello, b"never", within)).unwrap_err();
+    assert!(matches!(error, CallError::Deadline { .. }), "{error}");
+    assert!(error.may_have_happened());
+    let mut caller = Caller::connect(&address, &hello, DEADLINE).unwrap();
+    let error = caller.call(b"never", within).unwrap_err();
+    assert!(matches!(error, CallError::Deadline { was_sent: true, .. }), "{error}");
+}
+
+#[test]
+fn a_call_to_nobody_has_not_happened() {
+    let address = {
+        let listener = BlockingListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap().to_string()
+    };
+    let hello = hello_from(A, Purpose::Call);
+    let error = block_on(call(&address, &hello, b"hi", DEADLINE)).unwrap_err();
+    assert!(matches!(error, CallError::Connect { .. }), "{error}");
+    assert!(!error.may_have_happened());
+    let error = Caller::connect(&address, &hello, DEADLINE).unwrap_err();
+    assert!(matches!(error, CallError::Connect { .. }), "{error}");
+}
+
+#[test]
+fn a_call_to_something_that_is_no_node_says_so() {
+    let listener = BlockingListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let body = move || {
+        let mut stream = listener.accept().unwrap().0;
+        stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
+        stream
+    };
+    let thread = Builder::new().spawn(body).unwrap();
+    let hello = hello_from(A, Purpose::Call);
+    let error = Caller::connect(&address, &hello, DEADLINE).unwrap_err();
+    assert!(matches!(error, CallError::Lost { was_sent: false, .. }), "{error}");
+    drop(thread.join().unwrap());
+}
