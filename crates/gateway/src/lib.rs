@@ -1,1 +1,40 @@
 //! The Redis protocol server: listeners, connections, sessions, dispatch, error codes.
+//!
+//! Owns: what clients see. Bytes become commands, commands go through the node's [`Door`], outcomes
+//! become replies in the order of the commands. Never: holds data, opens a file, takes part in an
+//! election, retries a write.
+//!
+//! A thread of the gateway is a single-threaded runtime with its own door and its own connections;
+//! threads share only counters and the list of clients.
+//!
+//! ```text
+//! listener.rs --sockets--> io_thread.rs --readiness--> connection.rs --bytes--> pipeline.rs
+//! pipeline.rs --command--> dispatch.rs --> door (data), session.rs (connections), gather.rs (all shards)
+//! door --outcomes--> io_thread.rs (pump) --> window.rs (order of replies) --> connection.rs
+//! ```
+//!
+//! Invariants: INV-G1 to INV-G5, stated in `window.rs`, `pipeline.rs` and `transaction.rs`.
+//!
+//! [`Door`]: keystead_node::Door
+
+mod buffers;
+mod compat;
+pub mod config;
+mod connection;
+mod dispatch;
+mod gather;
+mod io_thread;
+pub mod listener;
+mod local;
+mod pipeline;
+mod purpose;
+mod registry;
+mod reply;
+mod session;
+mod stats;
+pub mod transaction;
+mod window;
+
+pub use config::GatewayConfig;
+pub use io_thread::Wake;
+pub use listener::{Gateway, GatewayError};

@@ -1,0 +1,171 @@
+//! A connection's socket: when it is read, when it is written, when it is closed.
+//!
+//! Owns: the stream and its readiness. Never: a command (see `pipeline.rs`). Generic over the stream,
+//! so that TLS and simulated networks fit. Driven by two: the connection's own task, woken by its
+//! socket, and the thread's pump, which writes replies of finished windows at once. Both run on the
+//! connection's thread, one at a time.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use keystead_node::Outcome;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+
+use crate::io_thread::IoThread;
+use crate::local::Local;
+use crate::pipeline::Pipeline;
+use crate::registry::{Client, Permit};
+use crate::window::Address;
+
+/// What a connection can be made of: a TCP socket, or anything that behaves like one.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Stream for S {}
+
+/// One client's connection.
+#[derive(Debug)]
+pub(crate) struct Connection<S> {
+    io: RefCell<Io<S>>,
+    slot: u32,
+    client: Arc<Client>,
+    /// True while the task waits for the pump and not for the socket.
+    is_paused: Cell<bool>,
+    _permit: Permit,
+}
+
+#[derive(Debug)]
+struct Io<S> {
+    stream: S,
+    pipeline: Pipeline,
+    /// Wakes the connection's task.
+    waker: Waker,
+}
+
+impl<S: Stream> Connection<S> {
+    /// A connection that nothing was read from yet; `slot` is where its thread keeps it.
+    pub(crate) fn new(stream: S, pipeline: Pipeline, slot: u32, permit: Permit) -> Self {
+        let client = Arc::clone(pipeline.session.client());
+        let io = Io { stream, pipeline, waker: Waker::noop().clone() };
+        Self { io: RefCell::new(io), slot, client, is_paused: Cell::new(false), _permit: permit }
+    }
+
+    /// What others know of the connection.
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Reads, executes and writes as far as the socket allows; ready once the connection is over.
+    pub(crate) fn poll(&self, cx: &mut Context<'_>, thread: &IoThread<S>) -> Poll<()> {
+        let io = &mut *self.io.borrow_mut();
+        if !io.waker.will_wake(cx.waker()) {
+            io.waker = cx.waker().clone();
+            self.client.set_waker(io.waker.clone());
+        }
+        self.is_paused.set(false);
+        if self.client.is_killed() {
+            return Poll::Ready(());
+        }
+        loop {
+            if io.send(cx, thread).is_err() || io.pipeline.is_finished() {
+                return Poll::Ready(());
+            }
+            if io.pipeline.is_throttled() && io.pipeline.unsent().is_empty() {
+                thread.turn(self.slot, |turn| io.pipeline.advance(turn));
+                continue;
+            }
+            if !io.pipeline.wants_input() {
+                self.is_paused.set(true);
+                return Poll::Pending;
+            }
+            match io.receive(cx, thread) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Ready(Ok(0)) => thread.turn(self.slot, |turn| io.pipeline.end_input(turn)),
+                Poll::Ready(Ok(_)) => thread.turn(self.slot, |turn| io.pipeline.advance(turn)),
+            }
+        }
+    }
+
+    /// Notes how a run ended; true if its window is complete now.
+    pub(crate) fn end_run(
+        &self,
+        address: Address,
+        outcome: Outcome<'_>,
+        local: &mut Local,
+    ) -> bool {
+        let pipeline = &mut self.io.borrow_mut().pipeline;
+        pipeline.end_run(address.serial, address.run, outcome, local)
+    }
+
+    /// Writes the replies of a complete window, and goes on with what was read meanwhile.
+    pub(crate) fn finish_window(&self, thread: &IoThread<S>) {
+        let io = &mut *self.io.borrow_mut();
+        thread.turn(self.slot, |turn| io.pipeline.finish_window(turn));
+        let waker = io.waker.clone();
+        let mut cx = Context::from_waker(&waker);
+        let is_broken = io.send(&mut cx, thread).is_err();
+        // The task closes the connection, reads on where it had paused, and executes what replies
+        // waiting to be read had held up.
+        let has_more = io.pipeline.is_finished() || io.pipeline.is_throttled();
+        if is_broken || has_more || self.is_paused.get() {
+            waker.wake();
+        }
+    }
+
+    /// Lets the connection end once the replies under way are sent.
+    pub(crate) fn begin_close(&self) {
+        let io = &mut *self.io.borrow_mut();
+        io.pipeline.begin_close();
+        io.waker.wake_by_ref();
+    }
+
+    /// Renews what CLIENT LIST shows.
+    pub(crate) fn publish(&self) {
+        self.io.borrow().pipeline.publish();
+    }
+
+    /// Takes leave of the node: what the connection left behind there is taken back.
+    pub(crate) fn depart(&self, thread: &IoThread<S>) {
+        let io = &mut *self.io.borrow_mut();
+        thread.turn(self.slot, |turn| io.pipeline.session.depart(turn));
+    }
+}
+
+impl<S: Stream> Io<S> {
+    /// Sends what may be sent. An error means that the connection is of no more use.
+    fn send(&mut self, cx: &mut Context<'_>, thread: &IoThread<S>) -> io::Result<()> {
+        let mut has_sent = false;
+        while !self.pipeline.unsent().is_empty() {
+            match Pin::new(&mut self.stream).poll_write(cx, self.pipeline.unsent()) {
+                Poll::Pending => return Ok(()),
+                Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(Ok(bytes)) => {
+                    thread.with_local(|local| self.pipeline.mark_sent(bytes, local));
+                }
+                Poll::Ready(Err(error)) => return Err(error),
+            }
+            has_sent = true;
+        }
+        if has_sent && let Poll::Ready(flushed) = Pin::new(&mut self.stream).poll_flush(cx) {
+            return flushed;
+        }
+        Ok(())
+    }
+
+    /// Reads once; the number of bytes, 0 at the end.
+    fn receive(&mut self, cx: &mut Context<'_>, thread: &IoThread<S>) -> Poll<io::Result<usize>> {
+        let input = thread.with_local(|local| self.pipeline.input_space(local));
+        let read = pin!(self.stream.read_buf(input)).poll(cx);
+        match &read {
+            Poll::Ready(Ok(bytes)) => {
+                thread.with_local(|local| local.stats.input_bytes.add(*bytes as u64));
+            }
+            _ => thread.with_local(|local| self.pipeline.retire_input(local)),
+        }
+        read
+    }
+}

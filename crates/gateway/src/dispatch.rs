@@ -1,0 +1,314 @@
+//! What becomes of one command: read at once, sent through the log, or run here.
+//!
+//! Owns: finding the row, the checks before a command runs, the shard its keys belong to, and the
+//! rule which command may stand beside which in a window. Never: what a command means (see `store`
+//! for data, `session.rs` for connections). Called by: `pipeline.rs`, once per decoded command, and
+//! again for a command that was held.
+//!
+//! Keys of one command must lie in one *shard*: a shard is atomic, so keys in different slots of it
+//! are welcome, and with one shard everything works as in a single Redis.
+
+use std::sync::LazyLock;
+
+use keystead_node::Access;
+use keystead_resp::{Args, ReplyWriter, decode::is_cross_protocol};
+use keystead_store::CommandError;
+use keystead_store::command::{self, Command, GatherCommand, Handler, SessionCommand, flags};
+use keystead_types::{ShardId, Slot};
+
+use crate::gather;
+use crate::pipeline::Turn;
+use crate::purpose::Purpose;
+use crate::registry::NO_COMMAND;
+use crate::reply::Failure;
+use crate::session::{Session, SessionCall};
+use crate::window::{Entry, WINDOW_RUNS_MAX, Window};
+
+/// What the pipeline is to do after a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Go on with the next command.
+    Next,
+    /// Send the window out, and go on when it is complete.
+    Submit,
+    /// Send the window out, and look at this command again when it is complete.
+    Hold,
+    /// Execute nothing more; close once the replies are sent.
+    Close,
+    /// Close at once, without an answer.
+    Abandon,
+}
+
+/// One command's way through the gateway.
+pub(crate) struct Dispatch<'a, 't> {
+    pub(crate) turn: &'a mut Turn<'t>,
+    pub(crate) session: &'a mut Session,
+    pub(crate) output: &'a mut Vec<u8>,
+    pub(crate) window: &'a mut Option<Box<Window>>,
+    pub(crate) purpose: &'a mut Purpose,
+}
+
+impl Dispatch<'_, '_> {
+    /// Executes the command, or says why not.
+    #[inline]
+    pub(crate) fn execute(&mut self, args: Args<'_>) -> Verdict {
+        let row = match command::resolve(args) {
+            Ok(row) => row,
+            Err(error) => return self.refuse_unresolved(args, &error),
+        };
+        let verdict = self.execute_row(row, args);
+        if verdict != Verdict::Hold {
+            let position = command_position(row);
+            let local = &mut *self.turn.local;
+            local.stats.commands.add(1);
+            if let Some(calls) = local.stats.calls.get(usize::from(position)) {
+                calls.add(1);
+            }
+            self.session.client().note_command(position, local.now_s);
+        }
+        verdict
+    }
+
+    #[inline]
+    fn execute_row(&mut self, row: &'static Command, args: Args<'_>) -> Verdict {
+        if !self.session.is_authenticated() && row.flags & flags::NO_AUTH == 0 {
+            return self.fail(&Failure::NotAuthenticated);
+        }
+        if self.session.is_queueing() && !ends_queueing(row) {
+            return self.queue(row, args);
+        }
+        match row.handler {
+            Handler::Read(_) => self.read(row, args),
+            Handler::Write(_) => self.write(row, args),
+            Handler::Gather(kind) => self.gather(kind, args),
+            Handler::Session(kind) => self.run_session_command(kind, args),
+        }
+    }
+
+    #[inline]
+    fn read(&mut self, row: &'static Command, args: Args<'_>) -> Verdict {
+        if self.window.as_ref().is_some_and(|window| window.holds(Access::Write)) {
+            return Verdict::Hold;
+        }
+        let shard = match self.shard_of(row, args) {
+            Ok(shard) => shard,
+            Err(failure) => return self.fail(&failure),
+        };
+        if !self.try_read(shard, args) {
+            return self.push(shard, Access::Read, args);
+        }
+        self.session.command_ended();
+        Verdict::Next
+    }
+
+    /// Answers from memory, if this node may.
+    #[inline]
+    fn try_read(&mut self, shard: ShardId, args: Args<'_>) -> bool {
+        let (protocol, is_silent) = (self.session.protocol(), self.session.is_silent());
+        let door = &*self.turn.door;
+        let stats = &self.turn.local.stats;
+        let read = |out: &mut Vec<u8>| {
+            let before = out.len();
+            if !door.try_read(shard, args, &mut ReplyWriter::new(out, protocol)) {
+                return false;
+            }
+            match &out[before..] {
+                [b'$', b'-', ..] | [b'_', ..] => stats.keyspace_misses.add(1),
+                _ => stats.keyspace_hits.add(1),
+            }
+            true
+        };
+        match self.window {
+            None => {
+                let before = self.output.len();
+                let is_read = read(self.output);
+                if is_silent {
+                    self.output.truncate(before);
+                }
+                is_read
+            }
+            Some(window) => {
+                let mut is_read = false;
+                window.push_inline(is_silent, |out| is_read = read(out));
+                is_read
+            }
+        }
+    }
+
+    #[inline]
+    fn write(&mut self, row: &'static Command, args: Args<'_>) -> Verdict {
+        if self.window.as_ref().is_some_and(|window| window.holds(Access::Read)) {
+            return Verdict::Hold;
+        }
+        match self.shard_of(row, args) {
+            Ok(shard) => self.push(shard, Access::Write, args),
+            Err(failure) => self.fail(&failure),
+        }
+    }
+
+    /// Adds the command to the window.
+    #[inline]
+    fn push(&mut self, shard: ShardId, access: Access, args: Args<'_>) -> Verdict {
+        let local = &mut *self.turn.local;
+        let window = self.window.get_or_insert_with(|| local.take_window());
+        if window.run_count() >= WINDOW_RUNS_MAX {
+            return Verdict::Hold;
+        }
+        let is_silent = self.session.is_silent();
+        window.push(Entry { shard, access, wire: args.wire(), is_silent }, &mut local.buffers);
+        self.session.command_ended();
+        Verdict::Next
+    }
+
+    /// Runs a command on all shards.
+    fn gather(&mut self, kind: GatherCommand, args: Args<'_>) -> Verdict {
+        if self.window.is_some() {
+            return Verdict::Hold;
+        }
+        gather::begin(self, kind, args)
+    }
+
+    fn run_session_command(&mut self, kind: SessionCommand, args: Args<'_>) -> Verdict {
+        // Its answer may tell of what stands before it (INFO, WAIT), and a transaction has a window
+        // of its own.
+        if self.window.is_some() {
+            return Verdict::Hold;
+        }
+        match kind {
+            SessionCommand::Multi => self.begin_transaction(),
+            SessionCommand::Exec => self.execute_transaction(),
+            SessionCommand::Discard => self.discard_transaction(),
+            SessionCommand::Watch => self.watch(args),
+            SessionCommand::Unwatch => self.unwatch(),
+            _ => self.call_session(kind, args),
+        }
+    }
+
+    fn call_session(&mut self, kind: SessionCommand, args: Args<'_>) -> Verdict {
+        let before = self.output.len();
+        let mut call =
+            SessionCall { turn: self.turn, session: self.session, output: self.output, args };
+        let verdict = match call.run(kind) {
+            Ok(verdict) => verdict,
+            Err(failure) => {
+                self.output.truncate(before);
+                return self.fail(&failure);
+            }
+        };
+        if self.session.is_silent() {
+            self.output.truncate(before);
+        }
+        self.session.command_ended();
+        verdict
+    }
+
+    /// The shard that all keys of the command belong to; the first shard for one without keys.
+    #[inline]
+    pub(crate) fn shard_of(
+        &self,
+        row: &'static Command,
+        args: Args<'_>,
+    ) -> Result<ShardId, Failure<'static>> {
+        let door = &*self.turn.door;
+        let mut keys = row.keys(args);
+        let Some(first) = keys.next() else {
+            return door.shards().first().copied().ok_or(Failure::NoTopology);
+        };
+        let shard = door.shard_of(Slot::of_key(first)).ok_or(Failure::NoTopology)?;
+        for key in keys {
+            if door.shard_of(Slot::of_key(key)) != Some(shard) {
+                return Err(Failure::CrossSlot);
+            }
+        }
+        Ok(shard)
+    }
+
+    #[cold]
+    fn refuse_unresolved(&mut self, args: Args<'_>, error: &CommandError) -> Verdict {
+        let is_unknown = matches!(error, CommandError::UnknownCommand { .. });
+        if is_unknown && args.get(0).is_some_and(is_cross_protocol) {
+            tracing::warn!(
+                client = self.session.client().id,
+                peer = ?self.session.client().peer,
+                "a browser was made to talk to this port; connection closed"
+            );
+            return Verdict::Abandon;
+        }
+        self.fail(&Failure::Command(error))
+    }
+
+    /// Answers with an error, in its place among the replies.
+    #[cold]
+    pub(crate) fn fail(&mut self, failure: &Failure<'_>) -> Verdict {
+        self.session.note_failure();
+        self.turn.local.stats.errors.add(1);
+        self.answer(|reply| reply.error(failure))
+    }
+
+    /// Answers at once, in its place among the replies.
+    pub(crate) fn answer(&mut self, write: impl FnOnce(&mut ReplyWriter<'_>)) -> Verdict {
+        let (protocol, is_silent) = (self.session.protocol(), self.session.is_silent());
+        match self.window {
+            Some(window) => {
+                window.push_inline(is_silent, |out| write(&mut ReplyWriter::new(out, protocol)))
+            }
+            None => {
+                let before = self.output.len();
+                write(&mut ReplyWriter::new(self.output, protocol));
+                if is_silent {
+                    self.output.truncate(before);
+                }
+            }
+        }
+        self.session.command_ended();
+        Verdict::Next
+    }
+}
+
+/// True for the commands that MULTI does not queue.
+const fn ends_queueing(row: &Command) -> bool {
+    matches!(
+        row.handler,
+        Handler::Session(
+            SessionCommand::Multi
+                | SessionCommand::Exec
+                | SessionCommand::Discard
+                | SessionCommand::Watch
+                | SessionCommand::Quit
+                | SessionCommand::Reset
+        )
+    )
+}
+
+/// All rows: those of the table in its order, then all subcommands.
+static ROWS: LazyLock<Vec<&'static Command>> = LazyLock::new(|| {
+    let subcommands = command::TABLE.iter().flat_map(|row| row.subcommands);
+    command::TABLE.iter().chain(subcommands).collect()
+});
+
+/// Number of rows, subcommands included.
+pub(crate) fn command_count() -> usize {
+    ROWS.len()
+}
+
+/// The row at a position that [`command_position`] gave.
+pub(crate) fn command_at(position: u16) -> Option<&'static Command> {
+    ROWS.get(usize::from(position)).copied()
+}
+
+/// A number for the row, for counters.
+#[inline]
+fn command_position(row: &'static Command) -> u16 {
+    let offset = std::ptr::from_ref(row).addr().wrapping_sub(command::TABLE.as_ptr().addr());
+    let at = offset / size_of::<Command>();
+    if at < command::TABLE.len() {
+        return u16::try_from(at).unwrap_or(NO_COMMAND);
+    }
+    subcommand_position(row)
+}
+
+#[cold]
+fn subcommand_position(row: &'static Command) -> u16 {
+    let at = ROWS.iter().position(|known| std::ptr::eq(*known, row));
+    at.and_then(|at| u16::try_from(at).ok()).unwrap_or(NO_COMMAND)
+}

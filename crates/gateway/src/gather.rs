@@ -1,0 +1,217 @@
+//! Commands that need every shard but no atomicity: DBSIZE, FLUSHALL, FLUSHDB, KEYS, RANDOMKEY, SCAN.
+//!
+//! Owns: asking the shards, and making one reply of theirs. Never: walks over keys (see `store`); each
+//! shard answers the command as if it were alone.
+//!
+//! SCAN goes through the shards in slot order. A cursor names its slot, so it says which shard is next,
+//! and stays valid when shards move between nodes. A shard that is at its end answers cursor 0, which
+//! becomes the beginning of the next shard.
+//!
+//! A FLUSHALL that succeeded on some shards only is answered UNCERTAIN: it is not true that nothing
+//! happened.
+
+use keystead_node::{Access, Refusal, UnknownReason};
+use keystead_resp::{Args, ReplyWriter, skip_reply};
+use keystead_store::ScanCursor;
+use keystead_store::command::GatherCommand;
+use keystead_types::{ShardId, Slot};
+
+use crate::dispatch::{Dispatch, Verdict};
+use crate::pipeline::Turn;
+use crate::purpose::Purpose;
+use crate::reply::{Failure, PartCause};
+use crate::window::{RunResult, Window};
+
+/// A command under way on several shards.
+#[derive(Debug)]
+pub(crate) struct Gather {
+    kind: GatherCommand,
+    /// Replies of the shards that answered at once.
+    local: Vec<Vec<u8>>,
+    /// For SCAN: where to go on after a shard's end; 0 after the last.
+    next_shard: u64,
+}
+
+/// One shard's part.
+#[derive(Clone, Copy, Debug)]
+enum Part<'a> {
+    Done(&'a [u8]),
+    Refused(ShardId, &'a Refusal),
+    Unknown(ShardId, UnknownReason),
+}
+
+/// Asks the shards, and answers if all of them answered at once.
+pub(crate) fn begin(
+    dispatch: &mut Dispatch<'_, '_>,
+    kind: GatherCommand,
+    args: Args<'_>,
+) -> Verdict {
+    let shards = dispatch.turn.door.shards();
+    if shards.is_empty() {
+        return dispatch.fail(&Failure::NoTopology);
+    }
+    let mut gather = Gather { kind, local: Vec::new(), next_shard: 0 };
+    let asked = match kind {
+        GatherCommand::Scan => match begin_scan(dispatch, args) {
+            Ok((shard, next_shard)) => {
+                gather.next_shard = next_shard;
+                vec![shard]
+            }
+            Err(failure) => return dispatch.fail(&failure),
+        },
+        GatherCommand::RandomKey => {
+            // Begins anywhere, so that the keys of every shard have their chance.
+            let start = dispatch.turn.local.next_random() % shards.len() as u64;
+            let start = usize::try_from(start).expect("below the number of shards");
+            shards[start..].iter().chain(&shards[..start]).copied().collect()
+        }
+        _ => shards.to_vec(),
+    };
+    let access = if kind.is_write() { Access::Write } else { Access::Read };
+    let mut window = dispatch.turn.local.take_window();
+    for shard in asked {
+        let mut part = Vec::new();
+        let mut writer = ReplyWriter::new(&mut part, dispatch.session.protocol());
+        if access == Access::Read && dispatch.turn.door.try_read(shard, args, &mut writer) {
+            gather.local.push(part);
+        } else {
+            window.push_single(shard, access, args.wire().to_vec(), false);
+        }
+    }
+    if window.is_empty() {
+        dispatch.turn.local.give_window(window);
+        return dispatch.answer(|reply| gather.write_local(reply));
+    }
+    *dispatch.window = Some(window);
+    *dispatch.purpose = Purpose::Gather(Box::new(gather));
+    Verdict::Submit
+}
+
+/// The shard that a cursor leads to, and the cursor that follows its end.
+fn begin_scan(
+    dispatch: &Dispatch<'_, '_>,
+    args: Args<'_>,
+) -> Result<(ShardId, u64), Failure<'static>> {
+    let text = args.get(1).and_then(|text| std::str::from_utf8(text).ok());
+    let cursor: u64 = text.and_then(|text| text.parse().ok()).ok_or(Failure::InvalidCursor)?;
+    let door = &*dispatch.turn.door;
+    // A number that never was a cursor finds nothing and ends the walk, as in Redis.
+    let slot = ScanCursor(cursor).slot().or(Slot::new(keystead_types::SLOT_COUNT - 1));
+    let shard = slot.and_then(|slot| door.shard_of(slot)).ok_or(Failure::NoTopology)?;
+    let cluster = door.cluster();
+    let mut later = cluster.shards.iter().skip_while(|view| view.id != shard).skip(1);
+    let next = later.next().and_then(|view| Slot::new(view.slot_first));
+    Ok((shard, next.map_or(0, |slot| ScanCursor::start_of(slot).0)))
+}
+
+impl Gather {
+    /// Makes one reply of those of the shards.
+    pub(crate) fn finish(&self, window: &Window, turn: &Turn<'_>, reply: &mut ReplyWriter<'_>) {
+        let local = self.local.iter().map(|part| Part::Done(part));
+        let remote = window.results().map(|(shard, result)| match result {
+            RunResult::Done(replies) => Part::Done(replies),
+            RunResult::Refused(refusal) => Part::Refused(shard, refusal),
+            RunResult::Unknown(reason) => Part::Unknown(shard, *reason),
+            RunResult::Awaited => {
+                unreachable!("INV-G1: a run without an outcome in a complete window")
+            }
+        });
+        let parts: Vec<Part<'_>> = local.chain(remote).collect();
+        if self.write(&parts, reply).is_err() {
+            turn.local.stats.errors.add(1);
+        }
+    }
+
+    fn write_local(&self, reply: &mut ReplyWriter<'_>) {
+        let parts: Vec<Part<'_>> = self.local.iter().map(|part| Part::Done(part)).collect();
+        // Every part is there, so nothing can be missing.
+        self.write(&parts, reply).ok();
+    }
+
+    /// Writes the reply; an error if it is one because a shard's part is missing.
+    fn write(&self, parts: &[Part<'_>], reply: &mut ReplyWriter<'_>) -> Result<(), ()> {
+        if let Some(failure) = self.failure(parts) {
+            reply.error(&failure);
+            return Err(());
+        }
+        let parts = parts.iter().filter_map(|part| match part {
+            Part::Done(bytes) => Some(*bytes),
+            Part::Refused(..) | Part::Unknown(..) => None,
+        });
+        // All shards refuse the same arguments alike; one of the refusals is the reply.
+        if let Some(error) = parts.clone().find(|part| part.first() == Some(&b'-')) {
+            reply.raw(error);
+            return Ok(());
+        }
+        match self.kind {
+            GatherCommand::DbSize => {
+                reply.integer(parts.filter_map(|part| number(part, b':')).map(|(n, _)| n).sum());
+            }
+            GatherCommand::FlushAll | GatherCommand::FlushDb => reply.ok(),
+            GatherCommand::Keys => write_concatenated(parts, reply),
+            GatherCommand::RandomKey => {
+                let found =
+                    parts.clone().find(|part| !matches!(part, [b'$', b'-', ..] | [b'_', ..]));
+                match found {
+                    Some(part) => reply.raw(part),
+                    None => reply.null(),
+                }
+            }
+            GatherCommand::Scan => parts.for_each(|part| self.write_scan(part, reply)),
+        }
+        Ok(())
+    }
+
+    /// What is wrong if a part is missing.
+    fn failure<'p>(&self, parts: &[Part<'p>]) -> Option<Failure<'p>> {
+        let missing = parts.iter().find(|part| !matches!(part, Part::Done(_)))?;
+        let is_partly =
+            self.kind.is_write() && parts.iter().any(|part| !matches!(part, Part::Refused(..)));
+        Some(match *missing {
+            Part::Refused(shard, refusal) if is_partly => {
+                Failure::Partly { shard, cause: PartCause::Refused(refusal) }
+            }
+            Part::Unknown(shard, reason) if is_partly => {
+                Failure::Partly { shard, cause: PartCause::Unknown(reason) }
+            }
+            Part::Refused(_, refusal) => Failure::Refused(refusal),
+            Part::Unknown(_, reason) => Failure::ReadLost(reason),
+            Part::Done(_) => return None,
+        })
+    }
+
+    /// Passes a shard's page on, with the cursor that leads to the next shard if this one is done.
+    fn write_scan(&self, part: &[u8], reply: &mut ReplyWriter<'_>) {
+        const LAST_PAGE: &[u8] = b"*2\r\n$1\r\n0\r\n";
+        match part.strip_prefix(LAST_PAGE) {
+            Some(keys) if self.next_shard != 0 => {
+                reply.array(2);
+                reply.bulk(self.next_shard.to_string().as_bytes());
+                reply.raw(keys);
+            }
+            _ => reply.raw(part),
+        }
+    }
+}
+
+/// One array of the elements of several.
+fn write_concatenated<'p>(
+    parts: impl Iterator<Item = &'p [u8]> + Clone,
+    reply: &mut ReplyWriter<'_>,
+) {
+    let bodies = parts.filter_map(|part| {
+        let (count, header) = number(part, b'*')?;
+        let length = skip_reply(part).ok().flatten()?;
+        Some((usize::try_from(count).ok()?, &part[header..length]))
+    });
+    reply.array(bodies.clone().map(|(count, _)| count).sum());
+    bodies.for_each(|(_, body)| reply.raw(body));
+}
+
+/// The number on the first line of a reply of this kind, and the length of that line.
+fn number(reply: &[u8], kind: u8) -> Option<(i64, usize)> {
+    let line = reply.strip_prefix(&[kind])?;
+    let end = line.iter().position(|&byte| byte == b'\r')?;
+    let value = std::str::from_utf8(&line[..end]).ok()?.parse().ok()?;
+    Some((value, end + 3))
+}

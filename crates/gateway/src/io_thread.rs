@@ -1,0 +1,268 @@
+//! One io thread: its connections, its door, and the pump that joins them.
+//!
+//! Owns: the thread's runtime, the connections dealt to it, one door. Never: a listener (see
+//! `listener.rs`), state that outlives the thread.
+//!
+//! A turn of the runtime goes like this. All sockets that became ready wake their tasks; each task
+//! reads, executes reads, and submits writes to the door; the first to submit wakes the pump, which
+//! stands behind them in the runtime's queue (first in, first out) and flushes once for all of them.
+//! When the node has outcomes it wakes the pump, which writes each connection's replies at once,
+//! without a detour over the connection's task.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use keystead_node::Door;
+use keystead_supervisor::{Nursery, Shutdown};
+use parking_lot::Mutex;
+use slab::Slab;
+use tokio::task::coop::unconstrained;
+use tokio::time::Instant;
+
+use crate::connection::{Connection, Stream};
+use crate::local::{Local, Shared};
+use crate::pipeline::{Pipeline, Turn};
+use crate::registry::{Ends, Permit};
+use crate::session::Session;
+use crate::window::{Address, THREAD_CONNECTIONS_MAX};
+
+/// How often idle times are looked at and coarse time is renewed.
+const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What one io thread owns; shared by its tasks.
+pub(crate) struct IoThread<S> {
+    door: RefCell<Box<dyn Door>>,
+    local: RefCell<Local>,
+    connections: RefCell<Slab<Rc<Connection<S>>>>,
+    pump: Pump,
+    /// Kept for its memory; empty between two turns of the pump.
+    complete: RefCell<Vec<u32>>,
+}
+
+/// Wakes the pump, from the thread itself or from elsewhere.
+struct Pump {
+    signal: Arc<PumpSignal>,
+    /// Spares the atomic operations while the pump is already to run.
+    is_woken: Cell<bool>,
+}
+
+/// What the node uses to say that it has outcomes. Clones wake the same thread.
+#[derive(Clone, Debug)]
+pub struct Wake {
+    signal: Arc<PumpSignal>,
+}
+
+#[derive(Debug, Default)]
+struct PumpSignal {
+    is_set: AtomicBool,
+    waker: Mutex<Option<Waker>>,
+}
+
+impl Wake {
+    /// Has the thread collect its door's completions. Cheap if it is already about to; never blocks.
+    pub fn wake(&self) {
+        self.signal.set();
+    }
+
+    pub(crate) fn new() -> Self {
+        Self { signal: Arc::default() }
+    }
+}
+
+impl PumpSignal {
+    fn set(&self) {
+        if !self.is_set.swap(true, Ordering::AcqRel)
+            && let Some(waker) = &*self.waker.lock()
+        {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+impl<S: Stream> IoThread<S> {
+    /// A thread without connections; `wake` is what `door` was made with.
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        position: usize,
+        door: Box<dyn Door>,
+        wake: &Wake,
+    ) -> Rc<Self> {
+        Rc::new(Self {
+            door: RefCell::new(door),
+            local: RefCell::new(Local::new(shared, position)),
+            connections: RefCell::default(),
+            pump: Pump { signal: Arc::clone(&wake.signal), is_woken: Cell::new(false) },
+            complete: RefCell::default(),
+        })
+    }
+
+    /// Serves one more connection, as a task of `nursery`.
+    pub(crate) fn adopt(self: &Rc<Self>, stream: S, ends: Ends, permit: Permit, nursery: &Nursery) {
+        let mut connections = self.connections.borrow_mut();
+        if connections.len() >= THREAD_CONNECTIONS_MAX {
+            return;
+        }
+        let entry = connections.vacant_entry();
+        let slot = u32::try_from(entry.key()).expect("a thread has at most 2^20 connections");
+        let pipeline = {
+            let local = &mut *self.local.borrow_mut();
+            local.stats.connections.add(1);
+            let shared = &local.shared;
+            let registration = shared.registry.register(ends, local.now_s);
+            Pipeline::new(Session::new(registration, &shared.config), local)
+        };
+        let connection = Rc::new(Connection::new(stream, pipeline, slot, permit));
+        entry.insert(Rc::clone(&connection));
+        drop(connections);
+
+        let place = Place { thread: Rc::clone(self), slot };
+        // A task that is refused drops its place, and with it the connection.
+        if let Err(refusal) = nursery.spawn_local(async move {
+            let thread = &place.thread;
+            poll_fn(|cx| connection.poll(cx, thread)).await;
+        }) {
+            tracing::warn!(%refusal, "connection closed");
+        }
+    }
+
+    /// Runs one turn of a connection, and has the pump run if something was submitted.
+    #[inline]
+    pub(crate) fn turn<R>(&self, slot: u32, run: impl FnOnce(&mut Turn<'_>) -> R) -> R {
+        let local = &mut *self.local.borrow_mut();
+        let result = {
+            let door = &mut **self.door.borrow_mut();
+            run(&mut Turn { door, local, slot })
+        };
+        if local.wants_flush && !self.pump.is_woken.replace(true) {
+            self.pump.signal.set();
+        }
+        result
+    }
+
+    /// Runs something that needs only what the connections share.
+    #[inline]
+    pub(crate) fn with_local<R>(&self, run: impl FnOnce(&mut Local) -> R) -> R {
+        run(&mut self.local.borrow_mut())
+    }
+
+    /// Passes outcomes to connections and submissions to the node; never returns.
+    pub(crate) async fn pump(&self) {
+        // Unconstrained: one turn may write to every connection of the thread, and every write counts
+        // against the budget of the task that makes it.
+        unconstrained(poll_fn(|cx| {
+            let signal = &self.pump.signal;
+            {
+                let mut waker = signal.waker.lock();
+                if waker.as_ref().is_none_or(|known| !known.will_wake(cx.waker())) {
+                    *waker = Some(cx.waker().clone());
+                }
+            }
+            // ORDER: cleared before the look, so that what comes during it wakes the pump again.
+            signal.is_set.store(false, Ordering::Release);
+            self.pump.is_woken.set(true);
+            self.collect();
+            self.flush();
+            self.pump.is_woken.set(false);
+            Poll::<()>::Pending
+        }))
+        .await;
+    }
+
+    fn collect(&self) {
+        let mut complete = self.complete.take();
+        {
+            let connections = self.connections.borrow();
+            let local = &mut *self.local.borrow_mut();
+            self.door.borrow_mut().completions(&mut |ticket, outcome| {
+                let address = Address::of(ticket);
+                let Some(connection) = connections.get(address.slot as usize) else { return };
+                if connection.end_run(address, outcome, local) {
+                    complete.push(address.slot);
+                }
+            });
+        }
+        for slot in complete.drain(..) {
+            let connection = self.connections.borrow().get(slot as usize).cloned();
+            if let Some(connection) = connection {
+                connection.finish_window(self);
+            }
+        }
+        *self.complete.borrow_mut() = complete;
+    }
+
+    fn flush(&self) {
+        let wants_flush = std::mem::take(&mut self.local.borrow_mut().wants_flush);
+        if wants_flush {
+            self.door.borrow_mut().flush();
+        }
+    }
+
+    /// Renews coarse time and closes connections that were idle for too long; never returns.
+    pub(crate) async fn keep_house(&self) {
+        let mut ticks = tokio::time::interval(HOUSEKEEPING_INTERVAL);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let (now_s, timeout_s) = self.with_local(|local| {
+                local.now_s = local.shared.now_s();
+                (local.now_s, local.shared.live.idle_timeout_s())
+            });
+            for (_, connection) in &*self.connections.borrow() {
+                connection.publish();
+                let active_at_s = connection.client().active_at_s.load(Ordering::Relaxed);
+                let idle_s = u64::from(now_s.saturating_sub(active_at_s));
+                if timeout_s > 0 && idle_s > timeout_s {
+                    connection.client().kill();
+                }
+            }
+        }
+    }
+
+    /// Time that [`drain`](Self::drain) may take.
+    pub(crate) fn drain_timeout(&self) -> Duration {
+        self.with_local(|local| local.shared.config.drain_timeout)
+    }
+
+    /// Lets every connection end once its replies under way are sent.
+    pub(crate) async fn drain(&self, nursery: &Nursery, timeout: Duration) {
+        self.with_local(|local| local.is_draining = true);
+        for (_, connection) in &*self.connections.borrow() {
+            connection.begin_close();
+        }
+        let drained = nursery.drain(Instant::now() + timeout).await;
+        if drained.aborted > 0 {
+            tracing::warn!(
+                aborted = drained.aborted,
+                "connections closed with replies under way, since the time to drain was over"
+            );
+        }
+    }
+}
+
+/// A connection's place in its thread; given up when the task ends, however it ends.
+struct Place<S: Stream> {
+    thread: Rc<IoThread<S>>,
+    slot: u32,
+}
+
+impl<S: Stream> Drop for Place<S> {
+    fn drop(&mut self) {
+        let removed = self.thread.connections.borrow_mut().try_remove(self.slot as usize);
+        if let Some(connection) = removed {
+            connection.depart(&self.thread);
+        }
+    }
+}
+
+/// Runs `body` until it ends or a stop is requested; true if the stop came first.
+pub(crate) async fn unless_stopped(shutdown: &Shutdown, body: impl Future<Output = ()>) -> bool {
+    tokio::select! {
+        () = shutdown.requested() => true,
+        () = body => false,
+    }
+}

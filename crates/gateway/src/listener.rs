@@ -1,0 +1,290 @@
+//! Accepting clients and dealing them to the io threads.
+//!
+//! Owns: [`Gateway`], the limit of connections, the queue of sockets on their way to a thread.
+//! Never: a byte of the protocol but the refusal at the limit. The supervisor of the product runs
+//! [`Gateway::run_io_thread`] on one thread per io thread, then [`Gateway::accept`] as a task.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use keystead_node::Door;
+use keystead_resp::{Protocol, ReplyWriter};
+use keystead_supervisor::{Nursery, Shutdown};
+use keystead_types::Clock;
+use parking_lot::Mutex;
+use thiserror::Error;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+use tokio::task::LocalSet;
+
+use crate::config::{GatewayConfig, LiveSettings};
+use crate::io_thread::{IoThread, Wake, unless_stopped};
+use crate::local::Shared;
+use crate::registry::{Ends, Permit, Registry};
+use crate::reply::Failure;
+use crate::stats::Stats;
+use crate::window::THREAD_CONNECTIONS_MAX;
+
+/// Clients that may wait in the kernel to be accepted.
+const BACKLOG: i32 = 1024;
+/// Pause after the system refused a socket (too many open files), so that a full table is not
+/// asked again and again.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Sockets that may become ready between two looks of the runtime at timers and at other threads.
+const EVENT_INTERVAL: u32 = 256;
+
+/// The Redis protocol server of one node. Clones are the same gateway.
+#[derive(Clone, Debug)]
+pub struct Gateway {
+    shared: Arc<Shared>,
+    inboxes: Arc<[Inbox]>,
+    next_inbox: Arc<AtomicUsize>,
+}
+
+/// Sockets on their way to an io thread; bounded by the limit of connections.
+#[derive(Debug, Default)]
+struct Inbox {
+    arrived: Mutex<VecDeque<Arrival>>,
+    bell: Notify,
+}
+
+#[derive(Debug)]
+struct Arrival {
+    stream: std::net::TcpStream,
+    ends: Ends,
+    permit: Permit,
+}
+
+/// Why the gateway, or one of its threads, does not serve.
+#[derive(Debug, Error)]
+pub enum GatewayError {
+    /// The address cannot be listened on.
+    #[error(
+        "cannot listen for clients on {address}: {source}; choose another address with --listen, or \
+         stop what uses this one"
+    )]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The thread's runtime cannot be made.
+    #[error("cannot start the event loop of io thread {position}: {source}")]
+    Runtime {
+        /// Which thread.
+        position: usize,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The part of the thread that all its connections depend on panicked.
+    #[error("the pump of io thread {position} failed; its connections were closed")]
+    PumpFailed {
+        /// Which thread.
+        position: usize,
+    },
+    /// There is no io thread of that number.
+    #[error("there is no io thread {position}, only {count}")]
+    NoSuchThread {
+        /// Which was asked for.
+        position: usize,
+        /// How many there are.
+        count: usize,
+    },
+}
+
+impl Gateway {
+    /// A gateway that serves nobody yet. `incarnation` is to differ from start to start.
+    #[must_use]
+    pub fn new(config: GatewayConfig, clock: Arc<dyn Clock>, incarnation: u64) -> Self {
+        let inboxes = (0..config.io_threads.max(1)).map(|_| Inbox::default()).collect();
+        let live = LiveSettings::new(&config);
+        let shared = Shared {
+            config,
+            live,
+            registry: Arc::new(Registry::default()),
+            stats: Stats::default(),
+            clock,
+            incarnation,
+            watches: AtomicU32::new(0),
+        };
+        Self { shared: Arc::new(shared), inboxes, next_inbox: Arc::default() }
+    }
+
+    /// Number of io threads to run.
+    #[must_use]
+    pub fn io_thread_count(&self) -> usize {
+        self.inboxes.len()
+    }
+
+    /// Connections open now.
+    #[must_use]
+    pub fn connection_count(&self) -> usize {
+        self.shared.registry.len()
+    }
+
+    /// Listens on `address`; port 0 takes a free one.
+    ///
+    /// # Errors
+    /// [`GatewayError::Listen`] if the system refuses.
+    pub fn bind(address: SocketAddr) -> Result<std::net::TcpListener, GatewayError> {
+        let listen = || {
+            let domain = socket2::Domain::for_address(address);
+            let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
+            socket.set_reuse_address(true)?;
+            socket.bind(&address.into())?;
+            socket.listen(BACKLOG)?;
+            socket.set_nonblocking(true)?;
+            Ok(std::net::TcpListener::from(socket))
+        };
+        listen().map_err(|source| GatewayError::Listen { address, source })
+    }
+
+    /// Accepts clients and deals them to the io threads in turn, until a stop is requested.
+    ///
+    /// # Errors
+    /// [`GatewayError::Listen`] if the listener cannot be used with the runtime.
+    pub async fn accept(
+        &self,
+        listener: std::net::TcpListener,
+        shutdown: &Shutdown,
+    ) -> Result<(), GatewayError> {
+        let address = listener.local_addr().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)));
+        let listener = TcpListener::from_std(listener)
+            .map_err(|source| GatewayError::Listen { address, source })?;
+        unless_stopped(shutdown, self.accept_all(&listener)).await;
+        Ok(())
+    }
+
+    async fn accept_all(&self, listener: &TcpListener) {
+        loop {
+            match listener.accept().await {
+                Ok((stream, peer)) => self.admit(stream, peer),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a client");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Deals a client to a thread, or turns it away.
+    fn admit(&self, stream: TcpStream, peer: SocketAddr) {
+        let connections_max = self.shared.live.connections_max();
+        let Some(permit) = self.shared.registry.permit(connections_max) else {
+            self.shared.stats.rejected.fetch_add(1, Ordering::Relaxed);
+            let mut refusal = Vec::new();
+            ReplyWriter::new(&mut refusal, Protocol::Resp2).error(Failure::TooManyClients);
+            // Whoever cannot even take these few bytes does without them.
+            stream.try_write(&refusal).ok();
+            return;
+        };
+        let ends = Ends { peer: Some(peer), local: stream.local_addr().ok() };
+        // A reply is written in one piece; waiting for more would only delay it.
+        let prepared = stream.set_nodelay(true).and_then(|()| stream.into_std());
+        let Ok(stream) = prepared else { return };
+        let at = self.next_inbox.fetch_add(1, Ordering::Relaxed) % self.inboxes.len();
+        let inbox = &self.inboxes[at];
+        inbox.arrived.lock().push_back(Arrival { stream, ends, permit });
+        inbox.bell.notify_one();
+    }
+
+    /// Serves connections on the calling thread until a stop is requested, then drains them.
+    ///
+    /// `make_door` is called once, with what wakes this thread; `ready` once the thread serves.
+    /// Blocks. Sockets dealt to an earlier run of the same thread that it did not take are closed.
+    ///
+    /// # Errors
+    /// [`GatewayError`]; all connections of the thread are closed then.
+    pub fn run_io_thread<D: Door + 'static>(
+        &self,
+        position: usize,
+        shutdown: &Shutdown,
+        ready: impl FnOnce(),
+        make_door: impl FnOnce(Wake) -> D,
+    ) -> Result<(), GatewayError> {
+        let count = self.inboxes.len();
+        let inbox =
+            self.inboxes.get(position).ok_or(GatewayError::NoSuchThread { position, count })?;
+        inbox.arrived.lock().clear();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .event_interval(EVENT_INTERVAL)
+            .build()
+            .map_err(|source| GatewayError::Runtime { position, source })?;
+        let wake = Wake::new();
+        let door = Box::new(make_door(wake.clone()));
+        let thread = IoThread::new(Arc::clone(&self.shared), position, door, &wake);
+        let tasks = LocalSet::new();
+        ready();
+        tasks.block_on(&runtime, serve(&thread, inbox, position, shutdown))
+    }
+}
+
+/// Runs a thread's tasks until a stop is requested or its pump fails.
+async fn serve(
+    thread: &Rc<IoThread<TcpStream>>,
+    inbox: &Inbox,
+    position: usize,
+    shutdown: &Shutdown,
+) -> Result<(), GatewayError> {
+    let services = Nursery::new(format!("io-{position}-services"), 2);
+    let clients = Nursery::new(format!("io-{position}-clients"), THREAD_CONNECTIONS_MAX);
+    let pump_ended = Rc::new(Notify::new());
+    let pump = {
+        let (thread, bell) = (Rc::clone(thread), Bell(Rc::clone(&pump_ended)));
+        async move {
+            let _bell = bell;
+            thread.pump().await;
+        }
+    };
+    let housekeeping = {
+        let thread = Rc::clone(thread);
+        async move { thread.keep_house().await }
+    };
+    let failed = |_| GatewayError::PumpFailed { position };
+    services.spawn_local(pump).map_err(failed)?;
+    services.spawn_local(housekeeping).map_err(failed)?;
+
+    let serving = async {
+        tokio::select! {
+            () = pump_ended.notified() => {}
+            () = adopt_all(thread, inbox, &clients) => {}
+        }
+    };
+    if !unless_stopped(shutdown, serving).await {
+        return Err(GatewayError::PumpFailed { position });
+    }
+    thread.drain(&clients, thread.drain_timeout()).await;
+    Ok(())
+}
+
+/// Takes in the sockets that the listener deals to this thread; never returns.
+async fn adopt_all(thread: &Rc<IoThread<TcpStream>>, inbox: &Inbox, clients: &Nursery) {
+    loop {
+        inbox.bell.notified().await;
+        loop {
+            // Taken in a statement of its own, so that the lock is not held while adopting.
+            let arrival = inbox.arrived.lock().pop_front();
+            let Some(Arrival { stream, ends, permit }) = arrival else { break };
+            match TcpStream::from_std(stream) {
+                Ok(stream) => thread.adopt(stream, ends, permit, clients),
+                Err(error) => tracing::warn!(%error, "cannot watch a client's socket; closed"),
+            }
+        }
+    }
+}
+
+/// Rings when it is dropped: however its task ends.
+struct Bell(Rc<Notify>);
+
+impl Drop for Bell {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
+}

@@ -1,0 +1,114 @@
+//! What belongs to one io thread and is shared by its connections.
+//! Owns: [`Local`] (buffers, windows, counters, coarse time) and [`Shared`] (what all threads share).
+//! Never: a socket, the door.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use keystead_types::Clock;
+
+use crate::buffers::Buffers;
+use crate::config::{GatewayConfig, LiveSettings};
+use crate::registry::Registry;
+use crate::stats::{Stats, ThreadStats};
+use crate::window::Window;
+
+/// Idle windows that a thread keeps.
+const WINDOWS_KEPT: usize = 256;
+
+/// What all io threads of a gateway share.
+pub(crate) struct Shared {
+    pub(crate) config: GatewayConfig,
+    pub(crate) live: LiveSettings,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) stats: Stats,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Drawn at start; tells one incarnation of the gateway from the next.
+    pub(crate) incarnation: u64,
+    /// Watches begun so far.
+    pub(crate) watches: AtomicU32,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// Seconds of the gateway's clock.
+    pub(crate) fn now_s(&self) -> u32 {
+        u32::try_from(self.clock.monotonic_now().0 / 1_000_000_000).unwrap_or(u32::MAX)
+    }
+}
+
+/// What the connections of one thread share.
+#[derive(Debug)]
+pub(crate) struct Local {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) stats: Arc<ThreadStats>,
+    pub(crate) buffers: Buffers,
+    /// Coarse time, renewed every second: precise enough for idle times.
+    pub(crate) now_s: u32,
+    /// Set when a run was submitted; the thread's flusher clears it.
+    pub(crate) wants_flush: bool,
+    /// True once the thread is to end: nothing new is executed.
+    pub(crate) is_draining: bool,
+    windows: Vec<Box<Window>>,
+    serial: u32,
+    random: u64,
+}
+
+impl Local {
+    /// The belongings of io thread `position`.
+    pub(crate) fn new(shared: Arc<Shared>, position: usize) -> Self {
+        let stats = shared.stats.thread(position, crate::dispatch::command_count());
+        let random = shared.incarnation ^ (position as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        Self {
+            now_s: shared.now_s(),
+            stats,
+            shared,
+            buffers: Buffers::default(),
+            wants_flush: false,
+            is_draining: false,
+            windows: Vec::new(),
+            serial: 0,
+            random: random | 1,
+        }
+    }
+
+    /// A number for a window, different from all that may still be in flight.
+    pub(crate) fn next_serial(&mut self) -> u32 {
+        self.serial = self.serial.wrapping_add(1);
+        self.serial
+    }
+
+    /// An empty window.
+    pub(crate) fn take_window(&mut self) -> Box<Window> {
+        self.windows.pop().unwrap_or_default()
+    }
+
+    /// Takes a window back.
+    pub(crate) fn give_window(&mut self, mut window: Box<Window>) {
+        window.reset(&mut self.buffers);
+        if self.windows.len() < WINDOWS_KEPT {
+            self.windows.push(window);
+        }
+    }
+
+    /// A number for a watch that no other watch of the cluster has: this node's and start's own upper
+    /// half, and a count.
+    pub(crate) fn next_watch_id(&self) -> u64 {
+        let count = self.shared.watches.fetch_add(1, Ordering::Relaxed);
+        let own = self.shared.incarnation ^ (self.shared.incarnation >> 32);
+        own << 32 | u64::from(count)
+    }
+
+    /// A number that is hard to guess by accident, not by an adversary (xorshift64*).
+    pub(crate) fn next_random(&mut self) -> u64 {
+        self.random ^= self.random >> 12;
+        self.random ^= self.random << 25;
+        self.random ^= self.random >> 27;
+        self.random.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+}

@@ -1,0 +1,14 @@
+//! What a window in flight is for, if its replies are not simply passed on.
+//! Owns: [`Purpose`]. Never: the parts themselves (see `gather.rs`).
+
+use crate::gather::Gather;
+
+/// What a window in flight is for.
+#[derive(Debug, Default)]
+pub(crate) enum Purpose {
+    /// Its replies are those of its commands.
+    #[default]
+    Replies,
+    /// One command on several shards; its reply is made of theirs.
+    Gather(Box<Gather>),
+}

@@ -1,0 +1,216 @@
+//! Who is connected, across all io threads: what CLIENT LIST shows and CLIENT KILL reaches.
+//!
+//! Owns: one [`Client`] per connection, shared between its thread and whoever asks. Never: a socket.
+//! A command costs its connection two relaxed stores here; names and labels stand behind a lock that
+//! only CLIENT takes.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{
+    AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+};
+use std::task::Waker;
+
+use parking_lot::Mutex;
+
+/// All connections of the node.
+#[derive(Debug, Default)]
+pub(crate) struct Registry {
+    clients: Mutex<BTreeMap<u64, Arc<Client>>>,
+    last_id: AtomicU64,
+    /// Connections accepted and not yet closed.
+    open: AtomicUsize,
+}
+
+/// What others may know of a connection.
+#[derive(Debug)]
+pub(crate) struct Client {
+    /// Unique on this node and growing, never reused.
+    pub(crate) id: u64,
+    /// The client's end; `None` where the stream has no address.
+    pub(crate) peer: Option<SocketAddr>,
+    /// This node's end.
+    pub(crate) local: Option<SocketAddr>,
+    /// Seconds of the gateway's clock at which it connected.
+    pub(crate) connected_at_s: u32,
+    /// Seconds of the gateway's clock at which it last sent a command.
+    pub(crate) active_at_s: AtomicU32,
+    /// Position in the command table of its last command, or [`NO_COMMAND`].
+    pub(crate) last_command: AtomicU16,
+    /// See [`flag`].
+    pub(crate) flags: AtomicU8,
+    /// Commands queued in MULTI plus one; 0 outside of a transaction.
+    pub(crate) queued_plus_one: AtomicU32,
+    /// Bytes received and not yet executed.
+    pub(crate) input_bytes: AtomicU32,
+    /// Bytes of replies not yet sent.
+    pub(crate) output_bytes: AtomicU32,
+    labels: Mutex<Labels>,
+    is_killed: AtomicBool,
+    waker: Mutex<Option<Waker>>,
+}
+
+/// Bits of [`Client::flags`].
+pub(crate) mod flag {
+    /// It speaks RESP3.
+    pub(crate) const RESP3: u8 = 1;
+    /// `CLIENT NO-EVICT ON`.
+    pub(crate) const NO_EVICT: u8 = 2;
+    /// `CLIENT NO-TOUCH ON`.
+    pub(crate) const NO_TOUCH: u8 = 4;
+    /// It sent READONLY.
+    pub(crate) const READONLY: u8 = 8;
+    /// It has watched keys.
+    pub(crate) const WATCHING: u8 = 16;
+}
+
+/// [`Client::last_command`] before the first command.
+pub(crate) const NO_COMMAND: u16 = u16::MAX;
+
+/// What a client says of itself.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Labels {
+    pub(crate) name: Box<[u8]>,
+    pub(crate) library: Box<[u8]>,
+    pub(crate) library_version: Box<[u8]>,
+}
+
+/// Counts one accepted connection until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    registry: Arc<Registry>,
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.registry.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A registered connection; it leaves the registry when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Registration {
+    registry: Arc<Registry>,
+    client: Arc<Client>,
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.registry.clients.lock().remove(&self.client.id);
+    }
+}
+
+impl Registration {
+    /// The connection's entry.
+    pub(crate) fn client(&self) -> &Arc<Client> {
+        &self.client
+    }
+}
+
+impl Registry {
+    /// Leave to open one more connection, unless `connections_max` are open.
+    pub(crate) fn permit(self: &Arc<Self>, connections_max: usize) -> Option<Permit> {
+        let admitted = self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |open| {
+            (open < connections_max).then_some(open + 1)
+        });
+        admitted.is_ok().then(|| Permit { registry: Arc::clone(self) })
+    }
+
+    /// Enters a connection.
+    pub(crate) fn register(self: &Arc<Self>, ends: Ends, now_s: u32) -> Registration {
+        let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
+        let client = Arc::new(Client {
+            id,
+            peer: ends.peer,
+            local: ends.local,
+            connected_at_s: now_s,
+            active_at_s: AtomicU32::new(now_s),
+            last_command: AtomicU16::new(NO_COMMAND),
+            flags: AtomicU8::new(0),
+            queued_plus_one: AtomicU32::new(0),
+            input_bytes: AtomicU32::new(0),
+            output_bytes: AtomicU32::new(0),
+            labels: Mutex::default(),
+            is_killed: AtomicBool::new(false),
+            waker: Mutex::new(None),
+        });
+        self.clients.lock().insert(id, Arc::clone(&client));
+        Registration { registry: Arc::clone(self), client }
+    }
+
+    /// All connections, by id.
+    pub(crate) fn clients(&self) -> Vec<Arc<Client>> {
+        self.clients.lock().values().cloned().collect()
+    }
+
+    /// The connection with this id.
+    pub(crate) fn client(&self, id: u64) -> Option<Arc<Client>> {
+        self.clients.lock().get(&id).cloned()
+    }
+
+    /// Number of registered connections.
+    pub(crate) fn len(&self) -> usize {
+        self.clients.lock().len()
+    }
+}
+
+/// The two addresses of a connection.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Ends {
+    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) local: Option<SocketAddr>,
+}
+
+impl Client {
+    /// Notes that the connection executes the command at this position of the table.
+    #[inline]
+    pub(crate) fn note_command(&self, position: u16, now_s: u32) {
+        self.last_command.store(position, Ordering::Relaxed);
+        self.active_at_s.store(now_s, Ordering::Relaxed);
+    }
+
+    /// Sets or clears bits of [`flag`].
+    pub(crate) fn set_flag(&self, flag: u8, is_set: bool) {
+        if is_set {
+            self.flags.fetch_or(flag, Ordering::Relaxed);
+        } else {
+            self.flags.fetch_and(!flag, Ordering::Relaxed);
+        }
+    }
+
+    /// True if any of these bits is set.
+    pub(crate) fn has_flag(&self, flag: u8) -> bool {
+        self.flags.load(Ordering::Relaxed) & flag != 0
+    }
+
+    /// What the client says of itself.
+    pub(crate) fn labels(&self) -> Labels {
+        self.labels.lock().clone()
+    }
+
+    /// Changes what the client says of itself.
+    pub(crate) fn relabel(&self, change: impl FnOnce(&mut Labels)) {
+        change(&mut self.labels.lock());
+    }
+
+    /// Has the connection closed by its thread.
+    pub(crate) fn kill(&self) {
+        self.is_killed.store(true, Ordering::Release);
+        if let Some(waker) = &*self.waker.lock() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// True once somebody asked for the connection to be closed.
+    #[inline]
+    pub(crate) fn is_killed(&self) -> bool {
+        self.is_killed.load(Ordering::Relaxed)
+    }
+
+    /// Says how the connection's task is woken. Called by that task, before it looks at
+    /// [`is_killed`](Self::is_killed).
+    pub(crate) fn set_waker(&self, waker: Waker) {
+        *self.waker.lock() = Some(waker);
+    }
+}

@@ -1,0 +1,243 @@
+//! What a connection is to the server: who it is, how it speaks, and the commands about that.
+//!
+//! Owns: [`Session`] and the running of session commands ([`SessionCall`]); the larger families stand
+//! in `session/`. Never: data, sockets. Called by: `dispatch.rs`, only while no window is in flight.
+
+use keystead_resp::{Args, Protocol, ReplyWriter};
+use keystead_store::command::SessionCommand;
+use std::sync::Arc;
+
+use crate::config::GatewayConfig;
+use crate::dispatch::Verdict;
+use crate::pipeline::Turn;
+use crate::registry::{Client, Registration, flag};
+use crate::reply::Failure;
+use crate::transaction::{Transaction, Watch};
+
+mod client;
+mod cluster;
+mod command;
+mod config;
+mod connection;
+mod hello;
+mod info;
+mod wait;
+
+/// The version of Redis that clients may take this server for when they look for features.
+pub(crate) const REDIS_VERSION: &str = "7.4.0";
+
+/// One connection's state between its commands.
+#[derive(Debug)]
+pub(crate) struct Session {
+    registration: Registration,
+    protocol: Protocol,
+    is_authenticated: bool,
+    reply_mode: ReplyMode,
+    pub(crate) transaction: Option<Box<Transaction>>,
+    pub(crate) watch: Option<Watch>,
+}
+
+/// Which replies the client wants (CLIENT REPLY).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ReplyMode {
+    All,
+    /// All but that of the next command.
+    SkipNext,
+    /// All but that of this command.
+    SkipThis,
+    None,
+}
+
+impl Session {
+    /// A connection that has sent nothing yet.
+    pub(crate) fn new(registration: Registration, config: &GatewayConfig) -> Self {
+        Self {
+            registration,
+            protocol: Protocol::Resp2,
+            is_authenticated: config.password.is_none(),
+            reply_mode: ReplyMode::All,
+            transaction: None,
+            watch: None,
+        }
+    }
+
+    /// What others know of the connection.
+    pub(crate) fn client(&self) -> &Arc<Client> {
+        self.registration.client()
+    }
+
+    /// The protocol that the client speaks.
+    pub(crate) const fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    /// True once the client has given the password, or if none is asked for.
+    pub(crate) const fn is_authenticated(&self) -> bool {
+        self.is_authenticated
+    }
+
+    /// True between MULTI and EXEC.
+    pub(crate) const fn is_queueing(&self) -> bool {
+        self.transaction.is_some()
+    }
+
+    /// True if the client wants no reply to the present command.
+    pub(crate) const fn is_silent(&self) -> bool {
+        matches!(self.reply_mode, ReplyMode::SkipThis | ReplyMode::None)
+    }
+
+    /// To be called behind every command.
+    pub(crate) const fn command_ended(&mut self) {
+        self.reply_mode = match self.reply_mode {
+            ReplyMode::SkipNext => ReplyMode::SkipThis,
+            ReplyMode::SkipThis => ReplyMode::All,
+            mode => mode,
+        };
+    }
+
+    /// Notes that a command was refused: a transaction it stands in will abort.
+    pub(crate) fn note_failure(&mut self) {
+        if let Some(transaction) = &mut self.transaction {
+            transaction.is_refused = true;
+        }
+    }
+
+    /// Takes back what the connection left at the node; called when it is over.
+    pub(crate) fn depart(&mut self, turn: &mut Turn<'_>) {
+        self.drop_watch(turn);
+    }
+
+    fn set_protocol(&mut self, protocol: Protocol) {
+        self.protocol = protocol;
+        self.client().set_flag(flag::RESP3, protocol == Protocol::Resp3);
+    }
+
+    /// Makes the connection as new (RESET).
+    fn reset(&mut self, turn: &mut Turn<'_>) {
+        self.transaction = None;
+        self.drop_watch(turn);
+        self.set_protocol(Protocol::Resp2);
+        self.reply_mode = ReplyMode::All;
+        self.is_authenticated = turn.local.shared.config.password.is_none();
+        let client = self.client();
+        client.set_flag(flag::READONLY | flag::NO_EVICT | flag::NO_TOUCH, false);
+        client.queued_plus_one.store(0, std::sync::atomic::Ordering::Relaxed);
+        client.relabel(|labels| labels.name = Box::default());
+    }
+}
+
+/// A session command on its way: what it may use, and where its reply goes.
+pub(crate) struct SessionCall<'c, 't, 'a> {
+    pub(crate) turn: &'c mut Turn<'t>,
+    pub(crate) session: &'c mut Session,
+    pub(crate) output: &'c mut Vec<u8>,
+    pub(crate) args: Args<'a>,
+}
+
+/// How a session command ends: with a reply written, or with an error to write.
+pub(crate) type Answer<'a> = Result<Verdict, Failure<'a>>;
+
+impl<'a> SessionCall<'_, '_, 'a> {
+    /// Runs the command.
+    pub(crate) fn run(&mut self, kind: SessionCommand) -> Answer<'a> {
+        use SessionCommand as Cmd;
+        match kind {
+            Cmd::Ping => self.ping(),
+            Cmd::Echo => self.echo(),
+            Cmd::Quit => self.quit(),
+            Cmd::Reset => self.reset(),
+            Cmd::Select => self.select(),
+            Cmd::Time => self.time(),
+            Cmd::LastSave => self.last_save(),
+            Cmd::Asking | Cmd::ReadWrite => self.ok(),
+            Cmd::ReadOnly => self.read_only(),
+            Cmd::Shutdown => self.shut_down(),
+            Cmd::Role => self.role(),
+            Cmd::Wait => self.wait(),
+            Cmd::Hello => self.hello(),
+            Cmd::Auth => self.auth(),
+            Cmd::Info => self.info(),
+            Cmd::Debug => Err(Failure::Unsupported { what: "DEBUG" }),
+            _ => self.run_family(kind),
+        }
+    }
+
+    fn run_family(&mut self, kind: SessionCommand) -> Answer<'a> {
+        use SessionCommand as Cmd;
+        match kind {
+            Cmd::Command
+            | Cmd::CommandCount
+            | Cmd::CommandDocs
+            | Cmd::CommandGetKeys
+            | Cmd::CommandGetKeysAndFlags
+            | Cmd::CommandHelp
+            | Cmd::CommandInfo
+            | Cmd::CommandList => self.command(kind),
+            Cmd::ConfigGet
+            | Cmd::ConfigHelp
+            | Cmd::ConfigResetStat
+            | Cmd::ConfigRewrite
+            | Cmd::ConfigSet => self.config(kind),
+            Cmd::ClusterCountKeysInSlot
+            | Cmd::ClusterGetKeysInSlot
+            | Cmd::ClusterHelp
+            | Cmd::ClusterInfo
+            | Cmd::ClusterKeySlot
+            | Cmd::ClusterLinks
+            | Cmd::ClusterMyId
+            | Cmd::ClusterMyShardId
+            | Cmd::ClusterNodes
+            | Cmd::ClusterReplicas
+            | Cmd::ClusterShards
+            | Cmd::ClusterSlots => self.cluster(kind),
+            _ => self.client(kind),
+        }
+    }
+
+    /// Where the reply is written, in the protocol that the connection speaks by now.
+    fn reply(&mut self) -> ReplyWriter<'_> {
+        ReplyWriter::new(self.output, self.session.protocol)
+    }
+
+    fn ok(&mut self) -> Answer<'a> {
+        self.reply().ok();
+        Ok(Verdict::Next)
+    }
+
+    /// The argument at a position that the arity check has made sure of.
+    fn arg(&self, position: usize) -> &'a [u8] {
+        self.args.get(position).unwrap_or_default()
+    }
+
+    /// The HELP of a container, from its rows.
+    fn help(&mut self, container: &'static str) -> Answer<'a> {
+        let Some(row) = keystead_store::command::find(container.as_bytes()) else {
+            return Err(Failure::Syntax);
+        };
+        let name = container.to_ascii_uppercase();
+        let mut reply = self.reply();
+        reply.array(1 + 2 * row.subcommands.len());
+        reply.simple(&format!("{name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
+        for sub in row.subcommands {
+            reply.simple(sub.syntax);
+            reply.simple(&format!("    {}", sub.summary));
+        }
+        Ok(Verdict::Next)
+    }
+}
+
+/// A decimal integer as Redis reads arguments: no sign but `-`, no blanks, no leading zeros.
+fn integer(text: &[u8]) -> Option<i64> {
+    let digits = text.strip_prefix(b"-").unwrap_or(text);
+    let is_plain = match digits {
+        b"0" => digits.len() == text.len(),
+        [b'1'..=b'9', rest @ ..] => rest.iter().all(u8::is_ascii_digit),
+        _ => false,
+    };
+    if is_plain { std::str::from_utf8(text).ok()?.parse().ok() } else { None }
+}
+
+/// True if the client may use these bytes as a name: printable ASCII without blanks.
+fn is_valid_label(label: &[u8]) -> bool {
+    label.iter().all(|byte| (b'!'..=b'~').contains(byte))
+}

@@ -1,0 +1,307 @@
+//! CLIENT and its subcommands.
+//! Owns: names, labels, the list of connections, killing them. Never: closes a socket itself; the
+//! connection's own thread does.
+
+use std::fmt::Write as _;
+use std::sync::atomic::Ordering;
+
+use keystead_store::command::SessionCommand;
+
+use crate::dispatch::{Verdict, command_at};
+use crate::registry::{Client, flag};
+use crate::reply::Failure;
+
+use super::{Answer, ReplyMode, SessionCall, integer, is_valid_label};
+
+/// Which connections a CLIENT KILL means; a connection must match all that is set.
+#[derive(Default)]
+struct Filter<'a> {
+    id: Option<u64>,
+    peer: Option<&'a [u8]>,
+    local: Option<&'a [u8]>,
+    /// `TYPE` other than `normal`: matches nobody here.
+    is_nobody: bool,
+    spares_caller: bool,
+}
+
+impl<'a> SessionCall<'_, '_, 'a> {
+    pub(super) fn client(&mut self, kind: SessionCommand) -> Answer<'a> {
+        use SessionCommand as Cmd;
+        match kind {
+            Cmd::ClientId => {
+                let id = self.session.client().id;
+                self.reply().integer(i64::try_from(id).unwrap_or(i64::MAX));
+                Ok(Verdict::Next)
+            }
+            Cmd::ClientGetName => self.client_get_name(),
+            Cmd::ClientSetName => self.client_set_name(),
+            Cmd::ClientSetInfo => self.client_set_info(),
+            Cmd::ClientInfo => {
+                let line = self.describe(self.session.client());
+                self.reply().verbatim(&line);
+                Ok(Verdict::Next)
+            }
+            Cmd::ClientList => self.client_list(),
+            Cmd::ClientKill => self.client_kill(),
+            Cmd::ClientReply => self.client_reply(),
+            Cmd::ClientNoEvict => self.client_switch(flag::NO_EVICT),
+            Cmd::ClientNoTouch => self.client_switch(flag::NO_TOUCH),
+            Cmd::ClientGetRedir => {
+                self.reply().integer(-1);
+                Ok(Verdict::Next)
+            }
+            Cmd::ClientUnblock => self.client_unblock(),
+            Cmd::ClientTrackingInfo => self.client_tracking_state(),
+            Cmd::ClientHelp => self.help("client"),
+            Cmd::ClientTracking => Err(Failure::Unsupported { what: "CLIENT TRACKING" }),
+            Cmd::ClientCaching => Err(Failure::Unsupported { what: "CLIENT CACHING" }),
+            Cmd::ClientPause => Err(Failure::Unsupported { what: "CLIENT PAUSE" }),
+            Cmd::ClientUnpause => Err(Failure::Unsupported { what: "CLIENT UNPAUSE" }),
+            _ => Err(Failure::Unsupported { what: "this command" }),
+        }
+    }
+
+    fn client_get_name(&mut self) -> Answer<'a> {
+        let labels = self.session.client().labels();
+        let mut reply = self.reply();
+        if labels.name.is_empty() {
+            reply.null();
+        } else {
+            reply.bulk(&labels.name);
+        }
+        Ok(Verdict::Next)
+    }
+
+    fn client_set_name(&mut self) -> Answer<'a> {
+        let name = self.arg(2);
+        if !is_valid_label(name) {
+            return Err(Failure::ClientName);
+        }
+        self.session.client().relabel(|labels| labels.name = name.into());
+        self.ok()
+    }
+
+    /// `CLIENT SETINFO LIB-NAME name` or `LIB-VER version`
+    fn client_set_info(&mut self) -> Answer<'a> {
+        let (option, value) = (self.arg(2), self.arg(3));
+        let is_name = option.eq_ignore_ascii_case(b"lib-name");
+        if !is_name && !option.eq_ignore_ascii_case(b"lib-ver") {
+            return Err(Failure::ClientOption { option });
+        }
+        if !is_valid_label(value) {
+            return Err(Failure::ClientLabel { option });
+        }
+        self.session.client().relabel(|labels| {
+            let label = if is_name { &mut labels.library } else { &mut labels.library_version };
+            *label = value.into();
+        });
+        self.ok()
+    }
+
+    /// `CLIENT LIST [TYPE type] [ID id ...]`
+    fn client_list(&mut self) -> Answer<'a> {
+        let registry = &self.turn.local.shared.registry;
+        let clients = match (self.args.get(2), self.args.len()) {
+            (None, _) => registry.clients(),
+            (Some(option), 4) if option.eq_ignore_ascii_case(b"type") => {
+                if is_normal(self.arg(3))? { registry.clients() } else { Vec::new() }
+            }
+            (Some(option), 4..) if option.eq_ignore_ascii_case(b"id") => {
+                let mut clients = Vec::new();
+                for id in self.args.from(3).iter() {
+                    let id = integer(id).filter(|id| *id > 0).ok_or(Failure::InvalidClientId)?;
+                    clients.extend(registry.client(id.unsigned_abs()));
+                }
+                clients
+            }
+            _ => return Err(Failure::Syntax),
+        };
+        let lines: String = clients.iter().map(|client| self.describe(client)).collect();
+        self.reply().verbatim(&lines);
+        Ok(Verdict::Next)
+    }
+
+    /// One line of CLIENT LIST, in the fields and order of Redis.
+    fn describe(&self, client: &Client) -> String {
+        let address = |address: Option<std::net::SocketAddr>| {
+            address.map_or_else(|| "?:0".to_owned(), |address| address.to_string())
+        };
+        let load = |number: &std::sync::atomic::AtomicU32| number.load(Ordering::Relaxed);
+        let labels = client.labels();
+        let text = |label: &[u8]| String::from_utf8_lossy(label).into_owned();
+        let command = command_at(client.last_command.load(Ordering::Relaxed));
+        let queued = load(&client.queued_plus_one);
+        let now_s = self.turn.local.shared.now_s();
+        let mut line = String::with_capacity(320);
+        write!(
+            line,
+            "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags={} db=0 sub=0 psub=0 ssub=0 \
+             multi={} qbuf={} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem={} \
+             tot-mem={} events=r cmd={} user=default redir=-1 resp={} lib-name={} lib-ver={}",
+            client.id,
+            address(client.peer),
+            address(client.local),
+            text(&labels.name),
+            now_s.saturating_sub(client.connected_at_s),
+            now_s.saturating_sub(load(&client.active_at_s)),
+            flags_of(client),
+            i64::from(queued) - 1,
+            load(&client.input_bytes),
+            load(&client.output_bytes),
+            u64::from(load(&client.input_bytes)) + u64::from(load(&client.output_bytes)),
+            command.map_or("NULL", |row| row.name),
+            if client.has_flag(flag::RESP3) { 3 } else { 2 },
+            text(&labels.library),
+            text(&labels.library_version),
+        )
+        .expect("writing to a String cannot fail");
+        line.push('\n');
+        line
+    }
+
+    /// `CLIENT KILL addr`, or `CLIENT KILL <filter> <value> ...`
+    fn client_kill(&mut self) -> Answer<'a> {
+        let is_old_form = self.args.len() == 3;
+        let filter = if is_old_form {
+            Filter { peer: Some(self.arg(2)), ..Filter::default() }
+        } else {
+            self.kill_filter()?
+        };
+        let caller = self.session.client().id;
+        let mut killed = 0;
+        let mut kills_caller = false;
+        for client in self.turn.local.shared.registry.clients() {
+            if !filter.matches(&client) || (filter.spares_caller && client.id == caller) {
+                continue;
+            }
+            killed += 1;
+            if client.id == caller {
+                kills_caller = true;
+            } else {
+                client.kill();
+            }
+        }
+        if !is_old_form {
+            self.reply().integer(killed);
+        } else if killed > 0 {
+            self.reply().ok();
+        } else {
+            return Err(Failure::NoSuchClient);
+        }
+        Ok(if kills_caller { Verdict::Close } else { Verdict::Next })
+    }
+
+    fn kill_filter(&self) -> Result<Filter<'a>, Failure<'a>> {
+        let mut filter = Filter { spares_caller: true, ..Filter::default() };
+        if self.args.len() % 2 != 0 {
+            return Err(Failure::Syntax);
+        }
+        for at in (2..self.args.len()).step_by(2) {
+            let (option, value) = (self.arg(at), self.arg(at + 1));
+            match option.to_ascii_lowercase().as_slice() {
+                b"id" => {
+                    let id = integer(value).filter(|id| *id > 0);
+                    filter.id = Some(id.ok_or(Failure::ClientIdNotPositive)?.unsigned_abs());
+                }
+                b"type" => filter.is_nobody |= !is_normal(value)?,
+                b"addr" => filter.peer = Some(value),
+                b"laddr" => filter.local = Some(value),
+                b"user" if value == b"default" => {}
+                b"user" => return Err(Failure::NoSuchUser { name: value }),
+                b"skipme" if value.eq_ignore_ascii_case(b"yes") => filter.spares_caller = true,
+                b"skipme" if value.eq_ignore_ascii_case(b"no") => filter.spares_caller = false,
+                _ => return Err(Failure::Syntax),
+            }
+        }
+        Ok(filter)
+    }
+
+    /// `CLIENT REPLY ON|OFF|SKIP`
+    fn client_reply(&mut self) -> Answer<'a> {
+        let mode = self.arg(2);
+        if mode.eq_ignore_ascii_case(b"on") {
+            self.session.reply_mode = ReplyMode::All;
+            return self.ok();
+        }
+        if mode.eq_ignore_ascii_case(b"off") {
+            self.session.reply_mode = ReplyMode::None;
+        } else if mode.eq_ignore_ascii_case(b"skip") {
+            if self.session.reply_mode != ReplyMode::None {
+                self.session.reply_mode = ReplyMode::SkipNext;
+            }
+        } else {
+            return Err(Failure::Syntax);
+        }
+        Ok(Verdict::Next)
+    }
+
+    fn client_switch(&mut self, flag: u8) -> Answer<'a> {
+        let value = self.arg(2);
+        let is_on = value.eq_ignore_ascii_case(b"on");
+        if !is_on && !value.eq_ignore_ascii_case(b"off") {
+            return Err(Failure::Syntax);
+        }
+        self.session.client().set_flag(flag, is_on);
+        self.ok()
+    }
+
+    /// No command of this server blocks, so nobody can be unblocked.
+    fn client_unblock(&mut self) -> Answer<'a> {
+        integer(self.arg(2)).ok_or(Failure::NotAnInteger)?;
+        self.reply().integer(0);
+        Ok(Verdict::Next)
+    }
+
+    fn client_tracking_state(&mut self) -> Answer<'a> {
+        let mut reply = self.reply();
+        reply.map(3);
+        reply.bulk(b"flags");
+        reply.set(1);
+        reply.bulk(b"off");
+        reply.bulk(b"redirect");
+        reply.integer(-1);
+        reply.bulk(b"prefixes");
+        reply.array(0);
+        Ok(Verdict::Next)
+    }
+}
+
+impl Filter<'_> {
+    fn matches(&self, client: &Client) -> bool {
+        let is = |wanted: Option<&[u8]>, address: Option<std::net::SocketAddr>| {
+            wanted.is_none_or(|wanted| {
+                address.is_some_and(|address| address.to_string().as_bytes() == wanted)
+            })
+        };
+        !self.is_nobody
+            && self.id.is_none_or(|id| id == client.id)
+            && is(self.peer, client.peer)
+            && is(self.local, client.local)
+    }
+}
+
+/// The letters of `flags=`.
+fn flags_of(client: &Client) -> String {
+    let mut letters = String::new();
+    for (bit, letter) in [(flag::READONLY, 'r'), (flag::NO_EVICT, 'e'), (flag::NO_TOUCH, 'T')] {
+        if client.has_flag(bit) {
+            letters.push(letter);
+        }
+    }
+    if client.queued_plus_one.load(Ordering::Relaxed) > 0 {
+        letters.push('x');
+    }
+    if letters.is_empty() {
+        letters.push('N');
+    }
+    letters
+}
+
+/// True for the type that all connections here have; the other types of Redis exist, but nobody has them.
+fn is_normal(name: &[u8]) -> Result<bool, Failure<'_>> {
+    match name.to_ascii_lowercase().as_slice() {
+        b"normal" => Ok(true),
+        b"master" | b"slave" | b"replica" | b"pubsub" => Ok(false),
+        _ => Err(Failure::UnknownClientType { name }),
+    }
+}

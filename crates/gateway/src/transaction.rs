@@ -1,0 +1,227 @@
+//! MULTI, EXEC, DISCARD, WATCH, UNWATCH.
+//!
+//! Owns: the queue of a transaction and the watch of a connection. Never: whether a watched key was
+//! changed; watches are part of the shard's replicated state (see `store/watch.rs`), so that EXEC
+//! means the same to whichever node leads the shard by then.
+//!
+//! What goes to the node, as one run of the shard that all keys lie in, with one reply:
+//! ```text
+//! MULTI  <commands as queued>  EXEC [watch id]      the reply of EXEC: an array, or null if aborted
+//! KEYSTEAD.WATCH <watch id> <key> [<key> ...]       +OK
+//! KEYSTEAD.UNWATCH <watch id>                       +OK
+//! ```
+//! INV-G5: a connection has at most one watch, of keys of one shard, and a transaction behind it runs
+//! in that shard.
+
+use keystead_node::{Access, Run};
+use keystead_resp::{Args, encode};
+use keystead_store::command::{Command, Handler, flags};
+use keystead_types::ShardId;
+
+use crate::dispatch::{Dispatch, Verdict};
+use crate::pipeline::Turn;
+use crate::registry::flag;
+use crate::reply::Failure;
+use crate::session::Session;
+use crate::window::Address;
+
+/// The internal command that registers watched keys: `KEYSTEAD.WATCH id key [key ...]`.
+pub const WATCH_COMMAND: &[u8] = b"KEYSTEAD.WATCH";
+/// The internal command that ends a watch: `KEYSTEAD.UNWATCH id`.
+pub const UNWATCH_COMMAND: &[u8] = b"KEYSTEAD.UNWATCH";
+
+/// Commands queued behind MULTI.
+#[derive(Debug, Default)]
+pub(crate) struct Transaction {
+    /// `MULTI` and the commands, in canonical form.
+    run: Vec<u8>,
+    count: u32,
+    /// The shard that the keys so far belong to.
+    shard: Option<ShardId>,
+    /// True once a command was refused: EXEC will abort.
+    pub(crate) is_refused: bool,
+}
+
+/// A connection's watch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Watch {
+    id: u64,
+    shard: ShardId,
+}
+
+impl Dispatch<'_, '_> {
+    pub(crate) fn begin_transaction(&mut self) -> Verdict {
+        if self.session.transaction.is_some() {
+            // Not counted as a refused command: EXEC still runs what was queued.
+            return self.answer(|reply| reply.error(Failure::MultiNested));
+        }
+        let mut transaction = Transaction::default();
+        encode::command(&mut transaction.run, [b"MULTI".as_slice()]);
+        self.session.transaction = Some(Box::new(transaction));
+        self.publish_queue();
+        self.answer(|reply| reply.ok())
+    }
+
+    /// Queues a command behind MULTI.
+    pub(crate) fn queue(&mut self, row: &'static Command, args: Args<'_>) -> Verdict {
+        if row.flags & flags::NO_MULTI != 0 {
+            return self.fail(&Failure::NotInTransaction);
+        }
+        let shard = match self.shard_for_queue(row, args) {
+            Ok(shard) => shard,
+            Err(failure) => return self.fail(&failure),
+        };
+        let bytes_max = self.turn.local.shared.config.transaction_bytes_max;
+        let Some(transaction) = &mut self.session.transaction else { return Verdict::Next };
+        if transaction.run.len() + args.wire().len() > bytes_max {
+            // What is queued can never run, so its memory is not kept until EXEC.
+            transaction.run = Vec::new();
+            return self.fail(&Failure::TransactionTooLarge { bytes_max });
+        }
+        transaction.shard = shard.or(transaction.shard);
+        transaction.count += 1;
+        if !transaction.is_refused {
+            transaction.run.extend_from_slice(args.wire());
+        }
+        self.publish_queue();
+        self.answer(|reply| reply.simple("QUEUED"))
+    }
+
+    /// The shard that a queued command binds the transaction to; `None` if it has no keys.
+    fn shard_for_queue(
+        &self,
+        row: &'static Command,
+        args: Args<'_>,
+    ) -> Result<Option<ShardId>, Failure<'static>> {
+        let shard = match row.handler {
+            Handler::Gather(_) => match &*self.turn.door.shards() {
+                [] => return Err(Failure::NoTopology),
+                [only] => *only,
+                _ => return Err(Failure::GatherInTransaction { command: row.name }),
+            },
+            _ if row.keys(args).next().is_none() => return Ok(None),
+            _ => self.shard_of(row, args)?,
+        };
+        let queued = self.session.transaction.as_ref().and_then(|transaction| transaction.shard);
+        let watched = self.session.watch.map(|watch| watch.shard);
+        match queued.or(watched) {
+            Some(bound) if bound != shard => Err(Failure::CrossSlot),
+            _ => Ok(Some(shard)),
+        }
+    }
+
+    pub(crate) fn execute_transaction(&mut self) -> Verdict {
+        let Some(transaction) = self.session.transaction.take() else {
+            return self.fail(&Failure::ExecWithoutMulti);
+        };
+        self.publish_queue();
+        if transaction.is_refused {
+            self.session.drop_watch(self.turn);
+            return self.fail(&Failure::ExecAborted);
+        }
+        let watch = self.session.take_watch();
+        let Transaction { mut run, shard, .. } = *transaction;
+        let watched = watch.map(|watch| watch.shard);
+        let Some(shard) = shard.or(watched).or_else(|| self.turn.door.shards().first().copied())
+        else {
+            return self.fail(&Failure::NoTopology);
+        };
+        match watch.map(|watch| watch.id.to_string()) {
+            Some(id) => encode::command(&mut run, [b"EXEC".as_slice(), id.as_bytes()]),
+            None => encode::command(&mut run, [b"EXEC".as_slice()]),
+        }
+        self.submit_single(shard, run)
+    }
+
+    pub(crate) fn discard_transaction(&mut self) -> Verdict {
+        if self.session.transaction.take().is_none() {
+            return self.fail(&Failure::DiscardWithoutMulti);
+        }
+        self.publish_queue();
+        self.session.drop_watch(self.turn);
+        self.answer(|reply| reply.ok())
+    }
+
+    pub(crate) fn watch(&mut self, args: Args<'_>) -> Verdict {
+        if self.session.transaction.is_some() {
+            return self.answer(|reply| reply.error(Failure::WatchInMulti));
+        }
+        let known = self.session.watch;
+        let shard = match self.shard_of_all(args.from(1)) {
+            Ok(shard) => shard,
+            Err(failure) => return self.fail(&failure),
+        };
+        if known.is_some_and(|watch| watch.shard != shard) {
+            return self.fail(&Failure::CrossSlot);
+        }
+        let id = known.map_or_else(|| self.turn.local.next_watch_id(), |watch| watch.id);
+        self.session.watch = Some(Watch { id, shard });
+        self.session.client().set_flag(flag::WATCHING, true);
+        let id = id.to_string();
+        let mut words = vec![WATCH_COMMAND, id.as_bytes()];
+        words.extend(args.from(1).iter());
+        let mut run = Vec::new();
+        encode::command(&mut run, words);
+        self.submit_single(shard, run)
+    }
+
+    pub(crate) fn unwatch(&mut self) -> Verdict {
+        self.session.drop_watch(self.turn);
+        self.answer(|reply| reply.ok())
+    }
+
+    /// The shard that all of `keys` belong to.
+    fn shard_of_all(&self, keys: Args<'_>) -> Result<ShardId, Failure<'static>> {
+        let mut all = None;
+        for key in keys.iter() {
+            let slot = keystead_types::Slot::of_key(key);
+            let shard = self.turn.door.shard_of(slot).ok_or(Failure::NoTopology)?;
+            if *all.get_or_insert(shard) != shard {
+                return Err(Failure::CrossSlot);
+            }
+        }
+        all.ok_or(Failure::NoTopology)
+    }
+
+    /// Sends out a window that consists of one run with one reply.
+    fn submit_single(&mut self, shard: ShardId, run: Vec<u8>) -> Verdict {
+        let mut window = self.turn.local.take_window();
+        window.push_single(shard, Access::Write, run, self.session.is_silent());
+        *self.window = Some(window);
+        self.session.command_ended();
+        Verdict::Submit
+    }
+
+    fn publish_queue(&self) {
+        let queued = self.session.transaction.as_ref().map_or(0, |queue| queue.count + 1);
+        let shown = &self.session.client().queued_plus_one;
+        shown.store(queued, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+impl Session {
+    /// Forgets the watch without telling its shard.
+    fn take_watch(&mut self) -> Option<Watch> {
+        self.client().set_flag(flag::WATCHING, false);
+        self.watch.take()
+    }
+
+    /// Ends the watch, if there is one. Nobody waits for the outcome: a watch that stays behind costs
+    /// a little memory until it is old enough to be dropped.
+    pub(crate) fn drop_watch(&mut self, turn: &mut Turn<'_>) {
+        let Some(watch) = self.take_watch() else { return };
+        let id = watch.id.to_string();
+        let mut commands = Vec::new();
+        encode::command(&mut commands, [UNWATCH_COMMAND, id.as_bytes()]);
+        // The connection's next window has another number, so this outcome finds nobody.
+        let address = Address { serial: turn.local.next_serial(), slot: turn.slot, run: 0 };
+        turn.door.submit(Run {
+            ticket: address.ticket(),
+            shard: watch.shard,
+            commands: &commands,
+            protocol: self.protocol(),
+            access: Access::Write,
+        });
+        turn.local.wants_flush = true;
+    }
+}

@@ -1,0 +1,396 @@
+//! The commands of one connection whose outcome is awaited, and the order of their replies.
+//!
+//! Owns: one run of commands per shard, what came back for each, and the putting together of the
+//! replies in the order of the commands. Never: a socket, a decision about a command (`pipeline.rs`).
+//!
+//! ```text
+//! commands      SET a 1   SET b 2   NOPE      SET c 3        (a, c in s1; b in s2)
+//! runs          s1: SET a, SET c              s2: SET b
+//! pieces        s1 x1     s2 x1     inline    s1 x1          replies leave in this order
+//! ```
+//! A window is gathered, then in flight until the last of its runs has ended, then its replies are
+//! written; while it is in flight nothing further of the connection is executed.
+//!
+//! INV-G1: replies leave in the order of their commands, one for each.
+//! INV-G2: a window holds reads or writes, never both, so that no read overtakes a write of its
+//! connection, and no write a read that is still under way.
+
+use keystead_node::{Access, Door, Outcome, Refusal, Run, Ticket, UnknownReason};
+use keystead_resp::{Protocol, ReplyWriter, skip_reply};
+use keystead_types::ShardId;
+
+use crate::buffers::Buffers;
+use crate::reply::Failure;
+
+/// Most runs of one window: as many as a ticket can number.
+pub(crate) const WINDOW_RUNS_MAX: usize = 1 << RUN_BITS;
+
+const RUN_BITS: u32 = 12;
+const SLOT_BITS: u32 = 20;
+/// Most connections of one thread: as many as a ticket can number.
+pub(crate) const THREAD_CONNECTIONS_MAX: usize = 1 << SLOT_BITS;
+
+/// Which run of which window of which connection a completion belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Address {
+    /// The window; guards against a completion for a window that its connection has left behind.
+    pub(crate) serial: u32,
+    /// Where the thread keeps the connection.
+    pub(crate) slot: u32,
+    /// The run's position in the window.
+    pub(crate) run: u32,
+}
+
+impl Address {
+    /// The ticket that the node knows the run by.
+    pub(crate) fn ticket(self) -> Ticket {
+        assert!(
+            (self.slot as usize) < THREAD_CONNECTIONS_MAX && (self.run as usize) < WINDOW_RUNS_MAX,
+            "a ticket has no room for connection {} and run {}",
+            self.slot,
+            self.run
+        );
+        let low = self.slot << RUN_BITS | self.run;
+        Ticket(u64::from(self.serial) << 32 | u64::from(low))
+    }
+
+    /// What [`ticket`](Self::ticket) was made of.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the ticket is taken apart as it was composed"
+    )]
+    pub(crate) fn of(ticket: Ticket) -> Self {
+        let low = ticket.0 as u32;
+        Self {
+            serial: (ticket.0 >> 32) as u32,
+            slot: low >> RUN_BITS,
+            run: low & ((1 << RUN_BITS) - 1),
+        }
+    }
+}
+
+/// The window of one connection. Reused: nothing in it is freed between two windows.
+#[derive(Debug, Default)]
+pub(crate) struct Window {
+    serial: u32,
+    runs: Vec<ShardRun>,
+    pieces: Vec<Piece>,
+    /// Replies that were known at once, waiting for those before them.
+    inline: Vec<u8>,
+    commands: usize,
+    bytes: usize,
+    /// Runs handed over that have not ended.
+    outstanding: usize,
+    is_submitted: bool,
+    /// Set when a run's replies went straight to the connection's output.
+    is_written_through: bool,
+}
+
+/// Commands of one shard.
+#[derive(Debug)]
+struct ShardRun {
+    shard: ShardId,
+    access: Access,
+    /// Commands, one behind the other.
+    commands: Vec<u8>,
+    result: RunResult,
+    /// How much of the replies was given out.
+    read: usize,
+}
+
+/// How a run ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum RunResult {
+    /// Not yet.
+    Awaited,
+    /// The replies, one behind the other.
+    Done(Vec<u8>),
+    /// Nothing happened.
+    Refused(Refusal),
+    /// Nobody knows.
+    Unknown(UnknownReason),
+}
+
+/// Neighbouring replies from one source.
+#[derive(Clone, Copy, Debug)]
+struct Piece {
+    source: Source,
+    /// Replies if from a run, bytes if inline.
+    length: usize,
+    is_silent: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    Run(usize),
+    Inline,
+}
+
+/// One command on its way into a window.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry<'a> {
+    pub(crate) shard: ShardId,
+    pub(crate) access: Access,
+    /// The command in canonical form.
+    pub(crate) wire: &'a [u8],
+    /// True if the client wants no reply (`CLIENT REPLY`).
+    pub(crate) is_silent: bool,
+}
+
+/// Where submitted runs come from and how their replies are to look.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Submission {
+    pub(crate) serial: u32,
+    pub(crate) slot: u32,
+    pub(crate) protocol: Protocol,
+}
+
+impl Window {
+    /// True if it holds no command.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+
+    /// True if its runs were handed over and not all of them have ended.
+    pub(crate) fn is_in_flight(&self) -> bool {
+        self.outstanding > 0
+    }
+
+    /// True if its runs were handed over and all of them have ended.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.is_submitted && self.outstanding == 0
+    }
+
+    /// True if it holds runs of this kind.
+    pub(crate) fn holds(&self, access: Access) -> bool {
+        self.runs.first().is_some_and(|run| run.access == access)
+    }
+
+    /// Commands and bytes gathered so far.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        (self.commands, self.bytes)
+    }
+
+    /// Number of runs.
+    pub(crate) fn run_count(&self) -> usize {
+        self.runs.len()
+    }
+
+    /// The window's number, as in the tickets of its runs.
+    pub(crate) fn serial(&self) -> u32 {
+        self.serial
+    }
+
+    /// Adds a command behind the others of its shard.
+    pub(crate) fn push(&mut self, entry: Entry<'_>, buffers: &mut Buffers) {
+        assert!(!self.is_submitted, "INV-G1: a command joins a window in flight");
+        assert!(!self.holds(opposite(entry.access)), "INV-G2: reads and writes in one window");
+        // From the back: a pipeline's next command often goes where the last one went.
+        let known = self.runs.iter().rposition(|run| run.shard == entry.shard);
+        let at = known.unwrap_or_else(|| {
+            self.runs.push(ShardRun {
+                shard: entry.shard,
+                access: entry.access,
+                commands: buffers.take(),
+                result: RunResult::Awaited,
+                read: 0,
+            });
+            self.runs.len() - 1
+        });
+        self.runs[at].commands.extend_from_slice(entry.wire);
+        self.commands += 1;
+        self.bytes += entry.wire.len();
+        self.push_piece(Piece { source: Source::Run(at), length: 1, is_silent: entry.is_silent });
+    }
+
+    /// Adds a run of its own that ends in one reply, whatever commands it holds (a transaction, or
+    /// one shard's part of a command that goes to several).
+    pub(crate) fn push_single(
+        &mut self,
+        shard: ShardId,
+        access: Access,
+        commands: Vec<u8>,
+        is_silent: bool,
+    ) {
+        assert!(!self.is_submitted, "INV-G1: a command joins a window in flight");
+        self.commands += 1;
+        self.bytes += commands.len();
+        let source = Source::Run(self.runs.len());
+        self.runs.push(ShardRun { shard, access, commands, result: RunResult::Awaited, read: 0 });
+        self.pieces.push(Piece { source, length: 1, is_silent });
+    }
+
+    /// Adds a reply that is known already: what `write` appends.
+    pub(crate) fn push_inline(&mut self, is_silent: bool, write: impl FnOnce(&mut Vec<u8>)) {
+        let before = self.inline.len();
+        write(&mut self.inline);
+        let length = self.inline.len() - before;
+        self.push_piece(Piece { source: Source::Inline, length, is_silent });
+    }
+
+    fn push_piece(&mut self, piece: Piece) {
+        match self.pieces.last_mut() {
+            Some(last) if last.source == piece.source && last.is_silent == piece.is_silent => {
+                last.length += piece.length;
+            }
+            _ => self.pieces.push(piece),
+        }
+    }
+
+    /// Hands all runs to the node.
+    pub(crate) fn submit(
+        &mut self,
+        submission: Submission,
+        door: &mut dyn Door,
+        buffers: &mut Buffers,
+    ) {
+        let Submission { serial, slot, protocol } = submission;
+        self.serial = serial;
+        self.is_submitted = true;
+        self.outstanding = self.runs.len();
+        for (at, run) in (0u32..).zip(&mut self.runs) {
+            door.submit(Run {
+                ticket: Address { serial, slot, run: at }.ticket(),
+                shard: run.shard,
+                commands: &run.commands,
+                protocol,
+                access: run.access,
+            });
+            buffers.give(std::mem::take(&mut run.commands));
+        }
+    }
+
+    /// Notes how a run ended. Replies that are next in order anyway are appended to `output` at once.
+    pub(crate) fn end_run(
+        &mut self,
+        run: u32,
+        outcome: Outcome<'_>,
+        output: &mut Vec<u8>,
+        buffers: &mut Buffers,
+    ) {
+        let is_all = self.pieces.len() == 1 && !self.pieces[0].is_silent;
+        let Some(run) = self.runs.get_mut(run as usize) else { return };
+        if run.result != RunResult::Awaited || self.outstanding == 0 {
+            return;
+        }
+        self.outstanding -= 1;
+        run.result = match outcome {
+            Outcome::Done(replies) if is_all => {
+                output.extend_from_slice(replies);
+                self.is_written_through = true;
+                RunResult::Done(Vec::new())
+            }
+            Outcome::Done(replies) => {
+                let mut kept = buffers.take();
+                kept.extend_from_slice(replies);
+                RunResult::Done(kept)
+            }
+            Outcome::Refused(refusal) => RunResult::Refused(refusal),
+            Outcome::Unknown(reason) => RunResult::Unknown(reason),
+        };
+    }
+
+    /// As [`end_run`](Self::end_run), but keeps the replies for [`results`](Self::results).
+    pub(crate) fn end_run_apart(&mut self, run: u32, outcome: Outcome<'_>, buffers: &mut Buffers) {
+        // A second piece, even an empty one, keeps the replies from being written through.
+        if self.pieces.len() == 1 {
+            self.pieces.push(Piece { source: Source::Inline, length: 0, is_silent: true });
+        }
+        self.end_run(run, outcome, &mut Vec::new(), buffers);
+    }
+
+    /// How the runs ended, in the order in which they were added.
+    pub(crate) fn results(&self) -> impl ExactSizeIterator<Item = (ShardId, &RunResult)> {
+        self.runs.iter().map(|run| (run.shard, &run.result))
+    }
+
+    /// Appends the replies to `output`, in the order of the commands.
+    pub(crate) fn write_replies(&mut self, output: &mut Vec<u8>, protocol: Protocol) {
+        assert!(self.is_complete(), "INV-G1: replies of a window in flight");
+        if self.is_written_through {
+            return;
+        }
+        let mut inline_read = 0;
+        for at in 0..self.pieces.len() {
+            let piece = self.pieces[at];
+            let before = output.len();
+            match piece.source {
+                Source::Inline => {
+                    let end = inline_read + piece.length;
+                    output.extend_from_slice(&self.inline[inline_read..end]);
+                    inline_read = end;
+                }
+                Source::Run(at) => self.runs[at].write(piece.length, output, protocol),
+            }
+            if piece.is_silent {
+                output.truncate(before);
+            }
+        }
+    }
+
+    /// Makes it as new; its buffers go back to the pool.
+    pub(crate) fn reset(&mut self, buffers: &mut Buffers) {
+        for run in self.runs.drain(..) {
+            buffers.give(run.commands);
+            if let RunResult::Done(replies) = run.result {
+                buffers.give(replies);
+            }
+        }
+        self.pieces.clear();
+        self.inline.clear();
+        self.commands = 0;
+        self.bytes = 0;
+        self.outstanding = 0;
+        self.is_submitted = false;
+        self.is_written_through = false;
+    }
+}
+
+impl ShardRun {
+    /// Appends the next `count` replies.
+    fn write(&mut self, count: usize, output: &mut Vec<u8>, protocol: Protocol) {
+        let mut writer = ReplyWriter::new(output, protocol);
+        let failure = match &self.result {
+            RunResult::Done(replies) => {
+                let rest = &replies[self.read..];
+                let length = replies_length(rest, count);
+                writer.raw(&rest[..length]);
+                self.read += length;
+                return;
+            }
+            RunResult::Refused(refusal) => Failure::Refused(refusal),
+            RunResult::Unknown(reason) => match self.access {
+                Access::Read => Failure::ReadLost(*reason),
+                Access::Write => Failure::Unknown(*reason),
+            },
+            RunResult::Awaited => {
+                unreachable!("INV-G1: a run without an outcome in a complete window")
+            }
+        };
+        for _ in 0..count {
+            writer.error(&failure);
+        }
+    }
+}
+
+/// Bytes of the first `count` replies in `replies`.
+fn replies_length(replies: &[u8], count: usize) -> usize {
+    let mut length = 0;
+    for _ in 0..count {
+        let next = skip_reply(&replies[length..]);
+        let Ok(Some(next)) = next else {
+            panic!(
+                "INV-G1: a run ended with fewer replies than commands: {next:?} at byte {length}"
+            )
+        };
+        length += next;
+    }
+    length
+}
+
+const fn opposite(access: Access) -> Access {
+    match access {
+        Access::Read => Access::Write,
+        Access::Write => Access::Read,
+    }
+}
