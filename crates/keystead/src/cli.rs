@@ -9,17 +9,21 @@ mod settings;
 
 use std::io::Write as _;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use keystead::config::{Address, Secret};
+use keystead::config::Address;
+use keystead_client::ConnectOptions;
 
-use crate::shell::connection::Login;
 use crate::shell::render::Format;
 use crate::shell::{self, Options};
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done, 1 failed (the server answered with an error, the node stopped on one), \
 2 wrong usage or settings, 3 no connection.";
+
+/// Longest wait for a reply. A person waits for as long as the command does (BLPOP, WAIT) and has Ctrl-C.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 
 /// How the program ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,9 +91,14 @@ struct Target {
 }
 
 impl Target {
-    fn login(&self) -> Login {
-        let password = Secret::new(self.password.clone().unwrap_or_default());
-        Login { user: self.user.clone(), password }
+    fn options(&self) -> ConnectOptions {
+        ConnectOptions {
+            username: self.user.clone(),
+            password: self.password.clone(),
+            client_name: Some("keystead-shell".to_owned()),
+            command_timeout: COMMAND_TIMEOUT,
+            ..ConnectOptions::default()
+        }
     }
 }
 
@@ -117,7 +126,7 @@ pub(crate) fn run() -> Exit {
         Verb::Config(args) => config::run(&args),
         Verb::Shell(args) => shell::run(Options {
             address: args.target.address.clone(),
-            login: args.target.login(),
+            connect: args.target.options(),
             commands: args.command,
             format: if args.json { Some(Format::Json) } else { args.format },
             keeps_going: args.keep_going,

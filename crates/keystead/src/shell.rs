@@ -1,7 +1,7 @@
 //! The interactive shell, which is as useful in scripts.
 //!
 //! Owns: where statements come from (`-c`, standard input, a person at a terminal), where results go, the exit
-//! code. Its children: [`statement`] (what a line means), [`session`] (carrying it out), [`connection`],
+//! code. Its children: [`statement`] (what a line means), [`session`] (carrying it out),
 //! [`render`] (replies as text), [`update`] (jq), [`editor`] (the terminal), [`help`]. Never: holds a node;
 //! the shell is a client like any other and works against any server that speaks the Redis protocol.
 //!
@@ -9,7 +9,6 @@
 //! reply in the pretty and JSON formats, where it is the result. A script stops at the first statement
 //! that fails unless told to keep going. Called by: `cli`.
 
-pub(crate) mod connection;
 mod editor;
 mod help;
 pub(crate) mod render;
@@ -20,10 +19,10 @@ mod update;
 use std::io::{self, BufRead, IsTerminal as _, Read as _, Write};
 
 use keystead::config::Address;
+use keystead_client::{ConnectOptions, Kind};
 use keystead_types::limits;
 
 use crate::cli::Exit;
-use connection::Login;
 use editor::{Line, LineEditor};
 use render::{Colour, Format, Style};
 use session::{Flow, Session, ShellError};
@@ -37,8 +36,8 @@ const LINE_BYTES_MAX: u64 = limits::BULK_BYTES_MAX as u64 + 64 * 1024;
 pub(crate) struct Options {
     /// The first server to talk to.
     pub(crate) address: Address,
-    /// Whom to greet it as.
-    pub(crate) login: Login,
+    /// How to connect.
+    pub(crate) connect: ConnectOptions,
     /// Statements to carry out in place of reading them; empty: read them.
     pub(crate) commands: Vec<String>,
     /// How to show replies; by default pretty on a terminal, raw elsewhere.
@@ -56,9 +55,9 @@ pub(crate) fn run(options: Options) -> Exit {
         Format::Pretty => Style { format, colour },
         Format::Raw | Format::Json => Style { format, colour: Colour::None },
     };
-    let session = match Session::open(options.address, options.login, style) {
+    let session = match Session::open(options.address, options.connect, style) {
         Ok(session) => session,
-        Err(error) => return complain(&error.into()),
+        Err(error) => return exit_of_start(&error),
     };
     let mut shell = Shell { session, keeps_going: options.keeps_going, worst: Exit::Ok };
     let ended = if !options.commands.is_empty() {
@@ -139,10 +138,7 @@ impl Shell {
         );
         io::stdout().write_all(greeting.as_bytes())?;
         loop {
-            let prompt = match self.session.is_connected() {
-                true => format!("{}> ", self.session.address()),
-                false => "not connected> ".to_owned(),
-            };
+            let prompt = format!("{}> ", self.session.address());
             let line = match editor.next_line(&prompt).map_err(terminal_failed)? {
                 Line::Text(line) => line,
                 Line::Dropped => continue,
@@ -179,6 +175,14 @@ impl Shell {
     }
 }
 
+/// A server that refuses the login is as far away as one that does not answer.
+fn exit_of_start(error: &ShellError) -> Exit {
+    match complain(error) {
+        Exit::Failed => Exit::Connection,
+        exit => exit,
+    }
+}
+
 fn terminal_failed(error: rustyline::error::ReadlineError) -> ShellError {
     ShellError::Input(io::Error::other(error))
 }
@@ -198,9 +202,10 @@ fn complain(error: &ShellError) -> Exit {
     exit_of(error)
 }
 
-const fn exit_of(error: &ShellError) -> Exit {
+fn exit_of(error: &ShellError) -> Exit {
     match error {
         ShellError::Statement(_) => Exit::Usage,
+        ShellError::Connection(error) if matches!(error.kind(), Kind::Invalid) => Exit::Usage,
         ShellError::Connection(_) => Exit::Connection,
         _ => Exit::Failed,
     }

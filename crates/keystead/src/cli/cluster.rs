@@ -4,12 +4,15 @@
 //! `tree` asks one node for its supervision tree. `nodes` shows what one node knows of all. `status` asks
 //! every node for itself, so that a node that is cut off is seen as such.
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand};
-use keystead::config::Address;
-use keystead_resp::Value;
+use keystead_client::{ConnectOptions, Error, blocking};
 
 use super::{Exit, Target, complain, print};
-use crate::shell::connection::{Connection, ConnectionError, Login};
+
+/// Longest wait for a node's own words in `status`.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What `keystead cluster` takes.
 #[derive(Debug, Args)]
@@ -31,15 +34,12 @@ enum View {
 /// Why there is nothing to show.
 #[derive(Debug, thiserror::Error)]
 enum ClusterError {
-    /// No connection.
-    #[error(transparent)]
-    Connection(#[from] ConnectionError),
-    /// The node answered with an error.
-    #[error("{address} answered {command} with: {text}")]
-    Reply { address: Address, command: String, text: String },
+    /// No connection, or an error for a reply.
+    #[error("{address}: {source}")]
+    Ask { address: String, source: Error },
     /// The reply is not text.
     #[error("{address} does not answer {command} as a Keystead node does")]
-    Shape { address: Address, command: String },
+    Shape { address: String, command: String },
 }
 
 /// Asks the node and prints the page.
@@ -54,21 +54,24 @@ pub(crate) fn run(args: &ClusterArgs) -> Exit {
         Err(error) => {
             complain(&error);
             match error {
-                ClusterError::Connection(_) => Exit::Connection,
-                _ => Exit::Failed,
+                ClusterError::Ask { source: Error::Reply { .. }, .. } => Exit::Failed,
+                ClusterError::Ask { .. } => Exit::Connection,
+                ClusterError::Shape { .. } => Exit::Failed,
             }
         }
     }
 }
 
 fn tree(target: &Target) -> Result<String, ClusterError> {
-    let text = Asked::open(&target.address, &target.login())?.text(&["INFO", "supervision"])?;
+    let text = Asked::open(&target.address.to_string(), target.options())?
+        .text(&["INFO", "supervision"])?;
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     Ok(lines.fold(String::new(), |page, line| page + line + "\n"))
 }
 
 fn nodes(target: &Target) -> Result<String, ClusterError> {
-    let text = Asked::open(&target.address, &target.login())?.text(&["CLUSTER", "NODES"])?;
+    let text =
+        Asked::open(&target.address.to_string(), target.options())?.text(&["CLUSTER", "NODES"])?;
     let mut table = Table::new(["ID", "ADDRESS", "FLAGS", "LINK", "SLOTS"]);
     for node in text.lines().filter_map(NodeLine::parse) {
         let slots = node.slots.join(" ");
@@ -78,28 +81,22 @@ fn nodes(target: &Target) -> Result<String, ClusterError> {
 }
 
 fn status(target: &Target) -> Result<String, ClusterError> {
-    let login = target.login();
-    let mut asked = Asked::open(&target.address, &login)?;
+    // A node that does not answer must not keep the others from being shown.
+    let options = ConnectOptions { command_timeout: ANSWER_TIMEOUT, ..target.options() };
+    let mut asked = Asked::open(&target.address.to_string(), options.clone())?;
     let cluster = asked.text(&["CLUSTER", "INFO"])?;
     let listed = asked.text(&["CLUSTER", "NODES"])?;
     let mut table = Table::new(["ADDRESS", "NODE", "LEADS", "REPLICAS", "KEYS"]);
     for node in listed.lines().filter_map(NodeLine::parse) {
-        let [state, leads, replicas, keys] = match NodeSelf::ask(&node.address, &login) {
+        let [state, leads, replicas, keys] = match NodeSelf::ask(&node.address, &options) {
             Ok(seen) => ["up".to_owned(), seen.leads, seen.replicas, seen.keys],
-            Err(error) => [first_line(&error), "-".into(), "-".into(), "-".into()],
+            Err(_) => ["unreachable".into(), "-".into(), "-".into(), "-".into()],
         };
         table.row([&node.address, &state, &leads, &replicas, &keys]);
     }
     let state = field(&cluster, "cluster_state").unwrap_or("unknown");
     let replication = field(&cluster, "keystead_replication").unwrap_or("unknown");
     Ok(format!("slots: {state}\nreplication: {replication}\n\n{table}"))
-}
-
-fn first_line(error: &ClusterError) -> String {
-    match error {
-        ClusterError::Connection(_) => "unreachable".to_owned(),
-        other => other.to_string(),
-    }
 }
 
 /// What a node says of itself.
@@ -110,12 +107,8 @@ struct NodeSelf {
 }
 
 impl NodeSelf {
-    fn ask(address: &str, login: &Login) -> Result<Self, ClusterError> {
-        let address = address.parse().map_err(|_| ClusterError::Shape {
-            address: Address { host: address.to_owned(), port: 0 },
-            command: "CLUSTER NODES".to_owned(),
-        })?;
-        let mut asked = Asked::open(&address, login)?;
+    fn ask(address: &str, options: &ConnectOptions) -> Result<Self, ClusterError> {
+        let mut asked = Asked::open(address, options.clone())?;
         let raft = asked.text(&["INFO", "raft"])?;
         let keyspace = asked.text(&["INFO", "keyspace"])?;
         let own = |text, name| field(text, name).unwrap_or("-").to_owned();
@@ -134,27 +127,29 @@ fn field<'a>(lines: &'a str, name: &str) -> Option<&'a str> {
     rows.filter(|(key, _)| *key == name).map(|(_, value)| value).next()
 }
 
-/// A connection that answers with text.
+/// A node that answers with text.
 struct Asked {
-    connection: Connection,
+    address: String,
+    client: blocking::Client,
 }
 
 impl Asked {
-    fn open(address: &Address, login: &Login) -> Result<Self, ClusterError> {
-        Ok(Self { connection: Connection::open(address, login)? })
+    fn open(address: &str, options: ConnectOptions) -> Result<Self, ClusterError> {
+        let address = address.to_owned();
+        match blocking::Client::connect(&address, options) {
+            Ok(client) => Ok(Self { address, client }),
+            Err(source) => Err(ClusterError::Ask { address, source }),
+        }
     }
 
     fn text(&mut self, command: &[&str]) -> Result<String, ClusterError> {
-        let reply = self.connection.call(command)?;
-        let address = self.connection.address().clone();
-        let command = command.join(" ");
-        match (&reply, reply.as_str()) {
-            (Value::Error(text), _) => {
-                Err(ClusterError::Reply { address, command, text: text.clone() })
-            }
-            (_, Some(text)) => Ok(text.to_owned()),
-            (_, None) => Err(ClusterError::Shape { address, command }),
-        }
+        let reply = self.client.command(command);
+        let reply =
+            reply.map_err(|source| ClusterError::Ask { address: self.address.clone(), source })?;
+        reply.as_str().map(str::to_owned).ok_or_else(|| ClusterError::Shape {
+            address: self.address.clone(),
+            command: command.join(" "),
+        })
     }
 }
 

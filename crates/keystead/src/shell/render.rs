@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 
 use jaq_json::{read, write};
-use keystead_resp::Value;
+use keystead_client::Value;
 use serde_json::Value as Json;
 
 /// How replies are shown.

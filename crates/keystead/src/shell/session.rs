@@ -1,4 +1,4 @@
-//! Carrying out statements: one connection, the shell's own verbs on top of Redis commands.
+//! Carrying out statements: one client, the shell's own verbs on top of Redis commands.
 //!
 //! Owns: which commands a verb becomes, the compare-and-set loop of `update`, the wait of `sync`.
 //! Never: parses a line or lays out a reply. A write whose outcome is not known is reported and never sent again;
@@ -9,9 +9,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use keystead::config::Address;
-use keystead_resp::Value;
+use keystead_client::{ConnectOptions, Connection, Error, Pipeline, Value, blocking};
+use tokio::runtime::Builder;
 
-use super::connection::{Connection, ConnectionError, Login};
 use super::help;
 use super::render::{Format, Style};
 use super::statement::{Statement, StatementError};
@@ -63,13 +63,22 @@ pub(crate) enum ShellError {
     Shape { command: &'static str },
     /// No connection, or none any more.
     #[error(transparent)]
-    Connection(#[from] ConnectionError),
+    Connection(Error),
     /// The output cannot be written.
     #[error("cannot write the output: {0}")]
     Output(#[from] io::Error),
     /// The input cannot be read.
     #[error("cannot read the input: {0}")]
     Input(#[source] io::Error),
+}
+
+impl From<Error> for ShellError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Reply { message } => Self::Reply { text: message },
+            other => Self::Connection(other),
+        }
+    }
 }
 
 /// Whether the shell goes on.
@@ -81,25 +90,25 @@ pub(crate) enum Flow {
     Exit,
 }
 
-/// A connection and how replies are shown.
+/// A client and how replies are shown.
 #[derive(Debug)]
 pub(crate) struct Session {
     address: Address,
-    login: Login,
+    options: ConnectOptions,
     style: Style,
-    connection: Option<Connection>,
+    client: blocking::Client,
     is_in_transaction: bool,
 }
 
 impl Session {
-    /// Connects.
+    /// Connects. A connection that breaks later is opened again for the next command.
     pub(crate) fn open(
         address: Address,
-        login: Login,
+        options: ConnectOptions,
         style: Style,
-    ) -> Result<Self, ConnectionError> {
-        let connection = Some(Connection::open(&address, &login)?);
-        Ok(Self { address, login, style, connection, is_in_transaction: false })
+    ) -> Result<Self, ShellError> {
+        let client = blocking::Client::connect(&address.to_string(), options.clone())?;
+        Ok(Self { address, options, style, client, is_in_transaction: false })
     }
 
     /// Where commands go.
@@ -110,11 +119,6 @@ impl Session {
     /// How replies are shown.
     pub(crate) const fn style(&self) -> Style {
         self.style
-    }
-
-    /// False after the connection broke; the next command opens another.
-    pub(crate) const fn is_connected(&self) -> bool {
-        self.connection.is_some()
     }
 
     /// Carries out one statement and writes what it gives to `out`.
@@ -151,25 +155,32 @@ impl Session {
     }
 
     fn command(&mut self, args: &[Vec<u8>], out: &mut dyn Write) -> Result<(), ShellError> {
+        let name = args[0].to_ascii_lowercase();
+        if matches!(name.as_slice(), b"subscribe" | b"psubscribe" | b"ssubscribe" | b"monitor") {
+            return self.listen(args, out);
+        }
         let reply = self.call(args)?;
         out.write_all(&self.style.reply(&reply))?;
-        let name = args[0].to_ascii_lowercase();
         match name.as_slice() {
             b"multi" => self.is_in_transaction = true,
             b"exec" | b"discard" | b"reset" => self.is_in_transaction = false,
-            b"subscribe" | b"psubscribe" | b"ssubscribe" | b"monitor" => self.listen(out)?,
             _ => {}
         }
         Ok(())
     }
 
-    /// Shows messages until the connection or the program is ended.
-    fn listen(&mut self, out: &mut dyn Write) -> Result<(), ShellError> {
-        let Some(mut connection) = self.connection.take() else { return Ok(()) };
+    /// Shows messages, on a connection of their own, until it or the program is ended.
+    fn listen(&self, args: &[Vec<u8>], out: &mut dyn Write) -> Result<(), ShellError> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let address = self.address.to_string();
+        let mut connection = runtime.block_on(Connection::open(&address, &self.options))?;
+        let mut commands = Pipeline::default();
+        commands.push(args)?;
+        runtime.block_on(connection.send(&commands))?;
         loop {
-            out.flush()?;
-            let message = connection.next_reply()?;
+            let message = runtime.block_on(connection.receive())?;
             out.write_all(&self.style.reply(&message))?;
+            out.flush()?;
         }
     }
 
@@ -214,9 +225,9 @@ impl Session {
         }
     }
 
-    /// The old connection is kept if the new server does not answer.
+    /// The old client is kept if the new server does not answer.
     fn connect(&mut self, address: Address, out: &mut dyn Write) -> Result<(), ShellError> {
-        self.connection = Some(Connection::open(&address, &self.login)?);
+        self.client = blocking::Client::connect(&address.to_string(), self.options.clone())?;
         self.is_in_transaction = false;
         self.address = address;
         if self.style.format == Format::Pretty {
@@ -246,24 +257,11 @@ impl Session {
         if self.is_in_transaction { Err(ShellError::InTransaction) } else { Ok(()) }
     }
 
-    /// Sends a command; an error reply is an error. Any failure of the connection ends it.
+    /// Sends a command; an error reply is an error.
     fn call<A: AsRef<[u8]>>(&mut self, args: &[A]) -> Result<Value, ShellError> {
-        let mut connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => Connection::open(&self.address, &self.login)?,
-        };
-        let reply = match connection.call(args) {
-            Ok(reply) => reply,
-            Err(error) => {
-                // The server forgot the transaction with the connection.
-                self.is_in_transaction = false;
-                return Err(error.into());
-            }
-        };
-        self.connection = Some(connection);
-        match reply {
-            Value::Error(text) => Err(ShellError::Reply { text }),
-            reply => Ok(reply),
-        }
+        let reply = self.client.command(args).map_err(ShellError::from);
+        // The server forgets a transaction with its connection.
+        self.is_in_transaction &= !matches!(reply, Err(ShellError::Connection(_)));
+        reply
     }
 }
