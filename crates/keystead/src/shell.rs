@@ -17,6 +17,7 @@ mod statement;
 mod update;
 
 use std::io::{self, BufRead, IsTerminal as _, Read as _, Write};
+use std::mem;
 
 use keystead::config::Address;
 use keystead_client::{ConnectOptions, Kind};
@@ -29,7 +30,7 @@ use session::{Flow, Session, ShellError};
 use statement::Statement;
 
 /// Longest line of a script, bytes: a value of the greatest size and its command.
-const LINE_BYTES_MAX: u64 = limits::BULK_BYTES_MAX as u64 + 64 * 1024;
+const LINE_BYTES_MAX: usize = limits::BULK_BYTES_MAX + 64 * 1024;
 
 /// What the shell was asked to do.
 #[derive(Debug)]
@@ -59,7 +60,8 @@ pub(crate) fn run(options: Options) -> Exit {
         Ok(session) => session,
         Err(error) => return exit_of_start(&error),
     };
-    let mut shell = Shell { session, keeps_going: options.keeps_going, worst: Exit::Ok };
+    let (keeps_going, pending) = (options.keeps_going, String::new());
+    let mut shell = Shell { session, keeps_going, pending, worst: Exit::Ok };
     let ended = if !options.commands.is_empty() {
         shell.run_commands(&options.commands)
     } else if io::stdin().is_terminal() && is_terminal {
@@ -81,6 +83,8 @@ fn wants_colour() -> bool {
 struct Shell {
     session: Session,
     keeps_going: bool,
+    /// Lines of a statement that is not complete yet.
+    pending: String,
     /// The exit code of the first statement that failed.
     worst: Exit,
 }
@@ -88,7 +92,7 @@ struct Shell {
 impl Shell {
     fn run_commands(&mut self, commands: &[String]) -> Result<(), ShellError> {
         for command in commands {
-            if self.run_line(command)? == Flow::Exit {
+            if self.run_line(command)? == Flow::Exit || self.run_pending()? == Flow::Exit {
                 break;
             }
         }
@@ -99,9 +103,10 @@ impl Shell {
         let mut line = Vec::new();
         loop {
             line.clear();
-            let mut bounded = (&mut input).take(LINE_BYTES_MAX);
+            let mut bounded = (&mut input).take(LINE_BYTES_MAX as u64);
             let read = bounded.read_until(b'\n', &mut line).map_err(ShellError::Input)?;
             if read == 0 {
+                self.run_pending()?;
                 return Ok(());
             }
             let text = std::str::from_utf8(&line).map_err(|error| {
@@ -115,7 +120,20 @@ impl Shell {
 
     /// Carries out one line of a script. Failures end the script unless it keeps going.
     fn run_line(&mut self, line: &str) -> Result<Flow, ShellError> {
-        match self.step(line) {
+        let step = self.step(line);
+        self.judge(step)
+    }
+
+    /// Carries out what was kept for further lines and did not get them.
+    fn run_pending(&mut self) -> Result<Flow, ShellError> {
+        let text = mem::take(&mut self.pending);
+        let step = Statement::parse(&text).map_err(ShellError::from);
+        let step = step.and_then(|statement| self.perform(statement));
+        self.judge(step)
+    }
+
+    fn judge(&mut self, step: Result<Flow, ShellError>) -> Result<Flow, ShellError> {
+        match step {
             Ok(flow) => Ok(flow),
             Err(error @ ShellError::Output(_)) => Err(error),
             Err(error) => {
@@ -141,20 +159,41 @@ impl Shell {
             let prompt = format!("{}> ", self.session.address());
             let line = match editor.next_line(&prompt).map_err(terminal_failed)? {
                 Line::Text(line) => line,
-                Line::Dropped => continue,
+                Line::Dropped => {
+                    self.pending.clear();
+                    continue;
+                }
                 Line::End => return Ok(()),
             };
-            match self.step(&line) {
-                Ok(Flow::Continue) => {}
-                Ok(Flow::Exit) => return Ok(()),
-                Err(error @ ShellError::Output(_)) => return Err(error),
-                Err(error) => drop(self.report(&error)?),
+            // Text that was pasted may hold several statements, a line each.
+            for line in line.lines() {
+                match self.step(line) {
+                    Ok(Flow::Continue) => {}
+                    Ok(Flow::Exit) => return Ok(()),
+                    Err(error @ ShellError::Output(_)) => return Err(error),
+                    Err(error) => drop(self.report(&error)?),
+                }
             }
         }
     }
 
+    /// Carries out the statement that `line` completes; keeps the line if its JSON goes on.
     fn step(&mut self, line: &str) -> Result<Flow, ShellError> {
-        let Some(statement) = Statement::parse(line)? else { return Ok(Flow::Continue) };
+        self.pending.push_str(line);
+        self.pending.push('\n');
+        match Statement::parse(&self.pending) {
+            Err(error) if error.is_cut_off() && self.pending.len() < LINE_BYTES_MAX => {
+                Ok(Flow::Continue)
+            }
+            parsed => {
+                self.pending.clear();
+                self.perform(parsed?)
+            }
+        }
+    }
+
+    fn perform(&mut self, statement: Option<Statement>) -> Result<Flow, ShellError> {
+        let Some(statement) = statement else { return Ok(Flow::Continue) };
         let mut out = io::BufWriter::new(io::stdout().lock());
         let flow = self.session.execute(statement, &mut out);
         out.flush()?;

@@ -168,6 +168,24 @@ fn a_script_stops_at_the_first_failure_unless_told_to_keep_going() {
 }
 
 #[test]
+fn json_goes_on_until_its_brackets_are_closed() {
+    let redis = RedisServer::start();
+    let script = "put user1 {\n  \"name\": \"Alice\",\n  \"age\": 30\n}\nupdate user1 .age = 31\n";
+    let output = shell(redis.port, &[], script);
+    assert_eq!(stdout(&output), "OK\n");
+    assert_eq!(
+        stderr(&output),
+        "keystead shell: this server does not know SET ... IFEQ, which update needs; Keystead and \
+         Valkey 8.1 do
+"
+    );
+
+    let output = shell(redis.port, &[], "put user1 {\n  \"name\":\n");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("EOF while parsing"), "{}", stderr(&output));
+}
+
+#[test]
 fn exit_codes_tell_usage_from_connection() {
     let redis = RedisServer::start();
     assert_eq!(shell(redis.port, &["-c", "put k {"], "").status.code(), Some(2));

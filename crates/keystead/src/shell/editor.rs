@@ -11,11 +11,12 @@ use rustyline::error::ReadlineError;
 use rustyline::highlight::Highlighter;
 use rustyline::hint::Hinter;
 use rustyline::history::FileHistory;
-use rustyline::validate::Validator;
+use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{CompletionType, Config, Context, Editor};
 
 use super::help;
 use super::render::Colour;
+use super::statement::Statement;
 
 /// Lines kept in the history file.
 const HISTORY_LINES_MAX: usize = 2_000;
@@ -91,7 +92,16 @@ struct Hints {
 }
 
 impl rustyline::Helper for Hints {}
-impl Validator for Hints {}
+
+impl Validator for Hints {
+    /// A line whose JSON is cut off goes on on the next.
+    fn validate(&self, context: &mut ValidationContext<'_>) -> rustyline::Result<ValidationResult> {
+        Ok(match Statement::parse(context.input()) {
+            Err(error) if error.is_cut_off() => ValidationResult::Incomplete,
+            _ => ValidationResult::Valid(None),
+        })
+    }
+}
 
 impl Completer for Hints {
     type Candidate = String;

@@ -10,9 +10,10 @@ use keystead_store::command::{self, Command};
 use super::statement::VERBS;
 
 const QUOTING: &str = "
-Any other line is a Redis command and is sent as it stands: HSET user:1 name Alice, TTL user:1, INFO.
-Words are separated by blanks; \"...\" and '...' hold blanks. After put KEY and update KEY the rest of the line is
-taken as it stands, so JSON and jq expressions need no quotes:
+Any other line is a Redis command and is sent as it stands, as in HGETALL user.
+Words are separated by blanks; \"...\" and '...' hold blanks. After put KEY and
+update KEY the rest of the line is taken as it stands, so JSON and jq expressions
+need no quotes; JSON may go on over further lines:
 
   put user1 {\"name\": \"Alice\", \"age\": 30}
   get user1

@@ -40,6 +40,11 @@ pub(crate) enum ShellError {
     /// The key of `update` does not exist.
     #[error("there is no such key; store a value with put first")]
     NoSuchKey,
+    /// The server cannot compare and set.
+    #[error(
+        "this server does not know SET ... IFEQ, which update needs; Keystead and Valkey 8.1 do"
+    )]
+    NoCompareAndSet,
     /// The key of `update` was changed by others all the time.
     #[error(
         "conflict: others changed the key {rounds} times while it was being updated; try again"
@@ -196,7 +201,8 @@ impl Session {
             };
             let new = expression.apply(&old)?;
             let set = [&b"SET"[..], key, &new, b"IFEQ", &old, b"KEEPTTL"];
-            if !self.call(&set)?.is_null() {
+            let reply = self.call(&set).map_err(unless_unknown_option)?;
+            if !reply.is_null() {
                 out.write_all(&self.style.stored(&Value::Bulk(new)))?;
                 return Ok(());
             }
@@ -263,5 +269,13 @@ impl Session {
         // The server forgets a transaction with its connection.
         self.is_in_transaction &= !matches!(reply, Err(ShellError::Connection(_)));
         reply
+    }
+}
+
+/// The shell writes SET correctly, so a server that finds its syntax wrong lacks the option.
+fn unless_unknown_option(error: ShellError) -> ShellError {
+    match error {
+        ShellError::Reply { text } if text == "ERR syntax error" => ShellError::NoCompareAndSet,
+        other => other,
     }
 }

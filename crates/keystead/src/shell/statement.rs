@@ -6,6 +6,7 @@
 //! \xHH`; `'...'` holds blanks and `\'`. This is how redis-cli reads a line, and all Redis commands are read
 //! so. The verbs `put` and `update` read only the key so; what follows it, to the end of the line, is taken as
 //! it stands: JSON and jq expressions have quotes of their own, so `put user1 {"name": "Alice"}` needs none.
+//! JSON may go on over further lines until its brackets are closed.
 
 use keystead::config::Address;
 use keystead::config::value::AddressError;
@@ -51,7 +52,14 @@ pub(crate) enum StatementError {
     #[error(
         "the value is not JSON: {reason}; a text with blanks is put in quotes: put KEY \"some text\""
     )]
-    Json { reason: String },
+    Json { reason: String, is_cut_off: bool },
+}
+
+impl StatementError {
+    /// True if further lines may complete the statement: JSON that ends in the middle.
+    pub(crate) const fn is_cut_off(&self) -> bool {
+        matches!(self, Self::Json { is_cut_off: true, .. })
+    }
 }
 
 /// A verb of the shell, for help and completion.
@@ -82,13 +90,13 @@ const SYNC_SECONDS: u64 = 30;
 
 /// The verbs that the shell adds to the commands of the server.
 pub(crate) const VERBS: &[Verb] = verbs! {
-    "put" "KEY JSON|WORD" "store a value; JSON needs no quotes, a bare word is stored as a JSON string"
+    "put" "KEY JSON|WORD" "store JSON, or a bare word as a JSON string"
     "get" "KEY" "show a value, JSON indented"
-    "update" "KEY JQ-EXPRESSION" "replace a JSON value by what the expression makes of it, atomically"
+    "update" "KEY JQ-EXPRESSION" "change a JSON value atomically, as in .age = 31"
     "delete" "KEY [KEY ...]" "remove keys"
     "scan" "[PATTERN]" "list the keys that match, as in scan user:*"
     "connect" "HOST:PORT" "talk to another server"
-    "sync" "[SECONDS]" "wait until every replica of every shard is level (30 s unless said otherwise)"
+    "sync" "[SECONDS]" "wait until all replicas are level, at most 30 s"
     "help" "[COMMAND]" "explain the shell, or a command"
     "exit" "" "leave"
 };
@@ -130,16 +138,15 @@ fn key_and_text<'a>(rest: &'a str, verb: &str) -> Result<(Vec<u8>, &'a str), Sta
 
 /// The text to store: JSON as it stands, a bare word as a JSON string.
 fn json_value(text: &str) -> Result<String, StatementError> {
-    let reason = match serde_json::from_str::<serde_json::Value>(text) {
+    let error = match serde_json::from_str::<serde_json::Value>(text) {
         Ok(_) => return Ok(text.to_owned()),
-        Err(error) => error.to_string(),
+        Err(error) => error,
     };
     let is_word = !text.contains(char::is_whitespace) && !text.starts_with(['{', '[', '"']);
     if is_word {
-        Ok(serde_json::Value::from(text).to_string())
-    } else {
-        Err(StatementError::Json { reason })
+        return Ok(serde_json::Value::from(text).to_string());
     }
+    Err(StatementError::Json { reason: error.to_string(), is_cut_off: error.is_eof() })
 }
 
 fn from_words(name: &str, args: Vec<Vec<u8>>) -> Result<Statement, StatementError> {
