@@ -111,4 +111,4 @@ impl Default for Timing {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

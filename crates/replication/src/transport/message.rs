@@ -161,8 +161,7 @@ fn decode_snapshot(reader: &mut Reader<'_>) -> Result<Snapshot, DecodeError> {
     Ok(snapshot)
 }
 
-/// Appends a replica set: also the form in which a snapshot file's header keeps it.
-pub fn encode_conf_state(conf_state: &ConfState, out: &mut Vec<u8>) {
+fn encode_conf_state(conf_state: &ConfState, out: &mut Vec<u8>) {
     out.push(u8::from(conf_state.auto_leave));
     for ids in [
         &conf_state.voters,
@@ -177,11 +176,7 @@ pub fn encode_conf_state(conf_state: &ConfState, out: &mut Vec<u8>) {
     }
 }
 
-/// Reads a replica set.
-///
-/// # Errors
-/// [`DecodeError`] if the bytes are not one.
-pub fn decode_conf_state(reader: &mut Reader<'_>) -> Result<ConfState, DecodeError> {
+fn decode_conf_state(reader: &mut Reader<'_>) -> Result<ConfState, DecodeError> {
     let offset = reader.offset();
     let mut conf_state = ConfState::new();
     conf_state.auto_leave = match reader.u8("auto leave")? {

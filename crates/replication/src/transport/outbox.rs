@@ -104,6 +104,9 @@ impl Outbox {
     }
 
     /// Makes a peer known, or changes where it is dialed. A connection that stands is kept.
+    ///
+    /// # Panics
+    /// If the peer is nobody or this node itself.
     pub fn set_peer(&self, peer: NodeId, address: &str) {
         assert!(
             peer != NodeId::NONE && peer != self.inner.node,
