@@ -164,6 +164,16 @@ pub(crate) enum Note {
 }
 
 impl Note {
+    pub(crate) fn group(&self) -> ShardId {
+        match self {
+            Self::Entries { group, .. }
+            | Self::State { group, .. }
+            | Self::Snapshot { group, .. }
+            | Self::Installed { group, .. }
+            | Self::Removed { group } => *group,
+        }
+    }
+
     fn add(notes: &mut Vec<Self>, parts: &Parts<'_>, payload: Range<usize>) {
         let (group, index) = (parts.group, parts.index);
         let note = match parts.kind {

@@ -71,14 +71,18 @@ pub enum WalError {
         /// Where that later block begins.
         witness_offset: u64,
     },
-    /// A segment's own header is not what was written. It was durable before the segment was used.
+    /// The beginning of a segment is not what was written: its own header, or the first block of the oldest segment.
+    /// Both were durable before the segment was relied on.
     #[error(
-        "the log is damaged at byte 0 of {path}: its header is {fault}; nothing was changed; restore this node's \
-         data from the other replicas: move its data directory away and let the node join again as a new one"
+        "the log is damaged at byte {offset} of {path}: the head of the segment is not what was written ({fault}); \
+         nothing was changed; restore this node's data from the other replicas: move its data directory away and let \
+         the node join again as a new one"
     )]
-    DamagedHeader {
+    DamagedHead {
         /// The segment.
         path: PathBuf,
+        /// Where the part begins that is damaged.
+        offset: u64,
         /// What is wrong with it.
         fault: Fault,
     },
@@ -181,7 +185,7 @@ impl WalError {
             Self::Poisoned => Kind::Closed,
             Self::Full { .. } => Kind::Unavailable,
             Self::Damaged { .. }
-            | Self::DamagedHeader { .. }
+            | Self::DamagedHead { .. }
             | Self::MissingSegment { .. }
             | Self::Gap { .. } => Kind::Corrupt,
             Self::Locked { .. } => Kind::Conflict,

@@ -101,29 +101,28 @@ impl Ledger {
     /// # Panics
     /// If the batch would leave a gap: recovery would refuse such a log, so it must not come to be.
     pub(crate) fn assert_follows(&self, batch: &Batch) {
-        let mut pending: Vec<(ShardId, LogIndex)> = Vec::new();
+        // Where groups end that this batch has touched already; few, so a list does.
+        let mut ends: Vec<(ShardId, LogIndex)> = Vec::new();
+        let known =
+            |group: &ShardId| self.groups.get(group).map_or(LogIndex(0), |known| known.last);
         for note in batch.notes() {
-            let (group, end) = match note {
-                Note::Entries { group, first, last } => {
-                    let before = pending.iter().rev().find(|(g, _)| g == group).map_or_else(
-                        || self.groups.get(group).map_or(LogIndex(0), |g| g.last),
-                        |(_, last)| *last,
-                    );
+            let group = note.group();
+            let touched = ends.iter().rev().find(|(touched, _)| *touched == group);
+            let before = touched.map_or_else(|| known(&group), |(_, end)| *end);
+            let end = match note {
+                Note::Entries { first, last, .. } => {
                     assert!(
                         first.0 > 0 && *first <= before.next(),
                         "INV-W3: entry {first} of {group} after {before}"
                     );
-                    (*group, *last)
+                    *last
                 }
-                Note::Snapshot { group, index, .. } => {
-                    let before = self.groups.get(group).map_or(LogIndex(0), |g| g.last);
-                    (*group, before.max(*index))
-                }
-                Note::Installed { group, index, .. } => (*group, *index),
-                Note::Removed { group } => (*group, LogIndex(0)),
+                Note::Snapshot { index, .. } => before.max(*index),
+                Note::Installed { index, .. } => *index,
+                Note::Removed { .. } => LogIndex(0),
                 Note::State { .. } => continue,
             };
-            pending.push((group, end));
+            ends.push((group, end));
         }
     }
 

@@ -4,8 +4,8 @@
 //!
 //! INV-W6: after a write or an fsync failed, nothing is written or synced ever again through this log.
 //! INV-W7: a block is written only into a segment whose name and header are durable.
-//! INV-W8: an older segment is let go only when the head of a newer one, with every group's state and snapshot
-//! carried forward, is durable.
+//! INV-W8: an older segment is let go only when all that makes it superfluous is durable: the head of the newer
+//! segment, with every group's state and snapshot carried forward, and the records that replace its entries.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -66,8 +66,6 @@ pub struct Log<D: Disk> {
     synced: Position,
     /// What the last block says about `synced`.
     vouched: Position,
-    /// Where the carried-forward states at the head of `active` end.
-    carry_end: Position,
     spare: Option<Segment<D::File>>,
     ledger: Ledger,
     counters: Counters,
@@ -148,7 +146,6 @@ impl<D: Disk> Log<D> {
             end_offset: end.offset,
             synced: end,
             vouched: Position::default(),
-            carry_end: end,
             identity: recovered.identity,
             carry: Batch::new(),
             counters: Counters::default(),
@@ -273,7 +270,8 @@ impl<D: Disk> Log<D> {
 
     /// Takes over which entry of which group is the first still needed, and removes the segments that nobody
     /// needs. A group that is not named keeps what it said before; one that never said anything keeps
-    /// everything. Entries after a group's latest snapshot stay, whatever is said (INV-W1).
+    /// everything. Entries after a group's latest snapshot stay, whatever is said (INV-W1). While something is
+    /// not synced nothing is removed (INV-W8); what was said is remembered for the next call.
     ///
     /// # Errors
     /// [`WalError::Io`] if a segment cannot be removed; it is then removed by nobody until the log is reopened.
@@ -289,8 +287,8 @@ impl<D: Disk> Log<D> {
     /// As [`Log::purge`], but leaves the removal (oldest first) to the caller.
     pub(crate) fn retire(&mut self, first_needed: &BTreeMap<ShardId, LogIndex>) -> Vec<Retired> {
         self.ledger.need_from(first_needed);
-        // INV-W8
-        if self.synced < self.carry_end {
+        // INV-W8: the ledger already counts what was appended and not synced, so nothing of that kind may be there.
+        if self.has_unsynced() {
             return Vec::new();
         }
         self.ledger.retire_before(self.active.sequence)
@@ -476,11 +474,10 @@ impl<D: Disk> Log<D> {
         }
         spare.path = path;
         let previous = std::mem::replace(&mut self.active, spare);
-        if self.pending == Pending::Nothing {
-            // Nothing in the old segment waits for a sync: its end is where the new one begins.
-            self.synced = Position { segment: self.active.sequence, offset: FIRST_BLOCK_OFFSET };
-        } else {
-            // Also for a mere mark: a block in the new segment must never vouch for one that may be lost.
+        // Also for a mere mark: a block in the new segment must never vouch for one that may be lost. `synced`
+        // stays in the old segment until the new one is synced: so a block that was last there is vouched for
+        // by its end, not by "the beginning of the next segment", which a lost block would not contradict.
+        if self.pending != Pending::Nothing {
             self.unsynced.push(previous);
         }
         self.end_offset = FIRST_BLOCK_OFFSET;
@@ -492,7 +489,6 @@ impl<D: Disk> Log<D> {
         // Also if it is empty: a segment begins with a block of this kind, so its first block never waits for
         // a batch that is refused.
         self.write_run(std::slice::from_mut(&mut carry))?;
-        self.carry_end = self.end();
         self.carry = carry;
         Ok(true)
     }

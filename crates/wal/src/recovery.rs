@@ -155,7 +155,8 @@ pub(crate) fn reopen<D: Disk>(
     let mut later = Vec::new();
     for sequence in sequences.by_ref() {
         let loaded = reader.load(sequence)?;
-        match reader.walk(loaded, tail.is_none())? {
+        let order = if tail.is_none() { Order::Oldest } else { Order::Later };
+        match reader.walk(loaded, order)? {
             Walked::Joined(next) => tail = Some(next),
             Walked::Apart(loaded) => {
                 later.push(loaded);
@@ -189,6 +190,13 @@ struct Tail<F> {
     fault: Fault,
 }
 
+/// Which segment is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    Oldest,
+    Later,
+}
+
 /// Whether a segment continues the log.
 enum Walked<F> {
     Joined(Tail<F>),
@@ -213,7 +221,9 @@ impl<'a, D: Disk> Reader<'a, D> {
             disk,
             log_dir,
             identity: None,
-            next_block: None,
+            // A whole log begins with block 1, also if that stands in the second segment because it did not fit
+            // into the first; one that was purged begins with whatever its oldest segment does.
+            next_block: (first_sequence == 1).then_some(1),
             vouched: Position { segment: first_sequence, offset: FIRST_BLOCK_OFFSET },
             is_closed: false,
             replay: Replay::default(),
@@ -239,35 +249,32 @@ impl<'a, D: Disk> Reader<'a, D> {
 
     /// Replays the segment's blocks up to the first that is not valid. A segment whose first block does not
     /// follow the last one read is left apart.
-    fn walk(
-        &mut self,
-        loaded: Loaded<D::File>,
-        is_first: bool,
-    ) -> Result<Walked<D::File>, WalError> {
+    fn walk(&mut self, loaded: Loaded<D::File>, order: Order) -> Result<Walked<D::File>, WalError> {
         let mut offset = SEGMENT_HEADER_BYTES;
         let mut records = Vec::new();
+        let mut read = self.read_block(&loaded, offset, &mut records);
+        if order == Order::Later && read.is_err() {
+            return Ok(Walked::Apart(loaded));
+        }
+        if let Err(fault) = read
+            && loaded.segment.sequence > 1
+        {
+            // INV-W8: the segments before it were let go only when its head was durable.
+            let path = loaded.segment.path;
+            return Err(WalError::DamagedHead { path, offset: FIRST_BLOCK_OFFSET, fault });
+        }
+        self.replay.begin_segment(&loaded.segment);
         loop {
-            match self.read_block(&loaded, offset, &mut records) {
-                Ok((header, end)) => {
-                    if offset == SEGMENT_HEADER_BYTES {
-                        self.replay.begin_segment(&loaded.segment);
-                    }
-                    self.next_block = Some(header.number + 1);
-                    self.vouched = self.vouched.max(header.synced_through);
-                    self.is_closed = header.flags & FLAG_CLOSED != 0;
-                    self.replay.block(&loaded.bytes, &records);
-                    offset = end;
-                }
-                Err(fault) => {
-                    if offset > SEGMENT_HEADER_BYTES || is_first {
-                        if offset == SEGMENT_HEADER_BYTES {
-                            self.replay.begin_segment(&loaded.segment);
-                        }
-                        return Ok(Walked::Joined(Tail { loaded, end: offset, fault }));
-                    }
-                    return Ok(Walked::Apart(loaded));
-                }
-            }
+            let (header, end) = match read {
+                Ok(block) => block,
+                Err(fault) => return Ok(Walked::Joined(Tail { loaded, end: offset, fault })),
+            };
+            self.next_block = Some(header.number + 1);
+            self.vouched = self.vouched.max(header.synced_through);
+            self.is_closed = header.flags & FLAG_CLOSED != 0;
+            self.replay.block(&loaded.bytes, &records);
+            offset = end;
+            read = self.read_block(&loaded, offset, &mut records);
         }
     }
 

@@ -84,7 +84,8 @@ impl SegmentHeader {
 
     /// The header at the beginning of `bytes`, which come from `path` and should carry `sequence`.
     pub(crate) fn decode(bytes: &[u8], path: &Path, sequence: u64) -> Result<Self, WalError> {
-        let damaged = |fault| Err(WalError::DamagedHeader { path: path.to_owned(), fault });
+        let damaged =
+            |fault| Err(WalError::DamagedHead { path: path.to_owned(), offset: 0, fault });
         let Some(header) = bytes.get(..SEGMENT_HEADER_BYTES) else {
             return damaged(Fault::CutShort);
         };

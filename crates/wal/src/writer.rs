@@ -55,6 +55,8 @@ pub struct Writer<D: Disk> {
     /// When what is written must be synced although nobody asked.
     sync_due: Option<Instant>,
     mark_due: Option<Instant>,
+    /// Segments can only be let go when nothing waits for a sync.
+    is_purge_wanted: bool,
 }
 
 impl<D: Disk> Writer<D> {
@@ -78,6 +80,7 @@ impl<D: Disk> Writer<D> {
             held: Vec::new(),
             sync_due: None,
             mark_due: None,
+            is_purge_wanted: false,
         };
         (writer, preparer, handle)
     }
@@ -132,8 +135,10 @@ impl<D: Disk> Writer<D> {
             let Submission { batch, token, done, .. } = submission;
             done.written(Written { token, batch, is_durable });
         }
-        if !first_needed.is_empty() {
+        self.is_purge_wanted |= !first_needed.is_empty();
+        if self.is_purge_wanted {
             self.yard.remove(self.log.retire(&first_needed));
+            self.is_purge_wanted = self.log.has_unsynced();
         }
         self.plan(now, written)?;
         self.handle.set_stats(self.log.stats());
