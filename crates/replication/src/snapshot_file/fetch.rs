@@ -174,7 +174,7 @@ impl ChunkSource for PeerSource {
 /// `progress` is told of every piece.
 ///
 /// # Errors
-/// [`FetchError`]. What was fetched stays for the next try, except if the file turned out damaged.
+/// [`FetchError`]. What was fetched stays for the next try, except after [`FetchError::File`].
 pub fn fetch<D: Disk, S: ChunkSource>(
     disk: &D,
     order: &FetchOrder,
@@ -193,7 +193,7 @@ pub fn fetch<D: Disk, S: ChunkSource>(
             if abort.wait_until(pace.next()) {
                 return Err(FetchError::Aborted { id });
             }
-            match partial.step(&mut source) {
+            match partial.step(disk, &mut source) {
                 Ok(bytes) => pace.spend(bytes),
                 Err(FetchError::Call { .. }) if partial.fetched_bytes > began_with => break,
                 Err(error) => return Err(error),
@@ -250,7 +250,11 @@ impl<F: DiskFile> Partial<F> {
     }
 
     /// Asks for the next piece and writes it. Returns its length.
-    fn step(&mut self, source: &mut impl ChunkSource) -> Result<u64, FetchError> {
+    fn step<D: Disk>(
+        &mut self,
+        disk: &D,
+        source: &mut impl ChunkSource,
+    ) -> Result<u64, FetchError> {
         let (id, offset) = (self.id, self.fetched_bytes);
         let mut request = Vec::new();
         ChunkRequest { id, offset, bytes_max: SNAPSHOT_CHUNK_BYTES as u64 }.encode(&mut request);
@@ -267,13 +271,25 @@ impl<F: DiskFile> Partial<F> {
             return Err(FetchError::Shrunk { id, offset, file_bytes });
         }
         self.file_bytes = Some(file_bytes);
-        self.file.write_at(&content, offset).map_err(io_error("write", &self.path))?;
-        self.fetched_bytes += bytes;
+        self.write(&content).or_else(|error| self.discard(disk, error))?;
+        Ok(bytes)
+    }
+
+    fn write(&mut self, content: &[u8]) -> Result<(), SnapshotError> {
+        self.file.write_at(content, self.fetched_bytes).map_err(io_error("write", &self.path))?;
+        self.fetched_bytes += content.len() as u64;
         if self.fetched_bytes - self.synced_bytes >= SYNC_EVERY_BYTES {
             self.file.sync().map_err(io_error("sync", &self.path))?;
             self.synced_bytes = self.fetched_bytes;
         }
-        Ok(bytes)
+        Ok(())
+    }
+
+    /// Removes the file, of which nobody knows what is on disk after a failed write or sync, and
+    /// which would keep a full disk full; or which is damaged, and going on would lead here again.
+    fn discard<D: Disk, T>(&self, disk: &D, error: SnapshotError) -> Result<T, SnapshotError> {
+        disk.remove(&self.path).map_err(io_error("remove", &self.path))?;
+        Err(error)
     }
 
     /// INV-F1 and INV-F2: verified, durable, then named.
@@ -285,16 +301,12 @@ impl<F: DiskFile> Partial<F> {
             let what = "it is another snapshot than was asked for";
             Err(SnapshotError::Damaged { path: self.path.clone(), offset: 0, what })
         });
-        let snapshot = match verified {
-            Ok(snapshot) => snapshot,
-            Err(error @ SnapshotError::Io { .. }) => return Err(error),
-            Err(error) => {
-                // Going on with it would lead here again.
-                disk.remove(&self.path).map_err(io_error("remove", &self.path))?;
-                return Err(error);
-            }
-        };
-        self.file.sync().map_err(io_error("sync", &self.path))?;
+        let snapshot = verified
+            .and_then(|snapshot| {
+                self.file.sync().map_err(io_error("sync", &self.path))?;
+                Ok(snapshot)
+            })
+            .or_else(|error| self.discard(disk, error))?;
         let path = self.id.path(&order.dir);
         rename_durably(disk, &self.path, &path, &order.dir)?;
         Ok(SnapshotFile { path, ..snapshot })

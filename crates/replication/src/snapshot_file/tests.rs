@@ -283,6 +283,7 @@ fn a_full_disk_ends_the_fetch_with_an_error() {
     write(&peer, ID, &large());
     let error = fetch_with(&small, &peer, 10).unwrap_err();
     assert!(matches!(error, FetchError::File(SnapshotError::Io { .. })), "{error}");
+    assert_eq!(small.list(&dir()).unwrap(), [""; 0], "it must not keep the disk full");
 }
 
 #[test]

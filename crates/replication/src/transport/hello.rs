@@ -147,7 +147,12 @@ impl Hello {
             }
         };
         let cluster = reader.varint("cluster")?;
+        let offset = reader.offset();
         let sender = NodeId(reader.varint("sender")?);
+        if purpose == Purpose::Link && sender == NodeId::NONE {
+            // Frames from nobody would be answered to nobody.
+            return Err(DecodeError::Refused { field: "sender", value: 0, offset });
+        }
         let receiver = NodeId(reader.varint("receiver")?);
         let address = read_address(&mut reader)?;
         reader.finish()?;
@@ -280,7 +285,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_hello_comes_back_as_it_was(cluster: u64, sender: u64, receiver: u64, is_call: bool) {
+        fn a_hello_comes_back_as_it_was(
+            cluster: u64, sender in 1..u64::MAX, receiver: u64, is_call: bool,
+        ) {
             let purpose = if is_call { Purpose::Call } else { Purpose::Link };
             let (sender, receiver) = (NodeId(sender), NodeId(receiver));
             let hello = Hello { purpose, cluster, sender, receiver, ..hello() };
@@ -322,6 +329,17 @@ mod tests {
         assert_eq!(Hello::decode(&bytes), Ok(Err(Refusal::Version { theirs: 9, ours: 1 })));
         bytes[0] = b'G';
         assert!(matches!(Hello::decode(&bytes), Err(DecodeError::Refused { field: "magic", .. })));
+    }
+
+    #[test]
+    fn a_link_from_nobody_is_refused_a_call_is_not() {
+        let link = Hello { sender: NodeId::NONE, ..hello() };
+        assert!(matches!(
+            Hello::decode(&encoded(&link)),
+            Err(DecodeError::Refused { field: "sender", .. })
+        ));
+        let call = Hello { purpose: Purpose::Call, ..link };
+        assert_eq!(Hello::decode(&encoded(&call)), Ok(Ok(call)));
     }
 
     #[test]

@@ -164,8 +164,9 @@ fn start_links(links: &Nursery, shared: &Shared) {
         }
         let (outbox, fallen) = (shared.outbox.clone(), shared.fallen.clone());
         let link = keep_linked(peer.clone(), outbox.clone(), shared.receive.clone());
-        let task = guarded(peer, outbox, move |peer| fallen.set(Some(peer)), link);
+        let task = guarded(peer.clone(), outbox, move |peer| fallen.set(Some(peer)), link);
         if let Err(error) = links.spawn_local(task) {
+            peer.task_ended();
             tracing::warn!(%error, "no link to a peer");
         }
     }
