@@ -21,16 +21,18 @@ mod invariants;
 mod observed;
 mod placement;
 mod rebalance;
+mod rejection;
 mod slot_map;
 mod state;
 mod wire;
 
-pub use apply::{Outcome, Rejection, RejectionKind};
+pub use apply::Outcome;
 pub use codec::CodecError;
 pub use command::{Action, Command, NodeRecord, Step};
 pub use invariants::Violation;
 pub use observed::{Observed, ObservedNode, ObservedShard, Replication};
 pub use rebalance::plan;
+pub use rejection::{Rejection, RejectionKind};
 pub use slot_map::SlotMap;
 pub use state::{
     Node, NodeState, Replacement, ReplicaRole, Shard, SlotRange, StepInProgress, Topology, settings,

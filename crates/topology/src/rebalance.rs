@@ -195,7 +195,8 @@ fn promote(planner: &Planner<'_>, seen: &Seen<'_>, node: NodeId) -> Option<Actio
     (is_ready && stays_safe).then_some(Action::Promote { node })
 }
 
-/// Removes the replica, unless that would cost the majority; a leader hands over first.
+/// Removes the replica, unless that would cost the majority; a leader hands over first, in need
+/// to a node that leaves too: its turn to hand over comes later.
 fn remove(planner: &Planner<'_>, seen: &Seen<'_>, node: NodeId) -> Option<Action> {
     let rest = without(&seen.voters, node);
     // INV-T9
@@ -205,13 +206,16 @@ fn remove(planner: &Planner<'_>, seen: &Seen<'_>, node: NodeId) -> Option<Action
     if node != seen.leader {
         return Some(Action::Remove { node });
     }
-    let to = best_leader(planner, seen, &rest)?;
+    let able = rest.iter().copied().filter(|&other| can_lead(planner, seen, other));
+    let to =
+        able.min_by_key(|to| (!seen.sound.contains(to), planner.loads.leaders_on(*to), *to))?;
     Some(Action::TransferLeader { to })
 }
 
 /// Point 5.
 fn level_replicas(planner: &Planner<'_>, seen: &Seen<'_>) -> Option<Action> {
-    let is_whole = seen.sound.len() == planner.wanted
+    let is_whole = seen.shard.replacement.is_none()
+        && seen.sound.len() == planner.wanted
         && seen.voters.len() == planner.wanted
         && seen.shard.replicas.len() == planner.wanted;
     if !is_whole {
@@ -226,26 +230,19 @@ fn level_leaders(planner: &Planner<'_>, seen: &Seen<'_>) -> Option<Action> {
     if seen.shard.replacement.is_some() {
         return None;
     }
-    let others = without(&seen.voters, seen.leader);
-    let may_lead = |node: NodeId| can_lead(planner, seen, node);
+    let may_lead = |node: NodeId| seen.sound.contains(&node) && can_lead(planner, seen, node);
     if let Some(preferred) = seen.shard.preferred_leader.filter(|&node| may_lead(node)) {
-        let is_leader = preferred == seen.leader || !others.contains(&preferred);
-        return (!is_leader).then_some(Action::TransferLeader { to: preferred });
+        return (preferred != seen.leader).then_some(Action::TransferLeader { to: preferred });
     }
-    let to = best_leader(planner, seen, &others)?;
+    let others = seen.voters.iter().copied().filter(|&node| node != seen.leader && may_lead(node));
+    let to = others.min_by_key(|&node| (planner.loads.leaders_on(node), node))?;
     let is_leader_leaving = !seen.sound.contains(&seen.leader);
     let is_uneven = planner.loads.leaders_on(seen.leader) > planner.loads.leaders_on(to) + 1;
     (is_leader_leaving || is_uneven).then_some(Action::TransferLeader { to })
 }
 
-/// The one of these that leads least and could lead.
-fn best_leader(planner: &Planner<'_>, seen: &Seen<'_>, nodes: &BTreeSet<NodeId>) -> Option<NodeId> {
-    let able = nodes.iter().copied().filter(|&node| can_lead(planner, seen, node));
-    able.min_by_key(|&node| (planner.loads.leaders_on(node), node))
-}
-
 fn can_lead(planner: &Planner<'_>, seen: &Seen<'_>, node: NodeId) -> bool {
-    seen.sound.contains(&node)
+    seen.voters.contains(&node)
         && seen.view.caught_up.contains(&node)
         && planner.observed.is_up(node)
 }

@@ -299,3 +299,30 @@ async fn an_error_is_shown_with_its_causes() {
     };
     assert_eq!(last.to_string(), "cannot open the log: disk is gone");
 }
+
+#[test]
+fn threads_are_asked_to_end_when_the_runtime_is_lost() {
+    let (sender, ended) = mpsc::channel();
+    let body = move |context: keystead_supervisor::ChildContext| {
+        let (wake, woken) = mpsc::sync_channel(1);
+        context.on_shutdown(move || wake.try_send(()).unwrap_or_default());
+        context.ready();
+        woken.recv()?;
+        sender.send(context.path().clone())?;
+        Ok(())
+    };
+    let below = SupervisorSpec::new("below", Strategy::OneForOne)
+        .child(ChildSpec::thread("thread", body).ready_within(Duration::from_secs(10)));
+    let spec = SupervisorSpec::new("root", Strategy::OneForOne).child(ChildSpec::supervisor(below));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let handle = runtime.block_on(async {
+        let handle = start(spec);
+        all_running(&handle, &["root/below/thread"]).await;
+        handle
+    });
+    drop(runtime);
+    let path = ended.recv_timeout(Duration::from_secs(10)).unwrap();
+    assert_eq!(path.as_str(), "root/below/thread");
+    let other = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    assert!(matches!(other.block_on(handle.wait()), ExitReason::Failed(Failure::Killed)));
+}

@@ -71,8 +71,6 @@ fn happen(model: &mut Model, event: &Event, zones: &[&str]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
-
     #[test]
     fn the_plan_comes_to_rest_and_leaves_nothing_undone(
         shards in 1u32..12,

@@ -182,3 +182,45 @@ fn no_more_is_begun_at_a_time_than_the_settings_allow() {
     }
     assert_eq!(model.plan(), [], "five copies are under way");
 }
+
+/// Carries out what is planned for one shard until it has this many voters.
+fn work_until(model: &mut Model, shard: u32, voters: usize) {
+    while model.shard(shard).voters().count() != voters {
+        let planned = model.plan().into_iter().find(|step| step.shard == ShardId(shard));
+        let step =
+            planned.unwrap_or_else(|| panic!("nothing planned for {:?}", model.shard(shard)));
+        model.carry_out(step);
+    }
+}
+
+// Found by `the_plan_comes_to_rest`: the leader had nobody to hand over to but a node that leaves too.
+#[test]
+fn a_leader_hands_over_to_a_leaving_node_when_there_is_no_other() {
+    let mut model = Model::founded(1, "");
+    model.join(2, "");
+    model.set_state(1, NodeState::Draining);
+    work_until(&mut model, 1, 2);
+    model.set_state(2, NodeState::Draining);
+    model.join(3, "");
+    model.settle();
+    assert_eq!(model.shard(1).voters().collect::<Vec<_>>(), [NodeId(3)]);
+}
+
+// Found by `the_plan_comes_to_rest`: a second move of the shard was planned, and refused for ever.
+#[test]
+fn a_move_that_must_wait_is_not_overtaken_by_another_of_the_same_shard() {
+    let mut model = Model::founded(4, "");
+    model.join(2, "");
+    model.settle();
+    model.set_state(1, NodeState::Draining);
+    model.join(3, "");
+    work_until(&mut model, 1, 3);
+    model.set_state(1, NodeState::Active);
+    model.set_away(2, 1000);
+    model.join(4, "");
+    assert!(model.shard(1).replacement.is_some());
+    model.settle();
+    model.set_away(2, 0);
+    model.settle();
+    assert!(model.topology.shards().values().all(|shard| shard.voters().count() == 3));
+}
