@@ -272,11 +272,11 @@ impl Core {
 /// The shard of each slot, and the shards in slot order.
 fn slots_of(topology: &Topology) -> (Vec<ShardId>, Arc<[ShardId]>) {
     let mut ranges: Vec<_> =
-        topology.shards.iter().filter(|(id, _)| !id.is_meta()).map(|(id, shard)| (shard.slots, *id)).collect();
-    ranges.sort_by_key(|(slots, _)| slots.first());
+        topology.shards().iter().filter(|(id, _)| !id.is_meta()).map(|(id, shard)| (shard.slots, *id)).collect();
+    ranges.sort_by_key(|(slots, _)| slots.first);
     let mut slots = Vec::with_capacity(usize::from(SLOT_COUNT));
     for (range, id) in &ranges {
-        slots.resize(slots.len() + range.len(), *id);
+        slots.resize(usize::from(range.end), *id);
     }
     (slots, ranges.into_iter().map(|(_, id)| id).collect())
 }

@@ -130,7 +130,7 @@ impl NodeDoor {
     }
 
     fn any_replica(&self, shard: ShardId) -> Option<NodeId> {
-        let replicas = &self.routes.topology.shards.get(&shard)?.replicas;
+        let replicas = &self.routes.topology.shards().get(&shard)?.replicas;
         let others: Vec<NodeId> = replicas.keys().copied().filter(|node| *node != self.core.me).collect();
         // Another one each time, so that one that is down does not hold up every try.
         others.get(self.next_call as usize % others.len().max(1)).copied()
@@ -177,10 +177,10 @@ impl NodeDoor {
 
     /// The redirection for a batch's first command, if its leader's address is known.
     fn moved(&self, leader: NodeId, batch: &Batch) -> Option<Refusal> {
-        let address = self.routes.topology.nodes.get(&leader)?.client_address.clone();
+        let address = self.routes.topology.nodes().get(&leader)?.client_addr.clone();
         let mut spans = Vec::new();
         let args = RunDecoder::new(&batch.commands).next(&mut spans).ok()??;
-        let key = keystead_store::command::find(&args[0])?.keys(args).ok()?.next()?;
+        let key = keystead_store::command::find(&args[0])?.keys(args).next()?;
         Some(Refusal::Moved { slot: Slot::of_key(key), address })
     }
 

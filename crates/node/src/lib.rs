@@ -2,9 +2,38 @@
 //!
 //! Owns: what one process of the cluster does with commands and with its replicas.
 //! Never: a client socket (see `gateway`), the text of an error code, a Raft type.
+//!
+//! Start reading at `door` (how commands enter), `execute` (how they find their shard's leader),
+//! `node` (what there is) and `children` (what runs).
 
+mod caller;
+mod children;
+mod control;
+mod core;
 pub mod door;
+mod execute;
+mod forward;
+mod identity;
+pub mod internal;
+mod keeper;
+mod machine;
+mod mailbox;
+mod membership;
+mod meta;
+mod node;
+mod receiver;
+mod reconcile;
+mod report;
+mod shard;
+mod snapshots;
 pub mod status;
 
+pub use caller::{CallOutcome, Caller};
+pub use children::{OnFatal, children};
+pub use core::{Core, CoreSettings, Post, PostKind, Routing};
 pub use door::{Access, Door, Outcome, Refusal, Run, Ticket, UnknownReason};
+pub use execute::NodeDoor;
+pub use identity::{Identity, IdentityError, Stage};
+pub use node::{Node, NodeSettings, StartError};
+pub use shard::Shard;
 pub use status::{ClusterView, LogStatus, NodeView, PeerProgress, ReplicaStatus, ShardView, Status};

@@ -157,7 +157,7 @@ pub(crate) const fn protocol_of(form: u8) -> Protocol {
 }
 
 /// The next command of a run that was checked before it was proposed.
-fn next_command<'s>(run: &mut RunDecoder<'s>, spans: &'s mut Vec<Span>) -> Option<Args<'s>> {
+fn next_command<'r: 's, 's>(run: &mut RunDecoder<'r>, spans: &'s mut Vec<Span>) -> Option<Args<'s>> {
     run.next(spans).unwrap_or_else(|error| panic!("INV-S1: a run in the log is not canonical: {error}"))
 }
 

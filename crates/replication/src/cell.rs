@@ -3,7 +3,7 @@
 //! Owns: [`GroupCell`]. Written by the group's worker alone, read by anyone.
 //! Never: a lock on the way of a read; the lease is one atomic.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use keystead_types::{LogIndex, Monotonic, NodeId, Term};
 use parking_lot::Mutex;
@@ -62,6 +62,17 @@ pub struct Progress {
     pub is_active: bool,
 }
 
+/// Who is in a group, as applied by one of its replicas.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Members {
+    /// The log index as of which this holds.
+    pub index: LogIndex,
+    /// Nodes whose replicas vote.
+    pub voters: Vec<NodeId>,
+    /// Nodes whose replicas do not vote yet.
+    pub learners: Vec<NodeId>,
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub struct GroupCell {
@@ -76,7 +87,7 @@ pub struct GroupCell {
     snapshot: AtomicU64,
     elections_won: AtomicU64,
     entries_applied: AtomicU64,
-    is_initialized: AtomicBool,
+    members: Mutex<Members>,
     progress: Mutex<Vec<Progress>>,
 }
 
@@ -131,8 +142,8 @@ impl GroupCell {
         self.entries_applied.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn set_initialized(&self, is_initialized: bool) {
-        self.is_initialized.store(is_initialized, Ordering::Relaxed);
+    pub(crate) fn set_members(&self, members: Members) {
+        *self.members.lock() = members;
     }
 
     /// The replica's role.
@@ -189,10 +200,10 @@ impl GroupCell {
         self.entries_applied.load(Ordering::Relaxed)
     }
 
-    /// True once the replica has a state: it founded the group, or took a snapshot of it.
+    /// Who is in the group. Without voters the replica knows nothing yet: it waits for a snapshot.
     #[must_use]
-    pub fn is_initialized(&self) -> bool {
-        self.is_initialized.load(Ordering::Relaxed)
+    pub fn members(&self) -> Members {
+        self.members.lock().clone()
     }
 
     /// How far every replica has come; empty unless this one leads.

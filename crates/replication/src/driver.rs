@@ -17,6 +17,7 @@ use raft::eraftpb::Message;
 
 use crate::machine::Machine;
 use crate::outcome::{Rejection, ReplyTo};
+use crate::snapshot_writer::SnapshotQueue;
 use crate::outputs::{Event, Outputs, SnapshotWork};
 use crate::worker::{GroupInput, Input, Worker};
 
@@ -95,6 +96,12 @@ impl<M: Machine> Inbox<M> {
     /// Gives one group something to do.
     pub fn push_for(&self, group: ShardId, input: GroupInput<M>) {
         self.push(Input::Group(group, input));
+    }
+
+    /// True while a worker takes what is pushed.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.shared.state.lock().is_open
     }
 
     /// Asks the worker's thread to end.
@@ -193,9 +200,10 @@ pub struct Driver<M: Machine> {
     inbox: Inbox<M>,
     log: Handle,
     messenger: Box<dyn Messenger>,
-    snapshots: Box<dyn SnapshotSink>,
+    snapshots: SnapshotQueue,
     on_event: Box<dyn Fn(Event) + Send>,
     clock: Arc<dyn Clock>,
+    before_turn: Box<dyn Fn() + Send>,
     listener: Arc<dyn Completion>,
     out: Outputs,
     /// Submissions that the log had no room for, oldest first.
@@ -214,20 +222,35 @@ pub struct Surroundings<M: Machine> {
     pub on_event: Box<dyn Fn(Event) + Send>,
     /// The node's clock.
     pub clock: Arc<dyn Clock>,
+    /// Called before every turn; a test may make it panic.
+    pub before_turn: Box<dyn Fn() + Send>,
 }
 
 impl<M: Machine> Driver<M> {
     /// A driver for `worker`.
-    pub(crate) fn new(worker: Worker<M>, around: Surroundings<M>, snapshots: Box<dyn SnapshotSink>) -> Self {
-        let Surroundings { inbox, log, messenger, on_event, clock } = around;
+    #[must_use]
+    pub fn new(worker: Worker<M>, around: Surroundings<M>, snapshots: SnapshotQueue) -> Self {
+        let Surroundings { inbox, log, messenger, on_event, clock, before_turn } = around;
         let incarnation = inbox.open();
         let listener = Arc::new(Listener { inbox: inbox.clone(), incarnation });
         let out = Outputs::default();
-        Self { worker, inbox, log, messenger, snapshots, on_event, clock, listener, out, backlog: VecDeque::new() }
+        Self {
+            worker,
+            inbox,
+            log,
+            messenger,
+            snapshots,
+            on_event,
+            clock,
+            before_turn,
+            listener,
+            out,
+            backlog: VecDeque::new(),
+        }
     }
 
     /// Runs until the inbox is closed; then everything that still waits is answered.
-    pub(crate) fn run(mut self) {
+    pub fn run(mut self) {
         let mut inputs = Vec::new();
         let mut seen = 0;
         let mut next_purge = self.clock.monotonic_now().after(PURGE_EVERY);
@@ -235,6 +258,7 @@ impl<M: Machine> Driver<M> {
             let timeout = self.worker.next_tick().since(self.clock.monotonic_now());
             let goes_on = self.inbox.take(&mut inputs, &mut seen, timeout);
             self.worker.set_disk_full(self.log.disk_state() == DiskState::Full);
+            (self.before_turn)();
             // ORDER: the clock is read after the inputs were taken; leases count on it.
             let now = self.clock.monotonic_now();
             self.worker.turn(&mut inputs, now, self.clock.unix_now(), &mut self.out);

@@ -26,7 +26,7 @@ use keystead_types::{LogIndex, Monotonic, NodeId, ShardId, UnixMillis};
 use raft::eraftpb::{Entry, Message, MessageType};
 use raft::{Config, ProgressState, RawNode, StateRole};
 
-use crate::cell::{GroupCell, Progress, Published, Role};
+use crate::cell::{GroupCell, Members, Progress, Published, Role};
 use crate::entry::{self, Origin};
 use crate::lease::Lease;
 use crate::log::GroupLog;
@@ -107,6 +107,8 @@ impl<M: Machine> Group<M> {
     pub(crate) fn new(start: Start<M>, settings: Settings, now: Monotonic) -> raft::Result<Self> {
         let Start { id, node, machine, cell, log, origin, seed, has_past } = start;
         let mut rng = Rng::new(seed);
+        // The metadata machine numbers its steps by log index: one command an entry.
+        let settings = if id.is_meta() { Settings { entry_bytes_target: 1, ..settings } } else { settings };
         let config = raft_config(node, origin.index, &settings, &mut rng);
         let is_alone = log.conf().voters == [node.0] && !log.has_changes();
         let stamped = log.stamped().max(origin.now);
@@ -137,7 +139,7 @@ impl<M: Machine> Group<M> {
             digests: VecDeque::new(),
             scratch: Vec::new(),
         };
-        group.cell.set_initialized(group.is_initialized());
+        group.publish_members(LogIndex(origin.index));
         group.publish();
         Ok(group)
     }
@@ -381,6 +383,14 @@ impl<M: Machine> Group<M> {
         });
         let lease = if self.is_leader() { self.lease.until(self.applied) } else { None };
         self.cell.set_lease(lease);
+    }
+
+    /// Shows who is in the group as of `index`.
+    fn publish_members(&self, index: LogIndex) {
+        let conf = self.raw.store().conf();
+        let nodes = |ids: &[u64]| ids.iter().map(|id| NodeId(*id)).collect();
+        let members = Members { index, voters: nodes(&conf.voters), learners: nodes(&conf.learners) };
+        self.cell.set_members(members);
     }
 
     fn publish_progress(&self) {

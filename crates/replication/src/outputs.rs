@@ -82,13 +82,9 @@ pub enum Event {
         /// The snapshot's term.
         term: Term,
     },
-    /// The group's replica set changed (as applied on this replica).
+    /// The group's replica set changed; its cell says to what.
     ReplicasChanged {
         /// The group.
         group: ShardId,
-        /// Nodes that vote.
-        voters: Vec<NodeId>,
-        /// Nodes that do not vote yet.
-        learners: Vec<NodeId>,
     },
 }

@@ -1,8 +1,8 @@
 //! A replica as it comes back from disk: newest snapshot, log behind it, hard state.
 //!
 //! Owns: putting the three together and refusing what does not fit. Never: reads files itself.
-//! A replica begins in one of three ways: founded (alone, empty), as a guest (knowing nothing, until
-//! a leader gives it a snapshot), or from what an earlier run left.
+//! A replica begins from what an earlier run (or the founding) left in the log, or as a guest: knowing
+//! nothing, until a leader gives it a snapshot.
 
 use std::sync::Arc;
 
@@ -60,7 +60,7 @@ impl SnapshotPlace {
     }
 
     /// The state `loaded` as of this place.
-    pub const fn with<M: Machine>(self, loaded: M::Loaded) -> FetchedState<M> {
+    pub fn with<M: Machine>(self, loaded: M::Loaded) -> FetchedState<M> {
         FetchedState { origin: self.0, loaded }
     }
 }
@@ -94,7 +94,7 @@ pub enum RecoveryError {
 }
 
 /// What a node's log has of one group.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Found {
     /// The group's hard state.
     pub state: Option<Bytes>,
@@ -118,20 +118,32 @@ pub struct Identity {
     pub snapshot: Option<SnapshotPlace>,
 }
 
-impl<M: Machine> Replica<M> {
-    /// The first replica of a new group, alone in it. `records` receives what the log must keep of
-    /// it; they must be on disk before the group is started.
+impl Found {
+    /// What the log of a new group begins with: `node` is alone in it.
     #[must_use]
-    pub fn found(id: ShardId, node: NodeId, machine: M, cell: Arc<GroupCell>, seed: u64, records: &mut Batch) -> Self {
+    pub fn founding(node: NodeId) -> Self {
         let conf = ConfState { voters: vec![node.0], ..ConfState::default() };
         let origin = Origin { index: FOUNDING_INDEX, term: FOUNDING_TERM, conf, now: UnixMillis(0) };
         let state = HardState { term: FOUNDING_TERM, commit: FOUNDING_INDEX, ..HardState::default() };
-        records.push_installed(id, LogIndex(FOUNDING_INDEX), &origin.write());
-        records.push_state(id, &entry::write_hard_state(&state));
-        let log = GroupLog::new(origin.clone(), None, state);
-        Self { start: Start { id, node, machine, cell, log, origin, seed, has_past: false } }
+        Self {
+            state: Some(entry::write_hard_state(&state)),
+            origin: Some((LogIndex(FOUNDING_INDEX), origin.write())),
+            entries: Vec::new(),
+        }
     }
 
+    /// Appends the records that say the same, for the log.
+    pub fn record(&self, id: ShardId, records: &mut Batch) {
+        if let Some((index, origin)) = &self.origin {
+            records.push_installed(id, *index, origin);
+        }
+        if let Some(state) = &self.state {
+            records.push_state(id, state);
+        }
+    }
+}
+
+impl<M: Machine> Replica<M> {
     /// A replica that knows nothing yet: a leader that counts on it will send it a snapshot.
     #[must_use]
     pub fn guest(id: ShardId, node: NodeId, machine: M, cell: Arc<GroupCell>, seed: u64) -> Self {

@@ -11,11 +11,11 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use keystead_types::{LogIndex, Monotonic, NodeId, ShardId, UnixMillis};
-use raft::eraftpb::Message;
 
 use crate::entry::ReplicaChange;
 use crate::group::{Group, Turn};
 use crate::machine::Machine;
+use crate::mail::PeerMessage;
 use crate::outcome::{Doubt, Rejection, Submission};
 use crate::outputs::{Event, Outputs};
 use crate::recovery::{FetchedState, Replica};
@@ -26,7 +26,7 @@ pub enum Input<M: Machine> {
     /// Runs of commands, in order.
     Submit(Vec<Submission>),
     /// A peer's messages.
-    Messages(Vec<(ShardId, Message)>),
+    Messages(Vec<PeerMessage>),
     /// The log has every record up to this token.
     Persisted(u64),
     /// Begin to drive a replica.
@@ -134,7 +134,7 @@ impl<M: Machine> Worker<M> {
                 }
             }
             Input::Messages(messages) => {
-                for (id, message) in messages {
+                for PeerMessage { group: id, message } in messages {
                     let from = NodeId(message.from);
                     if message.to != self.node.0 {
                         // Meant for a node that had this address before.

@@ -6,7 +6,7 @@
 //! happened. Another term: it did not, and cannot any more (Log Matching, Raft paper section 5.3), so the
 //! caller may be told that nothing happened. A snapshot that covers the index hides which: unknown.
 
-use keystead_types::{ApplyContext, LogIndex, NodeId};
+use keystead_types::{ApplyContext, LogIndex};
 use raft::eraftpb::{ConfState, Entry, EntryType};
 
 use super::{Group, is_blank};
@@ -113,17 +113,12 @@ impl<M: Machine> Group<M> {
         // voter in common with every later majority, a second one need not (INV-L2).
         self.lease.revoke();
         self.cell.set_lease(None);
-        self.set_conf(conf, out);
+        self.set_conf(conf, entry.index, out);
     }
 
-    pub(super) fn set_conf(&mut self, conf: ConfState, out: &mut Outputs) {
-        let nodes = |ids: &[u64]| ids.iter().map(|id| NodeId(*id)).collect();
-        out.events.push(Event::ReplicasChanged {
-            group: self.id,
-            voters: nodes(&conf.voters),
-            learners: nodes(&conf.learners),
-        });
+    pub(super) fn set_conf(&mut self, conf: ConfState, index: u64, out: &mut Outputs) {
         self.raw.mut_store().set_conf(conf);
-        self.cell.set_initialized(self.is_initialized());
+        self.publish_members(LogIndex(index));
+        out.events.push(Event::ReplicasChanged { group: self.id });
     }
 }

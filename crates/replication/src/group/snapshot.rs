@@ -215,8 +215,9 @@ impl<M: Machine> Group<M> {
         self.applied_now = origin.now;
         self.stamped = self.stamped.max(origin.now);
         self.doubt_through(index, out);
-        self.set_conf(origin.conf.clone(), out);
+        let conf = origin.conf.clone();
         self.raw.mut_store().restart_from(origin);
+        self.set_conf(conf, index, out);
     }
 
     /// A follower asked for a piece of a snapshot.

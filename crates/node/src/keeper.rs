@@ -1,0 +1,205 @@
+//! Sees to it that every replica that should run here has a child in the supervision tree.
+//!
+//! Owns: which replicas run here, the body of a replica's child, letting go of replicas that moved away.
+//! Never: restarts a replica that failed; that is its supervisor's part.
+//!
+//! A replica's child builds it from what the log had of it (or, after a fall, has of it) and its newest
+//! snapshot, hands it to its worker, and waits until it fails or is to stop. A replica that fails three
+//! times in a minute stays down, named; the others go on.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use keystead_replication::{Found, GroupInput, Identity, Input, Replica};
+use keystead_supervisor::{ChildContext, ChildError, ChildSpec};
+use keystead_types::ShardId;
+use keystead_wal::{Batch, RealDisk};
+use tokio::sync::oneshot;
+use tokio::time::sleep;
+
+use crate::identity::random;
+use crate::machine::NodeMachine;
+use crate::membership::write_durably;
+use crate::node::{KeeperEvent, Node};
+use crate::snapshots;
+
+/// Where replicas live in the tree.
+pub(crate) const SHARDS: &str = "shards";
+/// How long a replica may take to stop.
+const STOP_MAX: Duration = Duration::from_secs(5);
+/// Between two looks at whether the worker runs.
+const WORKER_POLL: Duration = Duration::from_millis(2);
+
+/// The task: starts what is on disk, then what the cluster brings here.
+pub(crate) async fn run(node: Arc<Node>, context: ChildContext) -> Result<(), ChildError> {
+    let events = node.keeper_events.lock().take();
+    let mut events = events.ok_or("the keeper's events are still held by its last incarnation")?;
+    let outcome = tokio::select! {
+        outcome = live(&node, &context, &mut events) => outcome,
+        () = context.shutdown() => Ok(()),
+        fault = context.fault("keeper") => Err(fault.into()),
+    };
+    *node.keeper_events.lock() = Some(events);
+    outcome
+}
+
+async fn live(
+    node: &Arc<Node>,
+    context: &ChildContext,
+    events: &mut tokio::sync::mpsc::Receiver<KeeperEvent>,
+) -> Result<(), ChildError> {
+    let root = context.path().as_str().split('/').next().unwrap_or_default();
+    let parent = format!("{root}/{SHARDS}");
+    let mut here: BTreeSet<ShardId> = node.shards_here().iter().map(|shard| shard.id).collect();
+    here.extend(node.groups().into_iter().map(|(id, _)| id));
+    start_recovered(node, context, &parent, &mut here).await;
+    let known: Vec<ShardId> = here.iter().copied().collect();
+    for id in known {
+        start(node, context, &parent, id).await;
+    }
+    context.ready();
+    while let Some(event) = events.recv().await {
+        match event {
+            KeeperEvent::Guest(id) if node.is_founded() && may_host(node, id) => {
+                if here.insert(id) {
+                    start(node, context, &parent, id).await;
+                }
+            }
+            KeeperEvent::Guest(_) => {}
+            KeeperEvent::Look => {
+                start_recovered(node, context, &parent, &mut here).await;
+                for id in moved_away(node, &here) {
+                    here.remove(&id);
+                    let_go(node, context, &parent, id).await?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Starts what the log had and nobody has started yet.
+async fn start_recovered(node: &Arc<Node>, context: &ChildContext, parent: &str, here: &mut BTreeSet<ShardId>) {
+    if node.identity().cluster == 0 {
+        return;
+    }
+    let found: Vec<ShardId> = node.recovered.lock().keys().copied().collect();
+    for id in found {
+        if here.insert(id) {
+            start(node, context, parent, id).await;
+        }
+    }
+}
+
+async fn start(node: &Arc<Node>, context: &ChildContext, parent: &str, id: ShardId) {
+    let of = Arc::clone(node);
+    let spec = ChildSpec::task(name_of(id), move |context| live_as_replica(Arc::clone(&of), id, context))
+        .shutdown_grace(STOP_MAX);
+    if let Err(error) = context.supervisor().add_child(parent, spec).await {
+        tracing::debug!(shard = %id, %error, "the replica's child is there already");
+    }
+}
+
+fn name_of(id: ShardId) -> String {
+    if id.is_meta() { "metadata".to_owned() } else { format!("shard-{}", id.0) }
+}
+
+/// A peer speaks to a group that has no replica here: true unless the topology says that it is a mistake.
+fn may_host(node: &Node, id: ShardId) -> bool {
+    let topology = Arc::clone(&node.core.routes().topology);
+    // The topology may be behind: a replica too many is let go of later, one too few holds up the shard.
+    !topology.is_founded() || topology.shards().contains_key(&id)
+}
+
+/// Replicas that the topology has moved elsewhere, as of a later configuration than their own.
+fn moved_away(node: &Node, here: &BTreeSet<ShardId>) -> Vec<ShardId> {
+    let topology = Arc::clone(&node.core.routes().topology);
+    let is_gone = |id: &ShardId| {
+        let Some(shard) = topology.shards().get(id) else { return false };
+        let members = node.cell(*id).members();
+        !shard.is_hosted_by(node.core.me)
+            && shard.conf_index > members.index
+            && shard.step.is_none()
+    };
+    here.iter().copied().filter(is_gone).collect()
+}
+
+/// Stops a replica that moved away and forgets what the disk has of it.
+async fn let_go(node: &Arc<Node>, context: &ChildContext, parent: &str, id: ShardId) -> Result<(), ChildError> {
+    tracing::info!(shard = %id, "the replica has moved away");
+    if let Err(error) = context.supervisor().remove_child(&format!("{parent}/{}", name_of(id))).await {
+        tracing::warn!(shard = %id, %error, "the replica's child was gone already");
+    }
+    let mut records = Batch::new();
+    records.push_removed(id);
+    write_durably(node, records).await?;
+    snapshots::remove_all(&node.snapshot_dir(), id);
+    node.forget_shard(id);
+    Ok(())
+}
+
+/// The body of a replica's child.
+async fn live_as_replica(node: Arc<Node>, id: ShardId, context: ChildContext) -> Result<(), ChildError> {
+    let outcome = live_until_it_ends(&node, id, &context).await;
+    if let Err(error) = &outcome {
+        node.core.set_down(id, Some(error.to_string()));
+    }
+    outcome
+}
+
+async fn live_until_it_ends(node: &Arc<Node>, id: ShardId, context: &ChildContext) -> Result<(), ChildError> {
+    let worker = node.core.worker_of(id).clone();
+    while !worker.is_open() {
+        sleep(WORKER_POLL).await;
+    }
+    let of = Arc::clone(node);
+    // Loading a snapshot and decoding the log keep a core busy: not this runtime's.
+    let (replica, records) = tokio::task::spawn_blocking(move || build(&of, id)).await??;
+    if !records.is_empty() {
+        write_durably(node, records).await?;
+    }
+    let (sender, fallen) = oneshot::channel();
+    node.exits.lock().insert(id, sender);
+    worker.push(Input::Start(Box::new(replica)));
+    if !id.is_meta() {
+        node.core.set_local(id, Some(node.shard(id)));
+    }
+    node.core.set_down(id, None);
+    context.ready();
+    tokio::select! {
+        reason = fallen => Err(reason.unwrap_or_else(|_| "its worker ended".to_owned()).into()),
+        fault = context.fault("replica") => {
+            worker.push_for(id, GroupInput::Fail(fault.to_string()));
+            Err(fault.into())
+        }
+        () = context.shutdown() => {
+            let (sender, stopped) = oneshot::channel();
+            worker.push(Input::Stop(id, Box::new(move || drop(sender.send(())))));
+            drop(stopped.await);
+            Ok(())
+        }
+    }
+}
+
+/// Builds a replica from the newest complete snapshot and the log behind it.
+fn build(node: &Node, id: ShardId) -> Result<(Replica<NodeMachine>, Batch), ChildError> {
+    let first = node.recovered.lock().remove(&id);
+    let group = match first {
+        Some(group) => Some(group),
+        // Not the first time, or a guest: what the log has by now. Nothing of this group is on its way there,
+        // since its replica is gone.
+        None => keystead_wal::read_group(&RealDisk, node.data_dir(), id)?,
+    };
+    let cell = node.cell(id);
+    let Some(group) = group else {
+        let machine = snapshots::empty_machine(node, id);
+        return Ok((Replica::guest(id, node.core.me, machine, cell, random()), Batch::new()));
+    };
+    let (machine, snapshot) = snapshots::newest(node, id)?;
+    let found = Found { state: group.state, origin: group.snapshot, entries: group.entries };
+    let identity = Identity { id, node: node.core.me, cell, seed: random(), snapshot };
+    let mut records = Batch::new();
+    let replica = Replica::recover(identity, machine, found, &mut records)?;
+    Ok((replica, records))
+}

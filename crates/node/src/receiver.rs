@@ -1,0 +1,112 @@
+//! What arrives from other nodes, handed to whom it is for.
+//! Owns: the way from frames to workers, doors and the control plane. Never: blocks: it runs on the
+//! transport's thread.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use keystead_replication::transport::{FrameKind, Outbox, Receive, Reply};
+use keystead_replication::{Input, PeerMessage};
+use keystead_types::NodeId;
+use parking_lot::Mutex;
+
+use crate::control;
+use crate::core::{Post, PostKind};
+use crate::forward::{self, Answers};
+use crate::mailbox::Letter;
+use crate::node::Node;
+
+/// Frames through the outbox.
+pub(crate) struct OutboxPost(pub(crate) Outbox);
+
+impl Post for OutboxPost {
+    fn post(&self, to: NodeId, kind: PostKind, payload: &[u8]) -> bool {
+        let kind = match kind {
+            PostKind::Call => FrameKind::FORWARD,
+            PostKind::Answer => FrameKind::FORWARDED,
+        };
+        self.0.send(to, kind, payload)
+    }
+}
+
+/// See the module.
+pub(crate) struct Receiver {
+    node: Arc<Node>,
+    /// The way back to each peer that has called.
+    answers: Mutex<BTreeMap<NodeId, Arc<Answers>>>,
+}
+
+impl Receiver {
+    pub(crate) fn new(node: Arc<Node>) -> Arc<Self> {
+        Arc::new(Self { node, answers: Mutex::default() })
+    }
+
+    fn answers_to(&self, peer: NodeId) -> Arc<Answers> {
+        let mut answers = self.answers.lock();
+        let way = answers.entry(peer).or_insert_with(|| Answers::new(peer, Arc::clone(&self.node.core.post)));
+        Arc::clone(way)
+    }
+
+    fn forwarded(&self, reply: Bytes) {
+        let Some(number) = reply.first_chunk::<8>() else { return };
+        let number = u64::from_le_bytes(*number);
+        let (door, call) = (u32::try_from(number >> 32), u32::try_from(number & u64::from(u32::MAX)));
+        let (Ok(door), Ok(number)) = (door, call) else { return };
+        if let Some(mailbox) = self.node.core.mailbox(door) {
+            mailbox.put(Letter::Forwarded { number, reply });
+            mailbox.ring();
+        }
+    }
+}
+
+impl Receive for Receiver {
+    fn frames(&self, from: NodeId, frames: &mut Vec<(FrameKind, Bytes)>) {
+        let workers = self.node.core.workers();
+        let mut messages: Vec<Vec<PeerMessage>> = workers.iter().map(|_| Vec::new()).collect();
+        let now = self.node.core.clock.monotonic_now();
+        for (kind, payload) in frames.drain(..) {
+            match kind {
+                FrameKind::RAFT => match PeerMessage::decode(from, &payload) {
+                    Ok(Some(message)) => messages[message.group().0 as usize % workers.len()].push(message),
+                    Ok(None) => {}
+                    Err(error) => tracing::error!(%from, %error, "a peer sent a message that is none"),
+                },
+                FrameKind::FORWARD => {
+                    let answers = self.answers_to(from);
+                    if let Err(error) = forward::take_call(&self.node.core, &answers, payload, now) {
+                        tracing::error!(%from, %error, "a forwarded run is left unanswered");
+                    }
+                }
+                FrameKind::FORWARDED => self.forwarded(payload),
+                // Kinds of a later version are not for this one.
+                _ => {}
+            }
+        }
+        for (inbox, messages) in workers.iter().zip(messages) {
+            if !messages.is_empty() {
+                inbox.push(Input::Messages(messages));
+            }
+        }
+    }
+
+    fn peer_up(&self, peer: NodeId) {
+        tracing::info!(%peer, "connected");
+        self.node.core.ring_all();
+    }
+
+    fn peer_down(&self, peer: NodeId) {
+        tracing::info!(%peer, "connection lost");
+        self.node.core.peer_down(peer);
+    }
+
+    fn call(&self, from: Option<NodeId>, request: Bytes) -> Reply {
+        let node = Arc::clone(&self.node);
+        Box::pin(async move {
+            if let Some(reply) = node.serve_chunk(from, &request) {
+                return reply;
+            }
+            control::answer(node, from, &request).await.to_bytes().into()
+        })
+    }
+}

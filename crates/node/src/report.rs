@@ -1,0 +1,147 @@
+//! What the node says of itself and of the cluster, gathered from its parts.
+//! Owns: filling in [`Status`] and [`ClusterView`]. Never: asks another node; what others said is in `heard`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use keystead_replication::{Durability, GroupCell, Role};
+use keystead_topology::NodeState;
+use keystead_types::{NodeId, ShardId};
+use keystead_wal::DiskState;
+
+use crate::node::{Heard, Node};
+use crate::status::{ClusterView, LogStatus, NodeView, PeerProgress, ReplicaStatus, ShardView, Status};
+
+impl Node {
+    /// The node as it is now.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let durability = match self.settings.replication.durability {
+            Durability::Fsync => "fsync",
+            Durability::Replicated => "replicated",
+        };
+        let mut status = Status {
+            node: self.core.me,
+            data_dir: self.settings.data_dir.display().to_string(),
+            durability,
+            uptime_ms: self.uptime_ms(),
+            log: self.log_status(),
+            supervision: self.tree_text(),
+            replication_is_full: self.view_of_cluster().is_full,
+            ..Status::default()
+        };
+        let mut keys = BTreeMap::new();
+        for shard in self.shards_here() {
+            let stats = shard.stats();
+            keys.insert(shard.id, stats.keys);
+            status.keys_held += stats.keys;
+            status.keys_with_expiry += stats.keys_with_expiry;
+            status.dataset_bytes += stats.memory_bytes;
+            status.expired_keys += stats.expired;
+            if shard.cell.role() == Role::Leader {
+                status.keys_led += stats.keys;
+            }
+        }
+        for (id, cell) in self.all_groups() {
+            status.entries_applied += cell.entries_applied();
+            status.elections_won += cell.elections_won();
+            status.replicas.push(replica_status(id, &cell, keys.get(&id).copied(), self));
+        }
+        status
+    }
+
+    fn all_groups(&self) -> Vec<(ShardId, Arc<GroupCell>)> {
+        let meta = self.group(ShardId::META).map(|cell| (ShardId::META, cell));
+        let shards = self.shards_here();
+        meta.into_iter().chain(shards.iter().map(|shard| (shard.id, Arc::clone(&shard.cell)))).collect()
+    }
+
+    fn log_status(&self) -> LogStatus {
+        let stats = self.log.stats();
+        LogStatus {
+            bytes: stats.segment_bytes,
+            segments: stats.segments as u64,
+            syncs: stats.syncs_total,
+            writes: stats.blocks_total,
+            is_full: self.log.disk_state() == DiskState::Full,
+        }
+    }
+
+    /// What this node knows of the cluster's leaders: what the metadata leader said, and better, what
+    /// its own replicas know.
+    pub(crate) fn view_of_cluster(&self) -> Heard {
+        let mut heard = Heard::clone(&self.heard.read());
+        for (id, cell) in self.groups() {
+            if let Some(leader) = cell.leader() {
+                heard.leaders.insert(id, leader);
+            }
+        }
+        heard
+    }
+
+    /// The cluster as this node knows it.
+    #[must_use]
+    pub fn cluster_view(&self) -> Arc<ClusterView> {
+        let topology = Arc::clone(&self.core.routes().topology);
+        let heard = self.view_of_cluster();
+        let nodes = topology.nodes().values().filter(|node| node.state != NodeState::Gone);
+        let nodes = nodes.map(|node| NodeView {
+            id: node.id,
+            client_address: node.client_addr.clone(),
+            peer_address: node.peer_addr.clone(),
+            zone: node.zone.clone(),
+            is_up: node.id == self.core.me || self.is_up(node.id),
+        });
+        let shards = topology.shards().values().filter(|shard| !shard.id.is_meta());
+        let shards: Vec<ShardView> = shards
+            .map(|shard| ShardView {
+                id: shard.id,
+                slot_first: shard.slots.first,
+                slot_last: shard.slots.end - 1,
+                leader: heard.leaders.get(&shard.id).copied(),
+                replicas: shard.replicas.keys().copied().collect(),
+            })
+            .collect();
+        Arc::new(ClusterView {
+            epoch: topology.epoch(),
+            cluster_id: topology.cluster_id(),
+            me: self.core.me,
+            nodes: nodes.collect(),
+            is_ok: topology.is_founded() && shards.iter().all(|shard| shard.leader.is_some()),
+            shards,
+            replication_is_full: heard.is_full,
+        })
+    }
+
+    /// True if the node was heard from within an election timeout.
+    pub(crate) fn is_up(&self, node: NodeId) -> bool {
+        let timeout = self.settings.replication.election_timeout();
+        let now = self.core.clock.monotonic_now();
+        self.outbox.last_heard(node).is_some_and(|heard| now.since(heard) <= timeout)
+    }
+}
+
+fn replica_status(id: ShardId, cell: &GroupCell, keys: Option<u64>, node: &Node) -> ReplicaStatus {
+    let (log_first, log_last) = cell.log_bounds();
+    let progress = cell.progress();
+    let members = cell.members();
+    let all = members.voters.iter().map(|node| (*node, false)).chain(members.learners.iter().map(|node| (*node, true)));
+    let peers = all.map(|(peer, is_learner)| {
+        let matched = progress.iter().find(|p| p.node == peer).map(|p| p.matched).unwrap_or_default();
+        PeerProgress { node: peer, matched, is_learner }
+    });
+    ReplicaStatus {
+        shard: id,
+        role: cell.role().name(),
+        term: cell.term(),
+        leader: cell.leader().unwrap_or_default(),
+        commit: cell.commit(),
+        applied: cell.applied(),
+        log_first,
+        log_last,
+        snapshot: cell.snapshot(),
+        has_lease: cell.may_read(node.core.clock.monotonic_now()),
+        keys: keys.unwrap_or(0),
+        peers: peers.collect(),
+    }
+}
