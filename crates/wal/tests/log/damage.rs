@@ -1,8 +1,8 @@
 //! A torn tail is cut; damage to what was synced is refused, with file, offset and remedy.
 
-use keystead_types::NodeId;
-use keystead_types::{LogIndex, ShardId};
+use keystead_types::{LogIndex, NodeId, ShardId};
 use keystead_wal::{Kind, Log, LogOptions, MemoryDisk};
+use proptest::prelude::*;
 use std::path::Path;
 
 use crate::model::{DIR, Groups, batch_of, entries, open, options, replay, segment};
@@ -114,6 +114,32 @@ fn every_flipped_bit_is_refused_or_harmless_or_cuts_the_last_unvouched_block() {
                     assert_eq!(failure.kind(), kind, "byte {offset}");
                 }
             }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn damage_anywhere_in_a_log_of_many_segments_never_loses_what_a_block_vouches_for(
+        at in any::<prop::sample::Index>(),
+        bits in prop::collection::vec((0..700u64, 0..8u8), 1..4),
+    ) {
+        let disk = MemoryDisk::new(1 << 20);
+        let last = many_segments(&disk);
+        let full = replay(&[entries(0, 1, last)]);
+        let but_last = replay(&[entries(0, 1, last - 1)]);
+        let place = at.index(5 * 4096) as u64;
+        for (distance, bit) in bits {
+            let offset = place + distance;
+            disk.flip_bit(&segment(offset / 4096 + 1), offset % 4096, bit);
+        }
+        match open(&disk, SEGMENT_BYTES) {
+            Ok((_, recovered)) => {
+                prop_assert!(recovered.groups == full || recovered.groups == but_last);
+            }
+            Err(failure) => prop_assert!(matches!(failure.kind(), Kind::Corrupt | Kind::Invalid)),
         }
     }
 }
