@@ -35,7 +35,7 @@ use keystead_wal::{Disk, DiskFile, DurableFile};
 use thiserror::Error;
 
 pub use chunk::{CHUNK_REQUEST_TAG, ChunkReply, ChunkRequest, serve_chunk};
-pub use directory::{list, remove_all, remove_older};
+pub use directory::{list, newest, remove_all, remove_older};
 pub use fetch::{Abort, ChunkSource, FetchError, FetchOrder, FetchProgress, PeerSource, fetch};
 
 /// Version of the file format.

@@ -32,6 +32,6 @@ pub use inbox::{Completion, DiskState, Handle, Refusal, Refused, Submission, Wri
 pub use ledger::{Pin, Retired};
 pub use log::{Log, LogOptions, LogStats};
 pub use record::Record;
-pub use recovery::{Fault, Recovered, RecoveredGroup, TornTail};
+pub use recovery::{Fault, Recovered, RecoveredGroup, TornTail, read_group};
 pub use segment::{FORMAT_VERSION, Identity};
 pub use writer::{Preparer, Writer, WriterOptions};

@@ -174,6 +174,37 @@ pub(crate) fn reopen<D: Disk>(
     reader.finish(tail, torn_tail)
 }
 
+/// What the log in `data_dir` has of one group, while a writer goes on appending for others.
+///
+/// For a group that fell and is built anew. Changes nothing. What was submitted for the group must have been
+/// written, and nothing of it may be on its way. `None` if the log knows nothing of the group. Reads the whole
+/// log: blocks for as long as opening it does.
+///
+/// # Errors
+/// [`WalError`] if a segment cannot be read, or vanished because it was purged meanwhile: try again then.
+pub fn read_group<D: Disk>(disk: &D, data_dir: &Path, group: ShardId) -> Result<Option<RecoveredGroup>, WalError> {
+    let log_dir = data_dir.join("log");
+    let names = disk.list(&log_dir).map_err(WalError::io("list", &log_dir))?;
+    let used = names.iter().filter_map(|name| match Stage::of_name(name) {
+        Some((Stage::Used, sequence)) => Some(sequence),
+        _ => None,
+    });
+    let mut sequences: Vec<u64> = used.collect();
+    sequences.sort_unstable();
+    let Some(first) = sequences.first() else { return Ok(None) };
+    let mut reader = Reader::new(disk, &log_dir, *first);
+    for (position, sequence) in sequences.iter().enumerate() {
+        let loaded = reader.load(*sequence)?;
+        let order = if position == 0 { Order::Oldest } else { Order::Later };
+        // Behind the first block that is not valid the writer is at work.
+        if let Walked::Apart(_) = reader.walk(loaded, order)? {
+            break;
+        }
+    }
+    let (mut groups, _) = reader.replay.finish(&log_dir)?;
+    Ok(groups.remove(&group))
+}
+
 /// A segment in memory.
 struct Loaded<F> {
     segment: Segment<F>,

@@ -113,7 +113,10 @@ pub(super) fn remove_other_partials<D: Disk>(
 }
 
 /// The newest snapshot of `shard` by name alone: what has a name is complete (INV-F1).
-pub(super) fn newest<D: Disk>(
+///
+/// # Errors
+/// [`SnapshotError::Io`].
+pub fn newest<D: Disk>(
     disk: &D,
     dir: &Path,
     shard: ShardId,
