@@ -7,16 +7,20 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool for people")]
 
 mod adr;
+mod bench;
 mod cluster;
 mod docs;
 mod golden;
 mod pages;
 mod project;
+mod server;
 mod setup;
 mod step;
 mod tests_verb;
 mod tidy;
 mod verify;
+mod wait;
+mod wire;
 
 use std::process::ExitCode;
 
@@ -91,6 +95,12 @@ const VERBS: &[Verb] = &[
         arguments: "[update]",
         about: "reference pages generated from the tables: compare, or write them",
         run: pages::run,
+    },
+    Verb {
+        name: "bench",
+        arguments: "[SUITE...] [--...]",
+        about: "figures beside redis and etcd; an unknown flag lists flags and suites",
+        run: bench::run,
     },
     Verb {
         name: "cluster",
