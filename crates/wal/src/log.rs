@@ -358,6 +358,11 @@ impl<D: Disk> Log<D> {
         self.vouched < self.synced && self.pending == Pending::Nothing
     }
 
+    /// True if the next segment is ready.
+    pub(crate) fn has_spare(&self) -> bool {
+        self.spare.is_some()
+    }
+
     pub(crate) fn disk(&self) -> &D {
         &self.disk
     }

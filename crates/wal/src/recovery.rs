@@ -182,7 +182,11 @@ pub(crate) fn reopen<D: Disk>(
 ///
 /// # Errors
 /// [`WalError`] if a segment cannot be read, or vanished because it was purged meanwhile: try again then.
-pub fn read_group<D: Disk>(disk: &D, data_dir: &Path, group: ShardId) -> Result<Option<RecoveredGroup>, WalError> {
+pub fn read_group<D: Disk>(
+    disk: &D,
+    data_dir: &Path,
+    group: ShardId,
+) -> Result<Option<RecoveredGroup>, WalError> {
     let log_dir = data_dir.join("log");
     let names = disk.list(&log_dir).map_err(WalError::io("list", &log_dir))?;
     let used = names.iter().filter_map(|name| match Stage::of_name(name) {

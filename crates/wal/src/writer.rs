@@ -55,6 +55,8 @@ pub struct Writer<D: Disk> {
     /// When what is written must be synced although nobody asked.
     sync_due: Option<Instant>,
     mark_due: Option<Instant>,
+    /// When to try again what is held.
+    retry_due: Option<Instant>,
     /// Segments can only be let go when nothing waits for a sync.
     is_purge_wanted: bool,
 }
@@ -80,6 +82,7 @@ impl<D: Disk> Writer<D> {
             held: Vec::new(),
             sync_due: None,
             mark_due: None,
+            retry_due: None,
             is_purge_wanted: false,
         };
         (writer, preparer, handle)
@@ -103,10 +106,11 @@ impl<D: Disk> Writer<D> {
     }
 
     fn serve(&mut self) -> Result<(), WalError> {
+        self.plan(Instant::now(), 0)?;
         loop {
             self.order_spare();
             let stall = if self.held.is_empty() { Stall::No } else { Stall::Yes };
-            let due = self.sync_due.into_iter().chain(self.mark_due).min();
+            let due = [self.sync_due, self.mark_due, self.retry_due].into_iter().flatten().min();
             let work = self.handle.wait(due, stall);
             if let Some(spare) = self.yard.take_ready() {
                 self.log.install_spare(spare);
@@ -141,6 +145,7 @@ impl<D: Disk> Writer<D> {
             self.is_purge_wanted = self.log.has_unsynced();
         }
         self.plan(now, written)?;
+        self.judge_room(now);
         self.handle.set_stats(self.log.stats());
         Ok(())
     }
@@ -161,6 +166,19 @@ impl<D: Disk> Writer<D> {
             self.mark_due = Some(now + self.options.mark_after);
         }
         Ok(())
+    }
+
+    /// A spare that is there but cannot grow to a block's size is a full disk too, which the preparer cannot see.
+    fn judge_room(&mut self, now: Instant) {
+        let is_held = !self.held.is_empty();
+        self.retry_due = is_held.then(|| now + RETRY_AFTER);
+        if self.log.has_spare() {
+            let state = if is_held { DiskState::Full } else { DiskState::Ok };
+            if is_held && self.handle.disk_state() == DiskState::Ok {
+                warn!("no room for a block larger than a log segment; new writes are refused");
+            }
+            self.handle.set_disk_state(state);
+        }
     }
 
     fn order_spare(&self) {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use crate::model::{batch_of, entries, open, replay};
+use crate::model::{Op, batch_of, entries, open, replay};
 
 const SEGMENT_BYTES: u64 = 4096;
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -156,6 +156,22 @@ fn a_full_disk_holds_submissions_back_until_there_is_room() {
     .unwrap();
     let (_, recovered) = open(&disk, SEGMENT_BYTES).unwrap();
     assert_eq!(recovered.groups, replay(&history));
+}
+
+#[test]
+fn a_block_that_no_segment_can_hold_waits_for_room_too() {
+    let disk = MemoryDisk::new(20_000);
+    let inbox = Inbox::new();
+    with_writer(&disk, |handle| {
+        let large = [Op::Entry(ShardId(0), LogIndex(1), vec![1; 30_000])];
+        handle.submit(inbox.submission(1, batch_of(&large), true)).unwrap();
+        wait_until("full", || handle.disk_state() == DiskState::Full);
+        assert!(inbox.receiver.try_recv().is_err());
+        disk.set_capacity_bytes(1 << 20);
+        assert_eq!(inbox.next().token, 1);
+        wait_until("healed", || handle.disk_state() == DiskState::Ok);
+    })
+    .unwrap();
 }
 
 #[test]
