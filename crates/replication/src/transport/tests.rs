@@ -23,17 +23,22 @@ const KIND: FrameKind = FrameKind(9);
 const A: NodeId = NodeId(1);
 const B: NodeId = NodeId(2);
 
-/// Quick clockwork, so that a test of silence takes little time.
+/// Quick to dial, slow to take silence for death: the machine that runs the tests may be busy.
 fn timing() -> Timing {
     Timing {
         ping_every: Duration::from_millis(20),
-        silence_max: Duration::from_millis(400),
+        silence_max: DEADLINE,
         backoff_min: Duration::from_millis(5),
         backoff_max: Duration::from_millis(50),
         flush_max: DEADLINE,
         call_idle_max: Duration::from_secs(5),
         ..Timing::default()
     }
+}
+
+/// For the tests of silence itself.
+fn impatient() -> Timing {
+    Timing { silence_max: Duration::from_millis(200), ..timing() }
 }
 
 #[derive(Default)]
@@ -115,9 +120,17 @@ impl Node {
     }
 
     fn start_at(node: NodeId, listener: BlockingListener) -> Self {
+        Self::start_with(node, listener, timing())
+    }
+
+    fn start_impatient(node: NodeId) -> Self {
+        Self::start_with(node, BlockingListener::bind("127.0.0.1:0").unwrap(), impatient())
+    }
+
+    fn start_with(node: NodeId, listener: BlockingListener, timing: Timing) -> Self {
         let address = listener.local_addr().unwrap();
         let identity = Identity { node, cluster: 7, address: address.to_string() };
-        let outbox = Outbox::new(identity, Arc::new(SystemClock::new()), timing());
+        let outbox = Outbox::new(identity, Arc::new(SystemClock::new()), timing);
         Self::serve(outbox, listener, Recorder::default())
     }
 
@@ -358,7 +371,7 @@ fn a_removed_peer_is_told_down_and_takes_nothing() {
 #[test]
 fn a_peer_that_does_not_read_holds_no_more_than_the_queue() {
     let listener = BlockingListener::bind("127.0.0.1:0").unwrap();
-    let a = Node::start(A);
+    let a = Node::start_impatient(A);
     a.outbox.set_peer(B, &listener.local_addr().unwrap().to_string());
     let actor = Actor::accept(&listener, B);
     a.recorder.wait("the peer is up", |seen| seen.ups == 1);
@@ -389,7 +402,7 @@ fn a_frame_larger_than_the_queue_still_gets_through() {
 #[test]
 fn a_peer_that_answers_no_ping_is_given_up() {
     let listener = BlockingListener::bind("127.0.0.1:0").unwrap();
-    let a = Node::start(A);
+    let a = Node::start_impatient(A);
     a.outbox.set_peer(B, &listener.local_addr().unwrap().to_string());
     let _silent = Actor::accept(&listener, B);
     a.recorder.wait("the peer is down", |seen| seen.ups == 1 && seen.downs == 1);
@@ -397,7 +410,7 @@ fn a_peer_that_answers_no_ping_is_given_up() {
 
 #[test]
 fn a_caller_that_says_nothing_is_let_go() {
-    let b = Node::start(B);
+    let b = Node::start_impatient(B);
     Actor::dial(&b, &hello_from(A, Purpose::Link)).wait_for_the_end();
 }
 
