@@ -56,15 +56,15 @@ impl Dispatch<'_, '_> {
             Ok(row) => row,
             Err(error) => return self.refuse_unresolved(args, &error),
         };
+        let position = command_position(row);
+        self.session.client().note_command(position, self.turn.local.now_s);
         let verdict = self.execute_row(row, args);
         if verdict != Verdict::Hold {
-            let position = command_position(row);
-            let local = &mut *self.turn.local;
-            local.stats.commands.add(1);
-            if let Some(calls) = local.stats.calls.get(usize::from(position)) {
+            let stats = &self.turn.local.stats;
+            stats.commands.add(1);
+            if let Some(calls) = stats.calls.get(usize::from(position)) {
                 calls.add(1);
             }
-            self.session.client().note_command(position, local.now_s);
         }
         verdict
     }

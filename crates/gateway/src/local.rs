@@ -54,6 +54,7 @@ pub(crate) struct Local {
     pub(crate) wants_flush: bool,
     /// True once the thread is to end: nothing new is executed.
     pub(crate) is_draining: bool,
+    #[expect(clippy::vec_box, reason = "boxes pass between thread and connections as they are")]
     windows: Vec<Box<Window>>,
     serial: u32,
     random: u64,

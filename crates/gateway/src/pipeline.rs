@@ -194,7 +194,8 @@ impl Pipeline {
     /// Bytes to be sent.
     pub(crate) fn unsent(&self) -> &[u8] {
         // While a window is in flight its replies may stand here in part; they go out together.
-        if self.is_in_flight() && self.life < Life::Dead { &[] } else { &self.output[self.sent..] }
+        let is_kept_back = self.is_in_flight() || self.life == Life::Dead;
+        if is_kept_back { &[] } else { &self.output[self.sent..] }
     }
 
     /// Notes that so many bytes of [`unsent`](Self::unsent) went out.

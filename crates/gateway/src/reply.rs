@@ -43,6 +43,8 @@ pub(crate) enum Failure<'a> {
     Syntax,
     #[error("ERR value is not an integer or out of range")]
     NotAnInteger,
+    #[error("ERR value is out of range, value must between -2147483648 and 2147483647")]
+    NotA32BitInteger,
     #[error("ERR invalid cursor")]
     InvalidCursor,
     #[error("ERR {0}")]
@@ -81,8 +83,6 @@ pub(crate) enum Failure<'a> {
     ClientOption { option: &'a [u8] },
     #[error("ERR No such client")]
     NoSuchClient,
-    #[error("ERR No such client ID")]
-    NoSuchClientId,
     #[error("ERR Invalid client ID")]
     InvalidClientId,
     #[error("ERR client-id should be greater than 0")]
@@ -124,8 +124,8 @@ pub(crate) enum Failure<'a> {
     InvalidCommandArguments,
     #[error("ERR Invalid slot")]
     InvalidSlot,
-    #[error("ERR Invalid or out of range slot")]
-    SlotOutOfRange,
+    #[error("ERR Unknown node {}", Quoted(.name))]
+    UnknownNode { name: &'a [u8] },
     #[error("ERR timeout is negative")]
     NegativeTimeout,
     #[error("ERR timeout is not an integer or out of range")]

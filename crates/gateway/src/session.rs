@@ -219,7 +219,8 @@ impl<'a> SessionCall<'_, '_, 'a> {
         reply.array(1 + 2 * row.subcommands.len());
         reply.simple(&format!("{name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
         for sub in row.subcommands {
-            reply.simple(sub.syntax);
+            let verb = sub.name.split_once('|').map_or(sub.name, |(_, verb)| verb);
+            reply.simple(format!("{} {}", verb.to_ascii_uppercase(), sub.syntax).trim_end());
             reply.simple(&format!("    {}", sub.summary));
         }
         Ok(Verdict::Next)

@@ -193,7 +193,7 @@ impl<'a> SessionCall<'_, '_, 'a> {
 
     fn kill_filter(&self) -> Result<Filter<'a>, Failure<'a>> {
         let mut filter = Filter { spares_caller: true, ..Filter::default() };
-        if self.args.len() % 2 != 0 {
+        if !self.args.len().is_multiple_of(2) {
             return Err(Failure::Syntax);
         }
         for at in (2..self.args.len()).step_by(2) {

@@ -41,11 +41,11 @@ impl<'a> SessionCall<'_, '_, 'a> {
 
     /// There is one database, number 0, as in a Redis Cluster.
     pub(super) fn select(&mut self) -> Answer<'a> {
-        let number = integer(self.arg(1)).and_then(|number| i32::try_from(number).ok());
-        match number {
-            Some(0) => self.ok(),
-            Some(_) => Err(Failure::DatabaseOutOfRange),
-            None => Err(Failure::NotAnInteger),
+        let number = integer(self.arg(1)).ok_or(Failure::NotAnInteger)?;
+        match i32::try_from(number) {
+            Ok(0) => self.ok(),
+            Ok(_) => Err(Failure::DatabaseOutOfRange),
+            Err(_) => Err(Failure::NotA32BitInteger),
         }
     }
 
