@@ -101,7 +101,8 @@ impl LocalNode {
     }
 
     fn first_slot(&self, shard: usize) -> u16 {
-        (shard * usize::from(SLOT_COUNT)).div_ceil(self.shards.len()) as u16
+        let slot = (shard * usize::from(SLOT_COUNT)).div_ceil(self.shards.len());
+        u16::try_from(slot).expect("a shard begins at one of 16384 slots")
     }
 
     fn execute(&self, shard: ShardId, commands: &[u8], reply: &mut ReplyWriter<'_>) {
@@ -155,7 +156,8 @@ impl LocalNode {
 }
 
 fn watch_id(text: &[u8]) -> WatchId {
-    WatchId(std::str::from_utf8(text).unwrap().parse().unwrap())
+    let number = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
+    WatchId(number.expect("the gateway numbers watches in decimal digits"))
 }
 
 /// One thread's way into a [`LocalNode`].

@@ -1,0 +1,234 @@
+//! Session commands beside a real redis-server: the same lines to both, the same bytes from both.
+//!
+//! Needs redis-server 7 (Debian: `apt-get install redis-server`). Intended differences stand in
+//! [`DIFFERENCES`], each with its reason; they are asserted, too, so that none goes unnoticed.
+
+mod support;
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+
+use support::{Client, Server, command, wait_until};
+
+/// A redis-server on a free port; ends with the test.
+struct Redis {
+    process: Child,
+    address: SocketAddr,
+}
+
+impl Redis {
+    fn start() -> Self {
+        let free = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+        let address = free.local_addr().expect("a bound socket has an address");
+        drop(free);
+        let port = address.port().to_string();
+        let process = Command::new("redis-server")
+            .args(["--port", &port, "--save", "", "--appendonly", "no"])
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("redis-server 7 is installed (apt-get install redis-server)");
+        wait_until("redis-server accepts", || TcpStream::connect(address).is_ok());
+        Self { process, address }
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.process.kill().ok();
+        self.process.wait().ok();
+    }
+}
+
+/// One connection's life a paragraph.
+const SCRIPTS: &[&[&str]] = &[
+    &[
+        "PING",
+        "PING hello",
+        "PING a b",
+        "ping",
+        "ECHO x",
+        "ECHO",
+        "ECHO a b",
+        "SELECT 0",
+        "SELECT x",
+    ],
+    &["SELECT 16", "SELECT -1", "SELECT 99999999999", "SELECT"],
+    &["AUTH x", "AUTH default x", "AUTH other x", "AUTH a b c", "AUTH"],
+    &["HELLO 4", "HELLO 1", "HELLO x", "HELLO 2 FOO", "HELLO 2 AUTH x", "HELLO 2 SETNAME"],
+    &["HELLO 2 AUTH other x", "GET a"],
+    &[
+        "CLIENT GETNAME",
+        "CLIENT SETNAME me",
+        "CLIENT GETNAME",
+        "CLIENT SETNAME",
+        "CLIENT GETNAME x",
+    ],
+    &["CLIENT REPLY MAYBE", "CLIENT REPLY ON", "CLIENT NO-EVICT ON", "CLIENT NO-EVICT MAYBE"],
+    &["CLIENT KILL 1.2.3.4:5", "CLIENT KILL ID 0", "CLIENT KILL ID x", "CLIENT KILL TYPE foo"],
+    &[
+        "CLIENT KILL ID 99999",
+        "CLIENT KILL SKIPME maybe",
+        "CLIENT KILL USER nobody",
+        "CLIENT KILL A B C",
+    ],
+    &["CLIENT LIST TYPE foo", "CLIENT LIST ID x", "CLIENT LIST FOO", "CLIENT LIST TYPE pubsub"],
+    &[
+        "CLIENT GETREDIR",
+        "CLIENT UNBLOCK 99999",
+        "CLIENT UNBLOCK x",
+        "CLIENT FOO",
+        "CLIENT",
+        "CLIENT|ID",
+    ],
+    &["CLIENT TRACKINGINFO", "CLIENT NOSUCH a b c"],
+    &["MULTI", "MULTI", "SET a 1", "GET a", "EXEC", "EXEC", "DISCARD"],
+    &["MULTI", "SET a", "SET a 2", "EXEC", "GET a"],
+    &["MULTI", "NOSUCH a b", "EXEC"],
+    &["MULTI", "SET a 5", "DISCARD", "GET a"],
+    &["MULTI", "WATCH a", "EXEC"],
+    &["MULTI", "PING", "ECHO hi", "SELECT 0", "INCR notanumber", "DEL a", "EXEC"],
+    &["SET s text", "MULTI", "INCR s", "SET t 1", "EXEC", "GET t"],
+    &["WATCH", "WATCH a b c", "UNWATCH", "UNWATCH x", "EXEC"],
+    &["WATCH a", "SET a 1", "MULTI", "GET a", "EXEC"],
+    &["WATCH a", "MULTI", "GET a", "EXEC"],
+    &["MULTI", "RESET", "EXEC"],
+    &["RESET", "RESET x", "QUIT x"],
+    &["COMMAND GETKEYS SET a b", "COMMAND GETKEYS MSET a 1 b 2", "COMMAND GETKEYS PING x"],
+    &[
+        "COMMAND GETKEYS SET",
+        "COMMAND GETKEYS NOSUCH a",
+        "COMMAND GETKEYS GET a b c",
+        "COMMAND GETKEYS",
+    ],
+    &[
+        "COMMAND GETKEYSANDFLAGS SET a b",
+        "COMMAND INFO nosuch",
+        "COMMAND INFO GET",
+        "COMMAND DOCS nosuch",
+    ],
+    &["COMMAND LIST FILTERBY FOO x", "COMMAND LIST FILTERBY PATTERN xyz*", "COMMAND LIST FILTERBY"],
+    &["COMMAND FOO", "COMMAND LIST FILTERBY MODULE none"],
+    &["CONFIG GET nosuch", "CONFIG SET foo bar", "CONFIG SET maxclients", "CONFIG FOO", "CONFIG"],
+    &["CONFIG SET databases 3", "CONFIG SET timeout 7 timeout 8", "CONFIG GET timeout"],
+    &[
+        "CONFIG GET databases timeout",
+        "CONFIG SET maxclients 100",
+        "CONFIG RESETSTAT",
+        "CONFIG GET",
+    ],
+    &["WAIT 0 0", "WAIT x 0", "WAIT 0 x", "WAIT 0 -1", "WAIT"],
+    &[
+        "DBSIZE",
+        "DBSIZE x",
+        "RANDOMKEY x",
+        "FLUSHALL FOO",
+        "FLUSHALL ASYNC",
+        "FLUSHDB SYNC",
+        "KEYS",
+    ],
+    &[
+        "SCAN",
+        "SCAN x",
+        "SCAN 0",
+        "SCAN 0 COUNT x",
+        "SCAN 0 FOO",
+        "SCAN 0 COUNT 0",
+        "SCAN -1",
+        "KEYS *",
+    ],
+    &[
+        "SET k v",
+        "SCAN 0",
+        "SCAN 0 MATCH x*",
+        "SCAN 0 TYPE hash",
+        "KEYS k*",
+        "RANDOMKEY",
+        "FLUSHDB",
+    ],
+    &["NOSUCH", "NOSUCH a b", "GET", "SET a", "", "OBJECT NOSUCH a"],
+];
+
+/// Lines whose replies differ on purpose: the beginning of ours, and why.
+const DIFFERENCES: &[(&str, &str, &str)] = &[
+    ("SELECT 16", "-ERR DB index is out of range", "same text; here even SELECT 1 is refused"),
+    ("CONFIG GET databases timeout", "", "there is one database, not sixteen"),
+    ("SCAN -1", "-ERR invalid cursor", "Redis lets strtoul wrap around and finds nothing"),
+    (
+        "COMMAND GETKEYSANDFLAGS SET a b",
+        "*1\r\n*2\r\n$1\r\na\r\n",
+        "how SET uses its key is told for all its options",
+    ),
+    ("COMMAND INFO GET", "", "compared by the command table's own test"),
+];
+
+#[test]
+fn replies_equal_those_of_redis() {
+    let redis = Redis::start();
+    let server = Server::start(1);
+    let mut differences = Vec::new();
+    for protocol in [2, 3] {
+        for script in SCRIPTS {
+            play(script, protocol, (&redis, &server), &mut differences);
+        }
+    }
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
+
+fn play(
+    script: &[&str],
+    protocol: u8,
+    (redis, server): (&Redis, &Server),
+    differences: &mut Vec<String>,
+) {
+    let mut theirs = Client::connect(redis.address);
+    let mut ours = server.connect();
+    for client in [&mut theirs, &mut ours] {
+        // What HELLO answers names the server, so it is not compared.
+        client.call(&format!("HELLO {protocol}"));
+        client.call("FLUSHALL");
+    }
+    for line in script {
+        let words: Vec<&str> = line.split(' ').collect();
+        theirs.send(&command(&words));
+        ours.send(&command(&words));
+        let (expected, got) = (text(&theirs.reply()), text(&ours.reply()));
+        match DIFFERENCES.iter().find(|(different, ..)| different == line) {
+            Some((_, beginning, reason)) => assert!(got.starts_with(beginning), "{line}: {reason}"),
+            None if got == expected => {}
+            None => differences.push(format!(
+                "RESP{protocol} {line}
+  ours   {got:?}
+  redis  {expected:?}"
+            )),
+        }
+    }
+}
+
+fn text(reply: &[u8]) -> String {
+    String::from_utf8_lossy(reply).into_owned()
+}
+
+#[test]
+fn the_introduction_has_the_fields_of_redis() {
+    let redis = Redis::start();
+    let server = Server::start(1);
+    for line in ["HELLO 3 SETNAME me", "HELLO 2", "HELLO", "CLIENT INFO"] {
+        let fields = |client: &mut Client| {
+            let reply = client.call(line);
+            let words = reply.split([' ', '\n']).filter_map(|word| word.split_once('='));
+            words.map(|(name, _)| name.to_owned()).collect::<Vec<_>>()
+        };
+        let (theirs, mut ours) =
+            (fields(&mut Client::connect(redis.address)), fields(&mut server.connect()));
+        // Later versions of Redis have these two.
+        ours.retain(|name| !name.starts_with("lib-"));
+        assert_eq!(ours, theirs, "{line}");
+    }
+    let mut client = server.connect();
+    let hello = client.call("HELLO 3 SETNAME me");
+    let names: Vec<&str> = hello.split("\r\n").filter(|line| line.len() > 3).collect();
+    for field in ["server", "version", "proto", "mode", "role", "modules"] {
+        assert!(names.contains(&field), "{field}: {names:?}");
+    }
+    assert_eq!(client.call("CLIENT GETNAME"), "$2\r\nme\r\n");
+}

@@ -1,0 +1,217 @@
+//! What clients read when a shard refuses, when an outcome is lost, and when only some shards answer.
+
+mod support;
+
+use std::sync::atomic::Ordering;
+
+use keystead_node::{Refusal, UnknownReason};
+use keystead_types::{NodeId, ShardId, Slot};
+use support::local_door::Verdict;
+use support::{Client, Server, command, wait_until};
+
+#[test]
+fn every_command_of_a_refused_run_gets_the_refusal() {
+    let server = Server::start(2);
+    server.node.set_judge(|shard, _| match shard {
+        ShardId(1) => Verdict::Refuse(Refusal::NoLeader { shard }),
+        _ => Verdict::Execute,
+    });
+    let mut client = server.connect();
+    let mut bytes = Vec::new();
+    // bar lies in slot 5061 (shard 1), foo in 12182 (shard 2).
+    for key in ["bar", "foo", "bar"] {
+        bytes.extend(command(&["SET", key, "1"]));
+    }
+    client.send(&bytes);
+    let replies: Vec<String> = (0..3).map(|_| String::from_utf8(client.reply()).unwrap()).collect();
+    assert!(replies[0].starts_with("-CLUSTERDOWN shard s1 has no leader"), "{replies:?}");
+    assert_eq!(replies[1], "+OK\r\n");
+    assert_eq!(replies[2], replies[0]);
+}
+
+#[test]
+fn each_refusal_and_each_loss_has_its_code() {
+    let server = Server::start(1);
+    let mut client = server.connect();
+    let slot = Slot::of_key(b"a");
+    let codes = [
+        (Verdict::Refuse(Refusal::Overloaded), "-OVERLOADED "),
+        (Verdict::Refuse(Refusal::DiskFull { node: NodeId(3) }), "-OOM "),
+        (Verdict::Refuse(Refusal::ShuttingDown), "-TRYAGAIN "),
+        (Verdict::Refuse(Refusal::TooLarge { bytes: 2, bytes_max: 1 }), "-ERR "),
+        (
+            Verdict::Refuse(Refusal::ShardDown { shard: ShardId(1), reason: "x".to_owned() }),
+            "-CLUSTERDOWN ",
+        ),
+        (
+            Verdict::Refuse(Refusal::Moved { slot, address: "10.0.0.1:7379".to_owned() }),
+            "-MOVED 15495 10.0.0.1:7379\r\n",
+        ),
+        (Verdict::Lose(UnknownReason::Deadline), "-UNCERTAIN "),
+        (Verdict::Lose(UnknownReason::ConnectionLost), "-UNCERTAIN "),
+    ];
+    for (verdict, code) in codes {
+        server.node.set_judge(move |_, _| verdict.clone());
+        let reply = client.call("SET a 1");
+        assert!(reply.starts_with(code), "{code}: {reply}");
+    }
+}
+
+#[test]
+fn a_lost_read_promises_that_nothing_happened() {
+    let server = Server::start(1);
+    server.node.refuses_reads.store(true, Ordering::Relaxed);
+    server.node.set_judge(|_, _| Verdict::Lose(UnknownReason::ConnectionLost));
+    let reply = server.connect().call("GET a");
+    assert!(reply.starts_with("-TRYAGAIN "), "{reply}");
+}
+
+#[test]
+fn a_read_waits_for_the_unfinished_write_before_it() {
+    let server = Server::start(4);
+    server.node.holds_outcomes.store(true, Ordering::SeqCst);
+    let mut client = server.connect();
+    let mut bytes = command(&["SET", "a", "1"]);
+    bytes.extend(command(&["GET", "b"]));
+    client.send(&bytes);
+    wait_until("the write was submitted", || server.node.runs.load(Ordering::Relaxed) == 1);
+    // Another client writes what the read will see, though the read was sent before.
+    server.node.release();
+    assert_eq!(client.reply(), b"+OK\r\n");
+    assert_eq!(client.reply(), b"$-1\r\n");
+}
+
+#[test]
+fn writes_of_many_connections_are_flushed_together() {
+    let server = Server::start(1);
+    server.node.holds_outcomes.store(true, Ordering::SeqCst);
+    let mut clients: Vec<Client> = (0..50).map(|_| server.connect()).collect();
+    for client in &mut clients {
+        assert_eq!(client.call("PING"), "+PONG\r\n");
+    }
+    for client in &mut clients {
+        client.send(&command(&["SET", "a", "1"]));
+    }
+    wait_until("all were submitted", || server.node.runs.load(Ordering::Relaxed) == 50);
+    wait_until("they were flushed", || server.node.flushes.load(Ordering::Relaxed) >= 1);
+    server.node.release();
+    for client in &mut clients {
+        assert_eq!(client.reply(), b"+OK\r\n");
+    }
+}
+
+#[test]
+fn commands_on_all_shards_gather() {
+    let server = Server::start(5);
+    let mut client = server.connect();
+    for key in 0..100 {
+        assert_eq!(client.call(&format!("SET k{key} {key}")), "+OK\r\n");
+    }
+    for refuses_reads in [false, true] {
+        server.node.refuses_reads.store(refuses_reads, Ordering::Relaxed);
+        assert_eq!(client.call("DBSIZE"), ":100\r\n");
+        assert!(client.call("KEYS k1*").starts_with("*11\r\n"));
+        assert!(client.call("RANDOMKEY").contains("\r\nk"));
+        assert_eq!(scan_all(&mut client), 100);
+    }
+    assert_eq!(client.call("SCAN x"), "-ERR invalid cursor\r\n");
+    assert_eq!(client.call("FLUSHALL"), "+OK\r\n");
+    assert_eq!(client.call("DBSIZE"), ":0\r\n");
+    assert_eq!(client.call("RANDOMKEY"), "$-1\r\n");
+}
+
+/// Number of different keys that a walk with SCAN finds.
+fn scan_all(client: &mut Client) -> usize {
+    let mut found = std::collections::BTreeSet::new();
+    let mut cursor = "0".to_owned();
+    loop {
+        let page = client.call(&format!("SCAN {cursor} COUNT 7"));
+        let mut lines = page.split("\r\n").filter(|line| !line.starts_with(['*', '$']));
+        cursor = lines.next().expect("a page begins with a cursor").to_owned();
+        found.extend(lines.filter(|line| !line.is_empty()).map(str::to_owned));
+        if cursor == "0" {
+            return found.len();
+        }
+    }
+}
+
+#[test]
+fn a_flush_of_some_shards_only_is_uncertain() {
+    let server = Server::start(3);
+    let mut client = server.connect();
+    server.node.set_judge(|shard, _| match shard {
+        ShardId(2) => Verdict::Refuse(Refusal::Overloaded),
+        _ => Verdict::Execute,
+    });
+    let reply = client.call("FLUSHALL");
+    assert!(reply.starts_with("-UNCERTAIN ") && reply.contains("s2"), "{reply}");
+    server.node.set_judge(|_, _| Verdict::Refuse(Refusal::Overloaded));
+    let reply = client.call("FLUSHALL");
+    assert!(reply.starts_with("-OVERLOADED "), "{reply}");
+}
+
+#[test]
+fn transactions_run_in_one_shard_or_not_at_all() {
+    let server = Server::start(4);
+    let mut client = server.connect();
+    let crossslot = "-CROSSSLOT Keys in request don't hash to the same slot\r\n";
+    let aborted = "-EXECABORT Transaction discarded because of previous errors.\r\n";
+    assert_eq!(client.call("MULTI"), "+OK\r\n");
+    assert_eq!(client.call("SET foo 1"), "+QUEUED\r\n");
+    assert_eq!(client.call("SET bar 1"), crossslot);
+    assert_eq!(client.call("EXEC"), aborted);
+    assert_eq!(client.call("GET foo"), "$-1\r\n");
+
+    assert_eq!(client.call("MULTI"), "+OK\r\n");
+    assert_eq!(client.call("MULTI"), "-ERR MULTI calls can not be nested\r\n");
+    assert_eq!(client.call("SET foo"), "-ERR wrong number of arguments for 'set' command\r\n");
+    assert_eq!(client.call("EXEC"), aborted);
+
+    assert_eq!(client.call("MULTI"), "+OK\r\n");
+    assert_eq!(client.call("EXEC"), "*0\r\n");
+    assert_eq!(client.call("EXEC"), "-ERR EXEC without MULTI\r\n");
+    assert_eq!(client.call("DISCARD"), "-ERR DISCARD without MULTI\r\n");
+
+    assert_eq!(client.call("MULTI"), "+OK\r\n");
+    assert!(client.call("DBSIZE").starts_with("-CROSSSLOT "));
+    assert_eq!(client.call("DISCARD"), "+OK\r\n");
+}
+
+#[test]
+fn a_transaction_aborts_if_a_watched_key_was_changed() {
+    let server = Server::start(4);
+    let (mut one, mut two) = (server.connect(), server.connect());
+    for (meddling, reply) in [(false, "*1\r\n+OK\r\n"), (true, "*-1\r\n")] {
+        assert_eq!(one.call("WATCH foo"), "+OK\r\n");
+        assert_eq!(one.call("WATCH foo{foo}"), "+OK\r\n");
+        if meddling {
+            assert_eq!(two.call("SET foo 2"), "+OK\r\n");
+        }
+        assert_eq!(one.call("MULTI"), "+OK\r\n");
+        assert_eq!(one.call("WATCH foo"), "-ERR WATCH inside MULTI is not allowed\r\n");
+        assert_eq!(one.call("SET foo 3"), "+QUEUED\r\n");
+        assert_eq!(one.call("EXEC"), reply);
+    }
+    assert_eq!(one.call("WATCH foo"), "+OK\r\n");
+    assert!(one.call("WATCH bar").starts_with("-CROSSSLOT "));
+    assert_eq!(two.call("SET foo 4"), "+OK\r\n");
+    assert_eq!(one.call("UNWATCH"), "+OK\r\n");
+    assert_eq!(one.call("MULTI"), "+OK\r\n");
+    assert_eq!(one.call("GET foo"), "+QUEUED\r\n");
+    assert_eq!(one.call("EXEC"), "*1\r\n$1\r\n4\r\n");
+}
+
+#[test]
+fn a_transaction_that_grows_too_large_is_refused() {
+    let config = keystead_gateway::GatewayConfig {
+        transaction_bytes_max: 200,
+        ..keystead_gateway::GatewayConfig::default()
+    };
+    let server = Server::start_with(1, config);
+    let mut client = server.connect();
+    assert_eq!(client.call("MULTI"), "+OK\r\n");
+    let long = "x".repeat(300);
+    let refusal = client.call(&format!("SET a {long}"));
+    assert_eq!(refusal, "-ERR transaction exceeds 200 bytes; split it\r\n");
+    assert!(client.call("EXEC").starts_with("-EXECABORT "));
+}

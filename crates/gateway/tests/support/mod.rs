@@ -1,0 +1,168 @@
+//! What the tests of the gateway share: a server over plain stores, and a client that sees bytes.
+//! Owns: starting and stopping both. Never: sleeps; every wait has a deadline.
+
+#![expect(clippy::disallowed_methods, reason = "a test starts threads without a supervision tree")]
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+pub(crate) mod local_door;
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use keystead_gateway::{Gateway, GatewayConfig};
+use keystead_resp::skip_reply;
+use keystead_supervisor::Shutdown;
+use keystead_types::time::SystemClock;
+pub(crate) use local_door::LocalNode;
+
+/// Longest time that any wait of a test may take.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+
+/// A gateway over a [`LocalNode`], on a free port.
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    pub(crate) node: Arc<LocalNode>,
+    pub(crate) gateway: Gateway,
+    shutdown: Shutdown,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Server {
+    /// One io thread and that many shards.
+    pub(crate) fn start(shards: u32) -> Self {
+        Self::start_with(shards, GatewayConfig::default())
+    }
+
+    pub(crate) fn start_with(shards: u32, config: GatewayConfig) -> Self {
+        let node = LocalNode::new(shards);
+        let gateway = Gateway::new(config, Arc::new(SystemClock::new()), 0x1234_5678);
+        let shutdown = Shutdown::new();
+        let mut threads = Vec::new();
+        let (ready, is_ready) = std::sync::mpsc::channel();
+        for position in 0..gateway.io_thread_count() {
+            let (gateway, node, shutdown) = (gateway.clone(), Arc::clone(&node), shutdown.clone());
+            let ready = ready.clone();
+            let ready = move || ready.send(()).expect("the test waits for it");
+            threads.push(std::thread::spawn(move || {
+                gateway
+                    .run_io_thread(position, &shutdown, ready, |wake| node.door(wake))
+                    .expect("the io thread ends in order");
+            }));
+        }
+        // A thread that starts turns away the sockets meant for the one before it.
+        for _ in 0..gateway.io_thread_count() {
+            is_ready.recv_timeout(DEADLINE).expect("the io threads start");
+        }
+        let listener = Gateway::bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
+        let address = listener.local_addr().expect("a bound socket has an address");
+        let (accepting, stop) = (gateway.clone(), shutdown.clone());
+        threads.push(std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let accepted = runtime.expect("a runtime").block_on(accepting.accept(listener, &stop));
+            accepted.expect("the listener works");
+        }));
+        Self { address, node, gateway, shutdown, threads }
+    }
+
+    pub(crate) fn connect(&self) -> Client {
+        Client::connect(self.address)
+    }
+
+    /// Asks the gateway to stop; [`join`](Self::join) waits for it.
+    pub(crate) fn request_stop(&self) {
+        self.shutdown.request();
+    }
+
+    pub(crate) fn join(&mut self) {
+        for thread in self.threads.drain(..) {
+            thread.join().expect("no thread of the gateway panicked");
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.shutdown.request();
+        if !std::thread::panicking() {
+            self.join();
+        }
+    }
+}
+
+/// A client that sends bytes and takes replies apart, but does not understand them.
+pub(crate) struct Client {
+    pub(crate) stream: TcpStream,
+    received: Vec<u8>,
+}
+
+impl Client {
+    pub(crate) fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).expect("the server accepts");
+        stream.set_read_timeout(Some(DEADLINE)).expect("a timeout can be set");
+        stream.set_write_timeout(Some(DEADLINE)).expect("a timeout can be set");
+        stream.set_nodelay(true).expect("the option can be set");
+        Self { stream, received: Vec::new() }
+    }
+
+    pub(crate) fn send(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).expect("the server reads");
+    }
+
+    /// The next reply, as it stands on the wire.
+    pub(crate) fn reply(&mut self) -> Vec<u8> {
+        loop {
+            if let Some(length) = skip_reply(&self.received).expect("a reply is well formed") {
+                return self.received.drain(..length).collect();
+            }
+            let mut chunk = [0; 16 * 1024];
+            let count = self.stream.read(&mut chunk).expect("the server answers in time");
+            assert!(count > 0, "closed behind {:?}", String::from_utf8_lossy(&self.received));
+            self.received.extend_from_slice(&chunk[..count]);
+        }
+    }
+
+    /// Sends a command given as words and returns its reply as text.
+    pub(crate) fn call(&mut self, line: &str) -> String {
+        self.send(&command(&line.split_whitespace().collect::<Vec<_>>()));
+        String::from_utf8(self.reply()).expect("a test's replies are text")
+    }
+
+    /// Gives back the memory that replies were received in.
+    pub(crate) fn forget_buffer(&mut self) {
+        self.received = std::mem::take(&mut self.received).into_boxed_slice().into_vec();
+    }
+
+    /// Everything up to the end of the connection.
+    pub(crate) fn rest(&mut self) -> Vec<u8> {
+        // A server that closes with unread input resets the connection; that is an end, too.
+        let mut rest = std::mem::take(&mut self.received);
+        let mut chunk = [0; 16 * 1024];
+        loop {
+            match self.stream.read(&mut chunk) {
+                Ok(0) => return rest,
+                Ok(count) => rest.extend_from_slice(&chunk[..count]),
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return rest,
+                Err(error) => panic!("the connection was not closed: {error}"),
+            }
+        }
+    }
+}
+
+/// A command in canonical form.
+pub(crate) fn command<A: AsRef<[u8]>>(args: &[A]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    keystead_resp::encode::command(&mut bytes, args.iter().map(AsRef::as_ref));
+    bytes
+}
+
+/// Waits until `condition` holds.
+pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "not within {DEADLINE:?}: {what}");
+        std::thread::yield_now();
+    }
+}
