@@ -13,6 +13,7 @@
 //! bytes in `docs/formats.md`.
 
 mod batch;
+mod directory;
 pub mod disk;
 mod error;
 mod files;
@@ -21,6 +22,7 @@ mod ledger;
 mod log;
 mod record;
 mod recovery;
+mod replay;
 mod segment;
 mod writer;
 
@@ -32,6 +34,7 @@ pub use inbox::{Completion, DiskState, Handle, Refusal, Refused, Submission, Wri
 pub use ledger::{Pin, Retired};
 pub use log::{Log, LogOptions, LogStats};
 pub use record::Record;
-pub use recovery::{Fault, Recovered, RecoveredGroup, TornTail, read_group};
+pub use recovery::{Fault, Recovered, TornTail, read_group};
+pub use replay::RecoveredGroup;
 pub use segment::{FORMAT_VERSION, Identity};
 pub use writer::{Preparer, Writer, WriterOptions};

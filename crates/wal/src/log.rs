@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use keystead_types::{LogIndex, NodeId, ShardId, limits};
 
 use crate::batch::{Batch, FLAG_CLOSED, Position, Seal};
+use crate::directory::{found, remove_retired, tidy};
 use crate::disk::{Disk, DiskFile, LockError};
 use crate::error::WalError;
 use crate::ledger::{Ledger, Pin, Retired};
@@ -22,9 +23,6 @@ use crate::segment::{
     FIRST_BLOCK_OFFSET, Identity, Preparation, SEGMENT_HEADER_BYTES, Segment, SegmentHeader,
     SpareOrder, Stage,
 };
-
-/// Size of the very first segment: a fresh node waits for its zeros, so it is smaller than the others.
-const FIRST_SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Settings of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -539,69 +537,4 @@ fn count_fitting<B: AsMut<Batch>>(batches: &mut [B], mut room: u64) -> usize {
         fitting += 1;
     }
     fitting
-}
-
-/// Removes half-made segments; returns the numbers of the used ones and of the spares.
-fn tidy<D: Disk>(disk: &D, log_dir: &Path) -> Result<(Vec<u64>, Vec<u64>), WalError> {
-    let names = disk.list(log_dir).map_err(WalError::io("list", log_dir))?;
-    let (mut used, mut spares) = (Vec::new(), Vec::new());
-    for name in names {
-        match Stage::of_name(&name) {
-            Some((Stage::Used, sequence)) => used.push(sequence),
-            Some((Stage::Spare, sequence)) => spares.push(sequence),
-            Some((Stage::Unready, _)) => {
-                let path = log_dir.join(name);
-                disk.remove(&path).map_err(WalError::io("remove", &path))?;
-            }
-            // Not ours: somebody may have put a note there.
-            None => {}
-        }
-    }
-    used.sort_unstable();
-    Ok((used, spares))
-}
-
-/// A log without a past.
-fn found<D: Disk>(disk: &D, log_dir: &Path, options: &LogOptions) -> Result<Reopened<D>, WalError> {
-    let identity = options.identity_if_new;
-    let order = SpareOrder {
-        log_dir: log_dir.to_owned(),
-        header: SegmentHeader { sequence: 1, identity },
-        size_bytes: options.segment_bytes.min(FIRST_SEGMENT_BYTES),
-        reserve_bytes: options.reserve_bytes,
-    };
-    let mut active = Preparation::begin(disk, order)?.finish(disk)?;
-    let path = Stage::Used.path(log_dir, active.sequence);
-    disk.rename(&active.path, &path).map_err(WalError::io("rename", &active.path))?;
-    disk.sync_dir(log_dir).map_err(WalError::io("sync the directory", log_dir))?;
-    active.path = path.clone();
-    let mut ledger = Ledger::default();
-    ledger.begin_segment(active.sequence, path, active.size_bytes);
-    let recovered = Recovered {
-        identity,
-        groups: BTreeMap::new(),
-        torn_tail: None,
-        is_new: true,
-        was_closed: false,
-        bytes_read: 0,
-    };
-    let end = Position { segment: active.sequence, offset: FIRST_BLOCK_OFFSET };
-    Ok(Reopened { active, end, next_block: 1, ledger, recovered })
-}
-
-/// Removes segments that nobody needs, oldest first and each durably: a crash in between leaves no hole.
-pub(crate) fn remove_retired<D: Disk>(
-    disk: &D,
-    log_dir: &Path,
-    retired: &[Retired],
-) -> Result<(), WalError> {
-    for Retired { path, .. } in retired {
-        match disk.remove(path) {
-            // Removed by an earlier try whose directory sync failed.
-            Err(gone) if gone.kind() == io::ErrorKind::NotFound => {}
-            outcome => outcome.map_err(WalError::io("remove", path))?,
-        }
-        disk.sync_dir(log_dir).map_err(WalError::io("sync the directory", log_dir))?;
-    }
-    Ok(())
 }

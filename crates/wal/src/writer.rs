@@ -18,11 +18,12 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 use tracing::{error, info, warn};
 
+use crate::directory::remove_retired;
 use crate::disk::Disk;
 use crate::error::WalError;
 use crate::inbox::{DiskState, Handle, Stall, Submission, Work, Written};
 use crate::ledger::Retired;
-use crate::log::{Log, remove_retired};
+use crate::log::Log;
 use crate::segment::{Preparation, Segment, SpareOrder};
 
 /// How long a disk without room (or a file that cannot be removed) is left alone before the next try.

@@ -6,10 +6,11 @@ use keystead_wal::{
     WriterOptions, Written,
 };
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use crate::model::{Op, batch_of, entries, open, replay};
+use crate::model::{DIR, Op, batch_of, entries, open, replay};
 
 const SEGMENT_BYTES: u64 = 4096;
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -216,6 +217,28 @@ fn a_purge_removes_segments_beside_the_writer() {
             segments.count() == 1
         });
         wait_until("the numbers say so", || handle.stats().segments == 1);
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_fallen_group_is_read_back_beside_the_writer_after_a_barrier() {
+    let disk = MemoryDisk::new(1 << 24);
+    let inbox = Inbox::new();
+    with_writer(&disk, |handle| {
+        for index in 1..=100 {
+            for group in [0, 1] {
+                let batch = batch_of(&entries(group, index, index));
+                handle.submit(inbox.submission(index, batch, false)).unwrap();
+            }
+        }
+        handle.submit(inbox.submission(0, Batch::new(), true)).unwrap();
+        while inbox.next().token != 0 {}
+        let group = keystead_wal::read_group(&disk, Path::new(DIR), ShardId(1)).unwrap().unwrap();
+        assert_eq!(group.entries.len(), 100);
+        let unknown = keystead_wal::read_group(&disk, Path::new(DIR), ShardId(9)).unwrap();
+        assert_eq!(unknown, None);
+        assert!(handle.stats().synced.segment > 1);
     })
     .unwrap();
 }
