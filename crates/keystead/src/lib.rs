@@ -1,5 +1,11 @@
 //! A distributed key-value store that keeps what it has acknowledged: library and server.
 
 pub mod config;
+mod embedded;
+mod error;
+pub mod server;
 
 pub use config::Config;
+pub use embedded::{Keystead, Scan, TTL_MS_MAX, blocking};
+pub use error::{Error, Kind};
+pub use keystead_resp::Value;

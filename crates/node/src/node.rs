@@ -346,6 +346,12 @@ impl Node {
         self.settings.data_dir.join("snapshots")
     }
 
+    /// Where other nodes reach this one.
+    #[must_use]
+    pub fn peer_address(&self) -> &str {
+        &self.settings.peer_address
+    }
+
     /// The data directory.
     #[must_use]
     pub fn data_dir(&self) -> &Path {
