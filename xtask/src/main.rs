@@ -9,6 +9,7 @@
 mod adr;
 mod bench;
 mod cluster;
+mod compat;
 mod docs;
 mod golden;
 mod pages;
@@ -101,6 +102,12 @@ const VERBS: &[Verb] = &[
         arguments: "[SUITE...] [--...]",
         about: "figures beside redis and etcd; an unknown flag lists flags and suites",
         run: bench::run,
+    },
+    Verb {
+        name: "compat",
+        arguments: "[SCRIPT...] [--...]",
+        about: "the same commands to redis-server and keystead, every reply byte compared",
+        run: compat::run,
     },
     Verb {
         name: "cluster",

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::peer::Peer;
+use super::peer::{IN_MEMORY, Peer};
 use super::{Bench, report};
 use crate::project::Outcome;
 
@@ -12,7 +12,7 @@ use crate::project::Outcome;
 pub(super) fn run(bench: &Bench<'_>) -> Outcome<Value> {
     let peers = [
         Peer::keystead(bench, "keystead", 1, &["--durability", "replicated"])?,
-        Peer::redis(bench, "redis", &["--save", "", "--appendonly", "no"])?,
+        Peer::redis(bench, "redis", IN_MEMORY)?,
     ];
     let keys = bench.options.keys;
     let mut figures = Vec::new();

@@ -16,6 +16,12 @@ use crate::wire::{self, Connection};
 /// Ticks of /proc/PID/stat in a second, on every Linux that matters.
 const TICKS_PER_SECOND: u64 = 100;
 
+/// redis-server without persistence.
+pub(super) const IN_MEMORY: &[&str] = &["--save", "", "--appendonly", "no"];
+/// redis-server that syncs every write before its reply.
+pub(super) const APPEND_ALWAYS: &[&str] =
+    &["--save", "", "--appendonly", "yes", "--appendfsync", "always"];
+
 /// The language a contender's clients speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Dialect {
@@ -46,7 +52,9 @@ impl Peer {
         settings: &[&str],
     ) -> Outcome<Self> {
         if bench.options.is_against_itself {
-            let mut peer = Self::redis(bench, "redis (a)", &["--save", "", "--appendonly", "no"])?;
+            let is_synced = settings.contains(&"fsync");
+            let settings = if is_synced { APPEND_ALWAYS } else { IN_MEMORY };
+            let mut peer = Self::redis(bench, name, settings)?;
             peer.settings.push_str(", in Keystead's place");
             return Ok(peer);
         }
@@ -66,14 +74,13 @@ impl Peer {
 
     /// A redis primary with two replicas in memory; writes are followed by WAIT 1.
     pub(super) fn redis_three(bench: &Bench<'_>) -> Outcome<Self> {
-        let memory = ["--save", "", "--appendonly", "no"];
-        let primary = server::redis(&bench.scratch.folder("redis-0")?, &memory)?;
+        let primary = server::redis(&bench.scratch.folder("redis-0")?, IN_MEMORY)?;
         let port = primary.address.port().to_string();
         let mut servers = vec![primary];
         for number in 1..3 {
             let follow = ["--replicaof", "127.0.0.1", &port, "--repl-diskless-sync-delay", "0"];
             let folder = bench.scratch.folder(&format!("redis-{number}"))?;
-            servers.push(server::redis(&folder, &[&memory[..], &follow].concat())?);
+            servers.push(server::redis(&folder, &[IN_MEMORY, &follow].concat())?);
         }
         let address = servers[0].address;
         wait::until("two replicas of redis", Duration::from_secs(30), || {

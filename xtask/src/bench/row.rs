@@ -61,6 +61,17 @@ impl Row {
         self
     }
 
+    /// Makes values of the row's length where the row reads longer ones than the suite was filled with.
+    pub(super) fn prepare(&self, peer: &Peer, options: &Options) -> Outcome {
+        let is_reading_long = self.operation == Operation::Get && self.value_bytes > 64;
+        if is_reading_long { peer.fill(self.keys(options), self.value_bytes) } else { Ok(()) }
+    }
+
+    /// Long values are spread over fewer keys, so that memory holds them.
+    fn keys(&self, options: &Options) -> u64 {
+        if self.value_bytes > 1024 { (options.keys / 20).max(1) } else { options.keys }
+    }
+
     /// Runs the load once; `None` if the contender has no such operation here.
     pub(super) fn run(&self, peer: &Peer, options: &Options) -> Outcome<Option<Sample>> {
         // etcd is slower by an order of magnitude: a tenth shows as much.
@@ -70,16 +81,16 @@ impl Row {
         let is_set = self.operation == Operation::Set;
         let mut sample = match (peer.dialect, self.operation) {
             (Dialect::RedisWait, Operation::Set) => {
-                let mut dialogue = WaitDialogue::new(options.keys, self.value_bytes);
+                let mut dialogue = WaitDialogue::new(self.keys(options), self.value_bytes);
                 swarm::run(peer.address(), self.connections, requests, &mut dialogue)?
             }
             (Dialect::Etcd, Operation::Set | Operation::Get) => {
-                let mut dialogue = EtcdDialogue::new(options.keys, self.value_bytes, is_set);
+                let mut dialogue = EtcdDialogue::new(self.keys(options), self.value_bytes, is_set);
                 swarm::run(peer.address(), self.connections, requests, &mut dialogue)?
             }
             (Dialect::Etcd, _) => return Ok(None),
             (Dialect::Redis | Dialect::RedisWait, _) => {
-                self.redis_benchmark(peer, requests, options.keys)?
+                self.redis_benchmark(peer, requests, self.keys(options))?
             }
         };
         #[expect(clippy::cast_precision_loss, reason = "requests are far below 2^52")]

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::Bench;
-use super::peer::Peer;
+use super::peer::{APPEND_ALWAYS, Dialect, IN_MEMORY, Peer};
 use super::report;
 use super::row::{Operation, Row};
 use super::sample::{Sample, median};
@@ -40,9 +40,6 @@ const THREE: &[Row] = &[
     Row::new("SET of 4 KiB, 50", Operation::Set).value_bytes(4096).percent(20),
     Row::new("GET, 50", Operation::Get),
 ];
-
-const IN_MEMORY: &[&str] = &["--save", "", "--appendonly", "no"];
-const APPEND_ALWAYS: &[&str] = &["--save", "", "--appendonly", "yes", "--appendfsync", "always"];
 
 /// Nothing waits for the disk.
 pub(super) fn single_memory(bench: &Bench<'_>) -> Outcome<Value> {
@@ -80,7 +77,7 @@ fn play(bench: &Bench<'_>, peers: &[Peer], rows: &[Row]) -> Outcome<Value> {
         println!("   {:<18}{}", peer.name, peer.settings);
     }
     println!("   {} rounds, {} keys, medians", bench.options.rounds, bench.options.keys);
-    for peer in peers.iter().filter(|peer| peer.dialect != super::peer::Dialect::Etcd) {
+    for peer in peers.iter().filter(|peer| peer.dialect != Dialect::Etcd) {
         peer.fill(bench.options.keys, 64)?;
     }
     report::head();
@@ -115,6 +112,9 @@ fn play(bench: &Bench<'_>, peers: &[Peer], rows: &[Row]) -> Outcome<Value> {
 /// Every contender's samples of one row.
 fn play_row(bench: &Bench<'_>, peers: &[Peer], row: &Row) -> Outcome<Vec<Vec<Sample>>> {
     let mut samples = vec![Vec::new(); peers.len()];
+    for peer in peers.iter().filter(|peer| peer.dialect == Dialect::Redis) {
+        row.prepare(peer, &bench.options)?;
+    }
     for round in 0..bench.options.rounds {
         for turn in 0..peers.len() {
             let at = (round + turn) % peers.len();

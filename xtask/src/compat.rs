@@ -1,0 +1,111 @@
+//! The verb `compat`: the same commands to redis-server and to Keystead, every reply byte compared.
+//!
+//! Owns: playing the scripts of xtask/compat over RESP2 and RESP3, the table of intended
+//! differences, and the check that every command of the product is played. Never: leaves a line out;
+//! what differs by design stands in `xtask/compat/differences` with its reason, and a difference
+//! listed there that no longer shows is a failure too.
+
+mod differences;
+mod player;
+mod script;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use crate::project::{Outcome, Project};
+use crate::server::{self, Scratch, Server};
+use crate::wire::Connection;
+use differences::Differences;
+use player::{Player, Protocol};
+use script::Script;
+
+const USAGE: &str = "cargo xtask compat [SCRIPT...] [--binary KEYSTEAD] [--against-itself]
+--against-itself puts redis in Keystead's place: what differs then is the script's fault";
+
+struct Options {
+    scripts: Vec<String>,
+    binary: Option<PathBuf>,
+    is_against_itself: bool,
+}
+
+/// Plays the scripts named, or all of them.
+pub(crate) fn run(project: &Project, arguments: &[String]) -> Outcome {
+    let options = parse(arguments)?;
+    let scripts = Script::read_all(project, &options.scripts)?;
+    let scratch = Scratch::new(project, "compat")?;
+    let (redis, tested) = start(project, &options, &scratch)?;
+    let mut differences = Differences::read(project)?;
+
+    let mut count = 0;
+    let mut unexpected = 0;
+    for script in &scripts {
+        for protocol in [Protocol::Resp2, Protocol::Resp3] {
+            let mut player = Player::new(redis.address, tested.address, protocol);
+            let played = player.play(script)?;
+            count += played.lines;
+            for clash in played.clashes {
+                if options.is_against_itself || !differences.explain(&clash.command) {
+                    unexpected += 1;
+                    println!("{clash}");
+                }
+            }
+        }
+    }
+    println!("{count} replies compared, {} differ as intended", differences.seen());
+    if !options.is_against_itself && options.scripts.is_empty() {
+        for stale in differences.stale() {
+            println!("differences: `{stale}` no longer differs: take it off the list");
+            unexpected += 1;
+        }
+        unexpected += report_unplayed(&tested, &scripts)?;
+    }
+    if unexpected == 0 {
+        Ok(())
+    } else {
+        Err(format!("{unexpected} differences, see above").into())
+    }
+}
+
+fn parse(arguments: &[String]) -> Outcome<Options> {
+    let mut options = Options { scripts: Vec::new(), binary: None, is_against_itself: false };
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        match argument.as_str() {
+            "--against-itself" => options.is_against_itself = true,
+            "--binary" => options.binary = Some(rest.next().ok_or(USAGE)?.into()),
+            flag if flag.starts_with("--") => return Err(USAGE.into()),
+            name => options.scripts.push(name.to_owned()),
+        }
+    }
+    Ok(options)
+}
+
+/// redis-server, and the server that is compared with it.
+fn start(project: &Project, options: &Options, scratch: &Scratch) -> Outcome<(Server, Server)> {
+    let settings = ["--save", "", "--appendonly", "no"];
+    let redis = server::redis(&scratch.folder("redis")?, &settings)?;
+    if options.is_against_itself {
+        return Ok((redis, server::redis(&scratch.folder("tested")?, &settings)?));
+    }
+    let binary = server::keystead_binary(project, options.binary.as_deref())?;
+    // One shard behaves like one Redis: no command crosses shards.
+    let settings = ["--shards", "1", "--durability", "replicated"];
+    let mut nodes = server::keystead(&binary, scratch, "keystead", 1, &settings)?;
+    Ok((redis, nodes.pop().ok_or("no node was started")?))
+}
+
+/// Names the product's commands that no script plays.
+fn report_unplayed(tested: &Server, scripts: &[Script]) -> Outcome<usize> {
+    let reply = Connection::open(tested.address)?.ask(&["COMMAND", "LIST"])?;
+    let known = reply.lines().filter(|line| !line.starts_with(['*', '$'])).map(str::to_lowercase);
+    let played: BTreeSet<String> = scripts
+        .iter()
+        .flat_map(|script| script.commands())
+        .map(|name| name.to_lowercase())
+        .collect();
+    let unplayed: Vec<String> = known.filter(|name| !played.contains(name)).collect();
+    if !unplayed.is_empty() {
+        println!("no script plays: {}", unplayed.join(" "));
+    }
+    Ok(unplayed.len())
+}
