@@ -173,7 +173,7 @@ impl Actor {
         }
     }
 
-    /// INV-S2: starts, in order, each child whose turn it is.
+    /// INV-SUP2: starts, in order, each child whose turn it is.
     fn begin_starts(&mut self, now: Instant) {
         for at in 0..self.members.len() {
             if !self.may_start(at) {
@@ -222,7 +222,7 @@ impl Actor {
         }
     }
 
-    /// INV-S3: asks children to end that must, the last one first, one at a time unless they are
+    /// INV-SUP3: asks children to end that must, the last one first, one at a time unless they are
     /// independent of each other.
     fn begin_stops(&mut self, now: Instant) {
         let is_one_by_one = self.outcome.is_some() || self.strategy != Strategy::OneForOne;
@@ -281,7 +281,7 @@ impl Actor {
         }
     }
 
-    /// INV-S4: a child failed and has ended; decides whether and when it comes back.
+    /// INV-SUP4: a child failed and has ended; decides whether and when it comes back.
     fn take_failure(&mut self, at: usize, failure: Failure) {
         let (now, count) = (Instant::now(), self.members.len());
         let member = &mut self.members[at];
@@ -301,7 +301,7 @@ impl Actor {
             OnExhausted::StayDown => own_failures,
             OnExhausted::Escalate => self.history.record(now, &self.intensity),
         };
-        // INV-S1: whatever is stuck below may still run; starting anew could double it.
+        // INV-SUP1: whatever is stuck below may still run; starting anew could double it.
         if failures > self.intensity.restarts_max || failure.is_stuck() {
             self.give_up(at, failures, failure);
             return;

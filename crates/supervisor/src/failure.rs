@@ -73,7 +73,7 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// True if an old incarnation may still be running, so that a restart could double it (INV-S1).
+    /// True if an old incarnation may still be running, so that a restart could double it (INV-SUP1).
     #[must_use]
     pub fn is_stuck(&self) -> bool {
         match self {

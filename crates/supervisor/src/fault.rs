@@ -1,5 +1,5 @@
 //! Faults on purpose: places in the code where a test makes a child fail.
-//! Owns: [`Faults`], one per tree, so that trees in one process do not see each other (INV-S5).
+//! Owns: [`Faults`], one per tree, so that trees in one process do not see each other (INV-SUP5).
 //! Never: armed unless the tree was started with [`Faults::enabled`]; disabled ones refuse to arm.
 //! Cost where nothing is armed: one atomic load.
 

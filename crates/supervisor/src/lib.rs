@@ -12,12 +12,12 @@
 //!   how long it may fall before its supervisor gives up ([`OnExhausted`]).
 //!
 //! Invariants (tests hold them, see `tests/`):
-//! - INV-S1: of one child at most one incarnation exists; the next starts only after the last one's
+//! - INV-SUP1: of one child at most one incarnation exists; the next starts only after the last one's
 //!   thread or task has really ended. One that does not end is never restarted ([`Failure::Stuck`]).
-//! - INV-S2: a child starts only when every earlier sibling it is ordered behind is ready.
-//! - INV-S3: children are stopped in reverse start order, each within its grace.
-//! - INV-S4: no more than `restarts_max` restarts within `window`.
-//! - INV-S5: no process-global state: two trees in one process do not see each other.
+//! - INV-SUP2: a child starts only when every earlier sibling it is ordered behind is ready.
+//! - INV-SUP3: children are stopped in reverse start order, each within its grace.
+//! - INV-SUP4: no more than `restarts_max` restarts within `window`.
+//! - INV-SUP5: no process-global state: two trees in one process do not see each other.
 
 mod actor;
 mod context;

@@ -228,7 +228,7 @@ impl Member {
         Overdue::No
     }
 
-    /// Gives up on the present incarnation; it is remembered until it ends (INV-S1).
+    /// Gives up on the present incarnation; it is remembered until it ends (INV-SUP1).
     pub(crate) fn stay_down(&mut self, reason: Failure) {
         let lingering = match std::mem::replace(&mut self.phase, Phase::Idle) {
             Phase::Starting { live, .. }

@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod supervision {
+    mod chaos;
     mod common;
     mod failures;
     mod orders;

@@ -4,9 +4,10 @@
 //! about placement (see `rebalance`).
 //!
 //! A rejected command changes nothing but `applied`. After every command the invariants hold
-//! (INV-T1 to INV-T6, see `invariants`); here stand those about change:
-//! - INV-T7: at most one step is in progress per shard; a second one is refused.
-//! - INV-T8: the epoch never falls, and grows with every change that routers must see.
+//! (see `invariants`); here stand those about change:
+//! - INV-TOP7: at most one step is in progress per shard; a second one is refused.
+//! - INV-TOP8: the epoch never falls, and grows with every change that routers must see.
+//! - INV-TOP11: entries are applied in the order of the log, each once.
 
 use std::collections::BTreeMap;
 
@@ -51,11 +52,11 @@ impl Topology {
     /// If `index` is not above the last one, or an invariant is broken: bugs both.
     pub fn apply(&mut self, index: LogIndex, command: Command) -> Result<Outcome, Rejection> {
         let applied = self.applied;
-        assert!(index > applied, "INV-R3: entry {index} of the metadata log after {applied}");
+        assert!(index > applied, "INV-TOP11: entry {index} of the metadata log after {applied}");
         let epoch = self.epoch;
         self.applied = index;
         let outcome = self.apply_command(index, command);
-        assert!(self.epoch >= epoch, "INV-T8: the epoch fell from {epoch} to {}", self.epoch);
+        assert!(self.epoch >= epoch, "INV-TOP8: the epoch fell from {epoch} to {}", self.epoch);
         if let Err(violation) = self.check() {
             panic!("entry {index} of the metadata log broke the topology: {violation}");
         }

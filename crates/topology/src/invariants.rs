@@ -1,6 +1,12 @@
 //! What always holds of a topology.
 //! Owns: [`Topology::check`], run after every applied command and on every loaded dump.
 //! Never: repairs; a state that breaks one of these is a bug or damage.
+//! - INV-TOP1: every slot belongs to exactly one shard.
+//! - INV-TOP2: shards are numbered from 0 to their count without a gap.
+//! - INV-TOP3: every shard has a voter.
+//! - INV-TOP4: replicas, and steps towards one, stand on nodes that are known and not gone.
+//! - INV-TOP5: a step in progress can still be made.
+//! - INV-TOP6: a replacement is between two nodes that both have a replica.
 
 use keystead_types::{NodeId, SLOT_COUNT, ShardId};
 use thiserror::Error;
@@ -13,7 +19,7 @@ use crate::{Node, NodeState, Shard, Topology};
 #[non_exhaustive]
 pub enum Violation {
     /// Slots unserved or served twice.
-    #[error("INV-T1: every slot belongs to exactly one shard: slot {slot} does not, at {shard}")]
+    #[error("INV-TOP1: every slot belongs to exactly one shard: slot {slot} does not, at {shard}")]
     Slots {
         /// The first such slot.
         slot: u16,
@@ -21,19 +27,19 @@ pub enum Violation {
         shard: ShardId,
     },
     /// Shard numbers with a gap.
-    #[error("INV-T2: shards are numbered 0 to their count: {shard} is out of line")]
+    #[error("INV-TOP2: shards are numbered 0 to their count: {shard} is out of line")]
     Numbering {
         /// The shard.
         shard: ShardId,
     },
     /// A shard that nobody votes for.
-    #[error("INV-T3: every shard has a voter: {shard} has none")]
+    #[error("INV-TOP3: every shard has a voter: {shard} has none")]
     NoVoter {
         /// The shard.
         shard: ShardId,
     },
     /// A replica, or a step towards one, on a node that is unknown or gone.
-    #[error("INV-T4: replicas stand on nodes that are there: {shard} names {node}")]
+    #[error("INV-TOP4: replicas stand on nodes that are there: {shard} names {node}")]
     Homeless {
         /// The shard.
         shard: ShardId,
@@ -41,7 +47,7 @@ pub enum Violation {
         node: NodeId,
     },
     /// A step that cannot be made.
-    #[error("INV-T5: a step in progress can still be made: that of {shard} on {node} cannot")]
+    #[error("INV-TOP5: a step in progress can still be made: that of {shard} on {node} cannot")]
     Step {
         /// The shard.
         shard: ShardId,
@@ -50,7 +56,7 @@ pub enum Violation {
     },
     /// A replacement of or by a node that has no replica.
     #[error(
-        "INV-T6: a replacement is between two replicas: that of {shard}, {from} by {to}, is not"
+        "INV-TOP6: a replacement is between two replicas: that of {shard}, {from} by {to}, is not"
     )]
     Replacement {
         /// The shard.

@@ -13,8 +13,8 @@
 //! 5. move replicas to spread them over zones and even out nodes;
 //! 6. hand over leadership to preferred nodes, and to even it out.
 //!
-//! - INV-T9: no step is planned that would leave a shard without a majority of live voters.
-//! - INV-T10: a voter is removed only if its shard has more than it should, or another voter has
+//! - INV-TOP9: no step is planned that would leave a shard without a majority of live voters.
+//! - INV-TOP10: a voter is removed only if its shard has more than it should, or another voter has
 //!   taken its place.
 
 use std::collections::BTreeSet;
@@ -190,7 +190,7 @@ fn finish_growth(planner: &Planner<'_>, seen: &Seen<'_>, learner: NodeId) -> Opt
 
 fn promote(planner: &Planner<'_>, seen: &Seen<'_>, node: NodeId) -> Option<Action> {
     let is_ready = seen.view.caught_up.contains(&node) && planner.observed.is_up(node);
-    // INV-T9
+    // INV-TOP9
     let stays_safe = planner.observed.have_majority(seen.voters.iter().copied().chain([node]));
     (is_ready && stays_safe).then_some(Action::Promote { node })
 }
@@ -199,7 +199,7 @@ fn promote(planner: &Planner<'_>, seen: &Seen<'_>, node: NodeId) -> Option<Actio
 /// to a node that leaves too: its turn to hand over comes later.
 fn remove(planner: &Planner<'_>, seen: &Seen<'_>, node: NodeId) -> Option<Action> {
     let rest = without(&seen.voters, node);
-    // INV-T9
+    // INV-TOP9
     if !planner.observed.have_majority(rest.iter().copied()) {
         return None;
     }

@@ -119,7 +119,7 @@ pub enum Rejection {
         /// Which.
         shard: ShardId,
     },
-    /// One change at a time (INV-T7).
+    /// One change at a time (INV-TOP7).
     #[error("{shard} has step {step} in progress; confirm or abort it first")]
     StepInProgress {
         /// Which shard.

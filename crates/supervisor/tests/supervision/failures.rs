@@ -45,6 +45,7 @@ async fn panics_in_factory_and_body_are_caught_with_their_message() {
     handle.stop().await;
 }
 
+// INV-SUP4
 #[tokio::test(start_paused = true)]
 async fn restarts_back_off_and_then_the_tree_fails() {
     let starts: Arc<Mutex<Vec<Instant>>> = Arc::default();
@@ -172,7 +173,11 @@ async fn a_killed_child_has_ended_before_the_next_begins() {
     let holders = Arc::new(AtomicU32::new(0));
     let shared = holders.clone();
     let child = ChildSpec::task("holder", move |_context| {
-        assert_eq!(shared.fetch_add(1, Ordering::SeqCst), 0, "INV-S1: two incarnations at a time");
+        assert_eq!(
+            shared.fetch_add(1, Ordering::SeqCst),
+            0,
+            "INV-SUP1: two incarnations at a time"
+        );
         let held = Held(shared.clone());
         async move {
             std::future::pending::<()>().await;
@@ -212,6 +217,7 @@ async fn threads_are_named_joined_and_restarted() {
     assert_eq!(names.recv().unwrap().as_deref(), Some("log-writer"));
 }
 
+// INV-SUP1
 #[tokio::test]
 async fn a_stuck_thread_is_never_doubled_and_may_be_restarted_once_it_ended() {
     let (release, gate) = mpsc::channel::<()>();
@@ -266,6 +272,7 @@ async fn a_stuck_thread_escalates_to_the_root_without_a_restart() {
     drop(release);
 }
 
+// INV-SUP5
 #[tokio::test(start_paused = true)]
 async fn faults_strike_only_their_tree_child_and_point_and_as_often_as_armed() {
     let spec = || {

@@ -35,6 +35,7 @@ async fn events_after_b_failed(strategy: Strategy) -> Vec<String> {
     events
 }
 
+// INV-SUP3
 #[tokio::test(start_paused = true)]
 async fn children_start_in_order_and_stop_in_reverse() {
     let diary = Diary::default();
@@ -64,6 +65,7 @@ async fn one_for_all_restarts_everyone() {
     );
 }
 
+// INV-SUP2
 #[tokio::test(start_paused = true)]
 async fn a_child_starts_only_when_the_one_before_is_ready() {
     let diary = Diary::default();

@@ -1,5 +1,5 @@
 //! From any state the plan comes to rest, and every step on the way is safe.
-//! The model asserts INV-T9 and INV-T10 at each step, `apply` asserts the invariants of the state.
+//! The model asserts INV-TOP9 and INV-TOP10 at each step, `apply` asserts the invariants of the state.
 
 use keystead_topology::NodeState;
 use keystead_types::NodeId;

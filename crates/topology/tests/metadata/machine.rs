@@ -49,6 +49,7 @@ fn nothing_happens_before_founding() {
     assert_eq!(Topology::load(&topology.dump()).unwrap(), topology);
 }
 
+// INV-TOP7
 #[test]
 fn a_step_is_begun_once_and_ends_once() {
     let mut model = Model::founded(2, "");
@@ -122,6 +123,18 @@ fn a_restarted_node_brings_its_new_address_but_an_older_start_does_not() {
     twin.peer_addr = "10.0.0.9:17379".to_owned();
     let taken = model.apply(Command::RegisterNode { node: twin });
     assert!(matches!(taken, Err(Rejection::AddressTaken { node: NodeId(1), .. })));
+}
+
+// INV-TOP11
+#[test]
+#[should_panic(expected = "INV-TOP11")]
+fn an_entry_is_never_applied_twice() {
+    let mut topology = Topology::new();
+    for _ in 0..2 {
+        let command =
+            Command::Found { cluster_id: 1, hash_seed: 1, shards: 1, node: record(1, "") };
+        topology.apply(LogIndex(1), command).unwrap();
+    }
 }
 
 #[test]
@@ -225,7 +238,7 @@ fn any_command() -> impl Strategy<Value = Command> {
 }
 
 proptest! {
-    /// INV-T1 to INV-T8 are asserted inside `apply`.
+    /// Asserted inside `apply`: INV-TOP1, INV-TOP2, INV-TOP3, INV-TOP4, INV-TOP5, INV-TOP6, INV-TOP8.
     #[test]
     fn no_run_of_commands_breaks_an_invariant(commands in proptest::collection::vec(any_command(), 0..80)) {
         let mut model = Model::founded(3, "");

@@ -1,5 +1,5 @@
 //! A cluster in miniature that does what the plan says: the tests' stand-in for Raft groups.
-//! Owns: who is up, who leads, and the promises that every step must keep (INV-T9, INV-T10).
+//! Owns: who is up, who leads, and the promises that every step must keep (INV-TOP9, INV-TOP10).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -136,7 +136,7 @@ impl Model {
         let conf_index = LogIndex(self.index);
         self.must(Command::ConfirmStep { shard: step.shard, step: id, conf_index });
         let after = self.shard(step.shard.0).clone();
-        assert!(self.has_majority(&after), "INV-T9: {step} cost {after:?} its majority");
+        assert!(self.has_majority(&after), "INV-TOP9: {step} cost {after:?} its majority");
         match step.action {
             Action::TransferLeader { to } => {
                 assert!(self.is_up(to));
@@ -145,7 +145,7 @@ impl Model {
             Action::Remove { node } if before.replicas[&node] == ReplicaRole::Voter => {
                 let is_replaced = before.replacement.is_some();
                 let is_spare = before.voters().count() > self.topology.replicas_wanted();
-                assert!(is_replaced || is_spare, "INV-T10: {step} took a voter from {before:?}");
+                assert!(is_replaced || is_spare, "INV-TOP10: {step} took a voter from {before:?}");
                 assert_ne!(self.leaders.get(&step.shard), Some(&node), "{step} removes a leader");
             }
             _ => {}
