@@ -2,7 +2,7 @@
 //! Owns: [`DurableFile`], which is there whole or not at all. Never: formats, checksums, retries.
 //! Called by whoever writes snapshots.
 //!
-//! INV-W9: the file has its name only once all of its bytes are durable.
+//! INV-WAL9: the file has its name only once all of its bytes are durable.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -63,7 +63,7 @@ impl<D: Disk> DurableFile<D> {
         self.write_out()?;
         self.file.sync()?;
         let path = self.dir.join(&self.name);
-        // ORDER: INV-W9, the name comes after the bytes.
+        // ORDER: INV-WAL9, the name comes after the bytes.
         self.disk.rename(&unready_path(&self.dir, &self.name), &path)?;
         self.is_finished = true;
         self.disk.sync_dir(&self.dir)?;

@@ -3,10 +3,10 @@
 //! Never: I/O, entries' payloads. Called by `log` for what is appended and by `recovery` for what is read, so that
 //! both come to the same picture.
 //!
-//! INV-W1: a segment is let go only when no group needs an entry in it: every entry in it lies below both what
+//! INV-WAL1: a segment is let go only when no group needs an entry in it: every entry in it lies below both what
 //! the replication layer asked to keep and the entry after the group's snapshot.
-//! INV-W2: segments go oldest first, so the log that remains is a suffix of what was written.
-//! INV-W3: a group's entries follow each other without a gap.
+//! INV-WAL2: segments go oldest first, so the log that remains is a suffix of what was written.
+//! INV-WAL3: a group's entries follow each other without a gap.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
@@ -34,7 +34,7 @@ struct Group {
 }
 
 impl Group {
-    /// INV-W1: the first entry that must stay.
+    /// INV-WAL1: the first entry that must stay.
     fn floor(&self) -> LogIndex {
         let after_snapshot = self.snapshot.as_ref().map_or(LogIndex(1), |(index, _)| index.next());
         self.first_needed.min(after_snapshot)
@@ -96,7 +96,7 @@ impl Ledger {
         }
     }
 
-    /// Checks INV-W3 for a batch that is about to be written.
+    /// Checks INV-WAL3 for a batch that is about to be written.
     ///
     /// # Panics
     /// If the batch would leave a gap: recovery would refuse such a log, so it must not come to be.
@@ -113,7 +113,7 @@ impl Ledger {
                 Note::Entries { first, last, .. } => {
                     assert!(
                         first.0 > 0 && *first <= before.next(),
-                        "INV-W3: entry {first} of {group} after {before}"
+                        "INV-WAL3: entry {first} of {group} after {before}"
                     );
                     *last
                 }
@@ -200,7 +200,7 @@ impl Ledger {
         }
     }
 
-    /// Takes out the oldest segments before `limit` that nobody needs (INV-W1, INV-W2).
+    /// Takes out the oldest segments before `limit` that nobody needs (INV-WAL1, INV-WAL2).
     pub(crate) fn retire_before(&mut self, limit: u64) -> Vec<Retired> {
         let mut retired = Vec::new();
         while let Some(oldest) = self.segments.front()

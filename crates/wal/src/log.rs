@@ -2,9 +2,9 @@
 //! Owns: [`Log`], the order of writes, fsyncs and renames. Never: threads, waiting, clocks, who asked (see `writer`).
 //! Called by `writer` (its thread) and by the simulator (inline).
 //!
-//! INV-W6: after a write or an fsync failed, nothing is written or synced ever again through this log.
-//! INV-W7: a block is written only into a segment whose name and header are durable.
-//! INV-W8: an older segment is let go only when all that makes it superfluous is durable: the head of the newer
+//! INV-WAL6: after a write or an fsync failed, nothing is written or synced ever again through this log.
+//! INV-WAL7: a block is written only into a segment whose name and header are durable.
+//! INV-WAL8: an older segment is let go only when all that makes it superfluous is durable: the head of the newer
 //! segment, with every group's state and snapshot carried forward, and the records that replace its entries.
 
 use std::collections::BTreeMap;
@@ -48,6 +48,28 @@ impl LogOptions {
 }
 
 /// One segmented, checksummed log for all groups of a node.
+///
+/// ```
+/// use keystead_types::{LogIndex, NodeId, ShardId};
+/// use keystead_wal::{Batch, Log, LogOptions, MemoryDisk};
+///
+/// # fn main() -> Result<(), keystead_wal::WalError> {
+/// let disk = MemoryDisk::new(1 << 20);
+/// let options = LogOptions { segment_bytes: 4096, reserve_bytes: 0, ..LogOptions::new(NodeId(7), 42) };
+/// let (mut log, _) = Log::open(disk.clone(), "/node".as_ref(), options.clone())?;
+/// let mut batch = Batch::new();
+/// batch.push_entry(ShardId(1), LogIndex(1), b"durable");
+/// log.append(&mut batch)?;
+/// log.sync()?;
+/// batch.push_entry(ShardId(1), LogIndex(2), b"perhaps");
+/// log.append(&mut batch)?;
+///
+/// disk.power_loss(3);
+/// let (_, recovered) = Log::open(disk, "/node".as_ref(), options)?;
+/// assert_eq!(recovered.groups[&ShardId(1)].entries[0].1, "durable");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Log<D: Disk> {
     disk: D,
@@ -172,7 +194,7 @@ impl<D: Disk> Log<D> {
     /// [`WalError::Append`] if the write failed: the log is poisoned.
     ///
     /// # Panics
-    /// If the batch leaves a gap in a group's entries (INV-W3).
+    /// If the batch leaves a gap in a group's entries (INV-WAL3).
     pub fn append(&mut self, batch: &mut Batch) -> Result<Position, WalError> {
         loop {
             if self.append_all(std::slice::from_mut(batch))? == 1 {
@@ -195,7 +217,7 @@ impl<D: Disk> Log<D> {
     /// [`WalError::Append`] if a write failed: the log is poisoned, and of the batches nothing is known.
     ///
     /// # Panics
-    /// If a batch leaves a gap in a group's entries (INV-W3).
+    /// If a batch leaves a gap in a group's entries (INV-WAL3).
     pub fn append_all<B: AsMut<Batch>>(&mut self, batches: &mut [B]) -> Result<usize, WalError> {
         self.refuse_if_poisoned()?;
         let mut written = 0;
@@ -228,7 +250,7 @@ impl<D: Disk> Log<D> {
         // ORDER: oldest first, so that what is durable is a prefix of the log at every moment.
         for segment in self.unsynced.iter().chain([&self.active]) {
             if let Err(source) = segment.file.sync() {
-                // INV-W6
+                // INV-WAL6
                 self.is_poisoned = true;
                 return Err(WalError::Sync { path: segment.path.clone(), source });
             }
@@ -268,8 +290,8 @@ impl<D: Disk> Log<D> {
 
     /// Takes over which entry of which group is the first still needed, and removes the segments that nobody
     /// needs. A group that is not named keeps what it said before; one that never said anything keeps
-    /// everything. Entries after a group's latest snapshot stay, whatever is said (INV-W1). While something is
-    /// not synced nothing is removed (INV-W8); what was said is remembered for the next call.
+    /// everything. Entries after a group's latest snapshot stay, whatever is said (INV-WAL1). While something is
+    /// not synced nothing is removed (INV-WAL8); what was said is remembered for the next call.
     ///
     /// # Errors
     /// [`WalError::Io`] if a segment cannot be removed; it is then removed by nobody until the log is reopened.
@@ -285,7 +307,7 @@ impl<D: Disk> Log<D> {
     /// As [`Log::purge`], but leaves the removal (oldest first) to the caller.
     pub(crate) fn retire(&mut self, first_needed: &BTreeMap<ShardId, LogIndex>) -> Vec<Retired> {
         self.ledger.need_from(first_needed);
-        // INV-W8: the ledger already counts what was appended and not synced, so nothing of that kind may be there.
+        // INV-WAL8: the ledger already counts what was appended and not synced, so nothing of that kind may be there.
         if self.has_unsynced() {
             return Vec::new();
         }
@@ -428,7 +450,7 @@ impl<D: Disk> Log<D> {
 
     fn written(&mut self, outcome: io::Result<()>, end_offset: u64) -> Result<(), WalError> {
         if let Err(source) = outcome {
-            // INV-W6
+            // INV-WAL6
             self.is_poisoned = true;
             return Err(WalError::Append { path: self.active.path.clone(), source });
         }
@@ -467,7 +489,7 @@ impl<D: Disk> Log<D> {
             }
             spare.size_bytes = needed;
         }
-        // INV-W7
+        // INV-WAL7
         let path = Stage::Used.path(&self.log_dir, spare.sequence);
         let renamed =
             self.disk.rename(&spare.path, &path).and_then(|()| self.disk.sync_dir(&self.log_dir));

@@ -35,8 +35,8 @@
 //! an fsync that failed, in which case the kernel takes those pages for clean and a new fsync would be a lie. So all that
 //! no block vouches for is written again and synced before anybody hears of it.
 //!
-//! INV-W4: what was synced is recovered exactly, or the log refuses to open.
-//! INV-W5: what is recovered is a prefix of what was appended.
+//! INV-WAL4: what was synced is recovered exactly, or the log refuses to open.
+//! INV-WAL5: what is recovered is a prefix of what was appended.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -286,7 +286,7 @@ impl<'a, D: Disk> Reader<'a, D> {
         if let Err(fault) = read
             && loaded.segment.sequence > 1
         {
-            // INV-W8: the segments before it were let go only when its head was durable.
+            // INV-WAL8: the segments before it were let go only when its head was durable.
             let path = loaded.segment.path;
             return Err(WalError::DamagedHead { path, offset: FIRST_BLOCK_OFFSET, fault });
         }
@@ -342,7 +342,7 @@ impl<'a, D: Disk> Reader<'a, D> {
         Ok((header, offset + block_end))
     }
 
-    /// INV-W4: searches all that follows the end for a block that says this place had been synced.
+    /// INV-WAL4: searches all that follows the end for a block that says this place had been synced.
     fn refuse_damage(
         &self,
         tail: &Tail<D::File>,

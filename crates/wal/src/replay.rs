@@ -95,7 +95,7 @@ impl Replay {
         }
     }
 
-    /// Checks INV-W3: a gap that no later snapshot covers means that segments were taken away.
+    /// Checks INV-WAL3: a gap that no later snapshot covers means that segments were taken away.
     pub(crate) fn finish(
         mut self,
         log_dir: &Path,

@@ -1,9 +1,11 @@
-//! INV-W4, INV-W5: after a crash at any byte, what was synced is there, and the rest is a prefix.
+//! INV-WAL4, INV-WAL5: after a crash at any byte, what was synced is there, and the rest is a prefix.
 
 use keystead_types::{LogIndex, ShardId};
-use keystead_wal::{Kind, Log, MemoryDisk, RecoveredGroup};
+use keystead_wal::{Kind, Log, MemoryDisk, RecoveredGroup, write_durably};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
 
 use crate::model::{Groups, Op, batch_of, entries, open, replay};
 
@@ -163,7 +165,7 @@ impl Run {
             .find(|count| replay(&self.batches[..*count]) == recovered.groups);
         let Some(survived) = survived else {
             panic!(
-                "INV-W4/W5: what was recovered ({}) is no prefix from batch {} on of\n{}",
+                "INV-WAL4, INV-WAL5: what was recovered ({}) is no prefix from batch {} on of\n{}",
                 shape(&recovered.groups),
                 self.synced,
                 (0..=self.batches.len())
@@ -228,6 +230,47 @@ fn the_log_survives_a_crash_at_every_byte_of_its_making() {
     }
 }
 
+/// INV-WAL7: whatever a power failure leaves of unsynced blocks, every `.seg` has its header.
+#[test]
+fn a_power_failure_across_unsynced_segments_leaves_a_prefix() {
+    for seed in 0..300 {
+        let disk = MemoryDisk::new(1 << 20);
+        let (mut log, _) = open(&disk, SEGMENT_BYTES).unwrap();
+        let batches: Vec<_> = (1..=120).map(|index| entries(0, index, index)).collect();
+        for (count, ops) in batches.iter().enumerate() {
+            log.append(&mut batch_of(ops)).unwrap();
+            if count == 10 {
+                log.sync().unwrap();
+            }
+        }
+        assert!(log.stats().end.segment > 2);
+        disk.power_loss(seed);
+        let (_, recovered) = open(&disk, SEGMENT_BYTES).unwrap();
+        let count = recovered.groups[&ShardId(0)].entries.len();
+        assert!((11..=120).contains(&count), "seed {seed}: {count}");
+        assert_eq!(recovered.groups, replay(&batches[..count]));
+    }
+}
+
+/// INV-WAL9: a file that others had made durable is there with all of its bytes or not at all.
+#[test]
+fn a_durable_file_survives_a_power_failure_whole_or_not_at_all() {
+    let path = Path::new("/snapshots/s1");
+    for cut in 0..300 {
+        let disk = MemoryDisk::new(1 << 24);
+        disk.cut_power_after(cut * 2000);
+        let content: Vec<u8> = (0..500_000_u32).map(|n| n.to_le_bytes()[0]).collect();
+        let written =
+            write_durably(&disk, Path::new("/snapshots"), "s1", |file| file.write_all(&content));
+        disk.power_loss(cut);
+        match disk.contents(path) {
+            Some(found) => assert!(found == content, "cut {cut}: half a file"),
+            None => assert!(written.is_err(), "cut {cut}: lost after it was reported durable"),
+        }
+    }
+}
+
+/// INV-WAL6, and the restart after it.
 #[test]
 fn after_a_failed_fsync_the_log_refuses_everything_and_a_restart_makes_its_bytes_durable() {
     let disk = MemoryDisk::new(1 << 20);
@@ -276,7 +319,7 @@ fn a_failed_write_poisons_the_log_and_says_what_to_do() {
 }
 
 #[test]
-#[should_panic(expected = "INV-W3: entry 5 of s0 after 3")]
+#[should_panic(expected = "INV-WAL3: entry 5 of s0 after 3")]
 fn a_gap_in_a_groups_entries_is_a_broken_invariant() {
     let (mut log, _) = open(&MemoryDisk::new(1 << 20), SEGMENT_BYTES).unwrap();
     log.append(&mut batch_of(&entries(0, 1, 3))).unwrap();

@@ -1,4 +1,4 @@
-//! INV-W1, INV-W2, INV-W8: what is needed stays, what is not goes, oldest first.
+//! INV-WAL1, INV-WAL2, INV-WAL8: what is needed stays, what is not goes, oldest first.
 
 use keystead_types::{LogIndex, ShardId};
 use keystead_wal::{MemoryDisk, Pin};
