@@ -25,7 +25,6 @@
 //! INV-T7, INV-T8 in `peer`; INV-T9 in `server`.
 
 mod call;
-mod courier;
 mod dial;
 pub mod frame;
 pub mod hello;
@@ -44,7 +43,6 @@ use bytes::Bytes;
 use keystead_types::NodeId;
 
 pub use call::{CallError, Caller, Garble, call};
-pub use courier::Courier;
 pub use frame::{FrameBatch, FrameError, FrameKind};
 pub use hello::{Hello, Purpose, Refusal, Welcome};
 pub use outbox::{Identity, Outbox, PEERS_MAX};

@@ -103,7 +103,7 @@ async fn link_once(peer: &Arc<Peer>, outbox: &Outbox, receive: &dyn Receive) -> 
     let Some(up) = Up::announce(peer, &stream, receive) else {
         return LinkEnd::Removed;
     };
-    tracing::info!(peer = %peer.id(), address = peer.address(), "connected to peer");
+    tracing::debug!(peer = %peer.id(), address = peer.address(), "welcomed by peer");
     let end = tokio::select! {
         end = write_queue(peer, outbox, &stream) => end,
         end = read_pongs(peer, outbox, &stream, &mut reader) => end,

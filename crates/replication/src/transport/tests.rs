@@ -9,9 +9,9 @@ use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use keystead_supervisor::Shutdown;
+use keystead_types::NodeId;
 use keystead_types::limits::PEER_QUEUE_BYTES_MAX;
 use keystead_types::time::SystemClock;
-use keystead_types::{NodeId, ShardId};
 use parking_lot::{Condvar, Mutex};
 
 use super::frame::FrameDecoder;
@@ -293,31 +293,6 @@ fn a_batch_leaves_in_one_write_and_arrives_in_few_deliveries() {
     assert!(stats.writes_total < 100, "{} writes", stats.writes_total);
     assert!(stats.frames_sent_total >= 1_000);
     assert!(b.recorder.seen.lock().deliveries < 100);
-}
-
-#[test]
-fn a_courier_writes_once_per_peer_and_counts_what_is_lost() {
-    let (a, b) = (Node::start(A), Node::start(B));
-    a.knows(B, b.address);
-    let mut courier = Courier::new(a.outbox.clone());
-    let mut messages = Vec::new();
-    for number in 0..300_u32 {
-        let mut message = raft::eraftpb::Message::new();
-        message.msg_type = raft::eraftpb::MessageType::MsgHeartbeat;
-        // Every third goes to a node that is not there.
-        message.to = if number % 3 == 0 { 77 } else { B.0 };
-        message.from = A.0;
-        messages.push((ShardId(number), message));
-    }
-    let writes_before = a.outbox.stats()[0].writes_total;
-    assert_eq!(courier.send(&mut messages), 100);
-    // One, and a ping or two that may have come between.
-    assert!(a.outbox.stats()[0].writes_total - writes_before < 10);
-    assert!(messages.is_empty());
-    b.recorder.wait("200 frames came", |seen| seen.frames.len() == 200);
-    let groups: Vec<u32> =
-        b.payloads().iter().map(|payload| message::decode(payload).unwrap().0.0).collect();
-    assert_eq!(groups, (0..300).filter(|number| number % 3 != 0).collect::<Vec<_>>());
 }
 
 #[test]
