@@ -37,7 +37,7 @@ impl<T> Promise<T> {
         match std::mem::replace(&mut *self.0.lock(), State::Filled(result)) {
             State::Waiting(waker) => waker,
             State::Filled(_) | State::Taken => {
-                unreachable!("INV-E2: a promise is filled once, because filling consumes it")
+                unreachable!("INV-EMB2: a promise is filled once, because filling consumes it")
             }
         }
     }

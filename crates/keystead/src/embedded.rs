@@ -1,0 +1,453 @@
+//! A node in this process: the handle, and what it does for a caller.
+//!
+//! Owns: [`Keystead`] and its commands. Never: a thread or a lock that commands of different callers
+//! wait for; a retry of a write whose outcome is not known. Beneath it: `host` (the node), `exchange`
+//! (the one door that all callers share), `json`, `update`, `scan`, `command`.
+//!
+//! INV-EMB4: a write that was handed to the node is not handed to it again by this crate.
+//!
+//! The futures of this module need no runtime and no timer: the node's own threads end every run by its
+//! deadline (`write_timeout_ms`) and wake the caller.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use keystead_node::Access;
+use keystead_resp::{Value, encode};
+use keystead_types::Slot;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub mod blocking;
+mod command;
+mod exchange;
+mod host;
+mod json;
+mod offload;
+mod park;
+mod reply;
+mod scan;
+mod slot;
+#[cfg(test)]
+mod stand_in;
+mod update;
+
+pub use scan::Scan;
+
+use crate::error::Error;
+use exchange::{Exchange, Place};
+use host::Host;
+use offload::offload;
+
+/// Longest time to live, milliseconds: far enough from the end of time that no clock reaches it.
+pub const TTL_MS_MAX: u64 = 1 << 53;
+
+/// A node in this process, and the way to its data.
+///
+/// Clones are handles of the same node, for as many tasks and threads as like. All methods that wait are
+/// futures that run on any executor, or none ([`blocking`] has the same methods for threads). Writes of
+/// concurrent callers share log entries and fsyncs, so many at a time cost little more than one.
+///
+/// Consistency: every read and write is linearizable, whichever node of the cluster it is called on. A
+/// write has returned once a majority of the shard's replicas has it on disk (or, with
+/// `durability = "replicated"`, in memory).
+///
+/// Dropping a future that was polled does not withdraw what it asked for. When the last handle is
+/// dropped without [`shutdown`](Self::shutdown), the node stops as if the process had died: nothing that
+/// was acknowledged is lost, but the other nodes notice only by its silence.
+#[derive(Clone)]
+pub struct Keystead {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    host: Box<dyn Host>,
+    exchange: Arc<Exchange>,
+}
+
+impl std::fmt::Debug for Keystead {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Keystead").field("exchange", &self.inner.exchange).finish_non_exhaustive()
+    }
+}
+
+impl Keystead {
+    /// A handle of a node that runs.
+    pub(crate) fn over(host: Box<dyn Host>) -> Self {
+        let exchange = Exchange::open(&*host);
+        Self { inner: Arc::new(Inner { host, exchange }) }
+    }
+
+    /// Stores `value` as JSON under `key`, whatever was there before, and returns once it is kept.
+    ///
+    /// The key then has no time to live. Redis clients read the JSON text with `GET`.
+    ///
+    /// # Errors
+    /// [`Kind::Unknown`](crate::Kind::Unknown) if leadership or the deadline was lost after the write had
+    /// gone out: it may have happened, or may yet; read before you repeat it. `Invalid` if the value has
+    /// no JSON form, `Unavailable`, `Overloaded` or `Closed` if nothing happened; see [`Error::kind`].
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/embedded_doctest/run.rs"));
+    /// # fn main() -> Result<(), keystead::Error> { run(async |store| {
+    /// store.put("user1", &serde_json::json!({"name": "Alice", "age": 30})).await?;
+    /// # Ok(())
+    /// # }) }
+    /// ```
+    pub async fn put<T>(&self, key: impl AsRef<[u8]>, value: &T) -> Result<(), Error>
+    where
+        T: Serialize + ?Sized,
+    {
+        let text = json::encode(value)?;
+        self.put_bytes(key, text).await
+    }
+
+    /// Stores `value` as [`put`](Self::put) does, for `ttl` only.
+    ///
+    /// `ttl` counts whole milliseconds, from 1 ms to [`TTL_MS_MAX`], from the moment at which the
+    /// shard's leader proposes the write. After that the key is absent for everybody at once.
+    ///
+    /// # Errors
+    /// Those of [`put`](Self::put); `Invalid` if `ttl` is shorter than 1 ms or longer than the maximum.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/embedded_doctest/run.rs"));
+    /// # fn main() -> Result<(), keystead::Error> { run(async |store| {
+    /// use std::time::Duration;
+    /// store.put_with_ttl("session:9", &"open", Duration::from_secs(1800)).await?;
+    /// # Ok(())
+    /// # }) }
+    /// ```
+    pub async fn put_with_ttl<T>(
+        &self,
+        key: impl AsRef<[u8]>,
+        value: &T,
+        ttl: Duration,
+    ) -> Result<(), Error>
+    where
+        T: Serialize + ?Sized,
+    {
+        let ttl_ms = match u64::try_from(ttl.as_millis()) {
+            Ok(ttl_ms @ 1..=TTL_MS_MAX) => ttl_ms.to_string(),
+            _ => {
+                let (ttl_ms, ttl_ms_max) = (ttl.as_millis(), TTL_MS_MAX);
+                return Err(Error::TimeToLive { ttl_ms, ttl_ms_max });
+            }
+        };
+        let (key, text) = (key.as_ref(), json::encode(value)?);
+        self.set(key, &[b"SET", key, &text, b"PX", ttl_ms.as_bytes()]).await
+    }
+
+    /// Stores `value` under `key` as it is, whatever was there before, and returns once it is kept.
+    ///
+    /// # Errors
+    /// Those of [`put`](Self::put), but for the JSON.
+    pub async fn put_bytes(
+        &self,
+        key: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
+    ) -> Result<(), Error> {
+        let key = key.as_ref();
+        self.set(key, &[b"SET", key, value.as_ref()]).await
+    }
+
+    /// Returns the value under `key`, or `None` if there is none.
+    ///
+    /// Linearizable: it is at least as new as every write that had returned, anywhere, when this was
+    /// called. Answered from memory without a wait if this node leads the key's shard, else by the
+    /// leader.
+    ///
+    /// # Errors
+    /// `Corrupt` if the text is not the JSON of a `T`, `Invalid` if the key holds no string,
+    /// `Unavailable` if the shard has no leader in time. A read never changes anything.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/embedded_doctest/run.rs"));
+    /// # fn main() -> Result<(), keystead::Error> { run(async |store| {
+    /// store.put("visits", &41).await?;
+    /// assert_eq!(store.get::<u32>("visits").await?, Some(41));
+    /// assert_eq!(store.get::<u32>("nobody").await?, None);
+    /// # Ok(())
+    /// # }) }
+    /// ```
+    pub async fn get<T: DeserializeOwned>(
+        &self,
+        key: impl AsRef<[u8]>,
+    ) -> Result<Option<T>, Error> {
+        let key = key.as_ref();
+        let local = json::with_scratch(|scratch| {
+            // Decoded behind the shard's lock, not under it: `T` may run any code.
+            let found = self.look_at(key, |value| value.map(|text| scratch.extend_from_slice(text)));
+            Some(found?.map(|()| json::decode(scratch)).transpose())
+        });
+        match local {
+            Some(result) => result,
+            None => self.fetch(key).await?.as_deref().map(json::decode).transpose(),
+        }
+    }
+
+    /// Returns the bytes under `key`, or `None` if there are none. As [`get`](Self::get) otherwise.
+    ///
+    /// # Errors
+    /// Those of [`get`](Self::get), but for the JSON.
+    pub async fn get_bytes(&self, key: impl AsRef<[u8]>) -> Result<Option<Vec<u8>>, Error> {
+        let key = key.as_ref();
+        match self.look_at(key, |value| value.map(<[u8]>::to_vec)) {
+            Some(found) => Ok(found),
+            None => self.fetch(key).await,
+        }
+    }
+
+    /// Returns what `look` makes of the bytes under `key`: the fastest way to read, because nothing is
+    /// copied or allocated if this node leads the key's shard.
+    ///
+    /// `look` then runs under the shard's shared lock: keep it to some microseconds, and do not use
+    /// a handle of this node in it, which could wait for that very lock. Consistency is that of
+    /// [`get`](Self::get).
+    ///
+    /// # Errors
+    /// Those of [`get_bytes`](Self::get_bytes).
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/embedded_doctest/run.rs"));
+    /// # fn main() -> Result<(), keystead::Error> { run(async |store| {
+    /// store.put_bytes("raw", b"four").await?;
+    /// let length = store.get_with("raw", |bytes| bytes.map_or(0, <[u8]>::len)).await?;
+    /// assert_eq!(length, 4);
+    /// # Ok(())
+    /// # }) }
+    /// ```
+    pub async fn get_with<R>(
+        &self,
+        key: impl AsRef<[u8]>,
+        look: impl FnOnce(Option<&[u8]>) -> R,
+    ) -> Result<R, Error> {
+        let (key, mut look) = (key.as_ref(), Some(look));
+        let mut look_once = |value: Option<&[u8]>| look.take().map(|look| look(value));
+        if let Some(Some(seen)) = self.look_at(key, &mut look_once) {
+            return Ok(seen);
+        }
+        let value = self.fetch(key).await?;
+        Ok(look_once(value.as_deref()).expect("a host that answers false has not looked"))
+    }
+
+    /// Replaces the value under `key` by what `change` makes of it, and returns what is then there.
+    ///
+    /// Atomic against every other client of the cluster: between the value that `change` was given and
+    /// the one that it returned nobody else wrote. It works by comparing and setting, so **`change` may
+    /// run several times**, each time with the value of that moment: it should do nothing but compute.
+    ///
+    /// `change` is given `None` if there is no value. It returns the new value, or an `Option` of it:
+    /// `None` then removes the key, or leaves it absent. A time to live stays as it was.
+    ///
+    /// # Errors
+    /// Those of [`get`](Self::get) and [`put`](Self::put); `Conflict` if others changed the key between
+    /// reading and writing more than a thousand times in a row, which leaves no trace of this update.
+    /// After `Unknown` the change may have been made once, never more often.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/embedded_doctest/run.rs"));
+    /// # fn main() -> Result<(), keystead::Error> { run(async |store| {
+    /// let visits = store.update("visits", |visits: Option<u32>| visits.unwrap_or(0) + 1).await?;
+    /// assert_eq!(visits, Some(1));
+    /// let gone = store.update("visits", |_: Option<u32>| None).await?;
+    /// assert_eq!(gone, None);
+    /// assert!(!store.exists("visits").await?);
+    /// # Ok(())
+    /// # }) }
+    /// ```
+    pub async fn update<T, R>(
+        &self,
+        key: impl AsRef<[u8]>,
+        change: impl FnMut(Option<T>) -> R,
+    ) -> Result<Option<T>, Error>
+    where
+        T: Serialize + DeserializeOwned,
+        R: Into<Option<T>>,
+    {
+        self.update_by(key.as_ref(), change).await
+    }
+
+    /// Removes `key`, whatever it holds, and returns whether there was something.
+    ///
+    /// # Errors
+    /// Those of [`put`](Self::put), but for the JSON.
+    pub async fn delete(&self, key: impl AsRef<[u8]>) -> Result<bool, Error> {
+        let key = key.as_ref();
+        let reply = self.run(place_of(key), Access::Write, &[b"DEL", key]).await?;
+        Ok(reply::count(&reply)? > 0)
+    }
+
+    /// Returns whether there is something under `key`, of whatever type. As [`get`](Self::get) otherwise.
+    ///
+    /// # Errors
+    /// `Unavailable` if the shard has no leader in time, `Closed` after a shutdown.
+    pub async fn exists(&self, key: impl AsRef<[u8]>) -> Result<bool, Error> {
+        let key = key.as_ref();
+        if let Some(is_there) = self.look_at(key, |value| value.is_some()) {
+            return Ok(is_there);
+        }
+        let reply = self.run(place_of(key), Access::Read, &[b"EXISTS", key]).await?;
+        Ok(reply::count(&reply)? > 0)
+    }
+
+    /// Returns a walk over all keys that begin with `prefix`; an empty one walks over all keys.
+    ///
+    /// It looks at every key of the cluster, page by page; see [`Scan`] for what it promises.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/embedded_doctest/run.rs"));
+    /// # fn main() -> Result<(), keystead::Error> { run(async |store| {
+    /// store.put("user:1", &"Alice").await?;
+    /// store.put("user:2", &"Bob").await?;
+    /// store.put("order:1", &"tea").await?;
+    /// let mut users = store.scan("user:");
+    /// let mut count = 0;
+    /// while let Some(key) = users.next().await? {
+    ///     assert!(key.starts_with(b"user:"));
+    ///     count += 1;
+    /// }
+    /// assert_eq!(count, 2);
+    /// # Ok(())
+    /// # }) }
+    /// ```
+    #[must_use]
+    pub fn scan(&self, prefix: impl AsRef<[u8]>) -> Scan {
+        Scan::new(self.clone(), scan::pattern_of_prefix(prefix.as_ref()))
+    }
+
+    /// Returns a walk over all keys that match a glob pattern as Redis knows it: `*`, `?`, `[a-c]`,
+    /// `[^x]`, and `\` before a byte that stands for itself.
+    #[must_use]
+    pub fn scan_matching(&self, pattern: impl AsRef<[u8]>) -> Scan {
+        Scan::new(self.clone(), pattern.as_ref().to_vec())
+    }
+
+    /// Executes any command on keys, its name first, and returns its reply in the forms of RESP3.
+    ///
+    /// Commands that only read are answered from memory where possible, as [`get`](Self::get) is. Several
+    /// keys must lie in one shard (give them a common `{tag}`). `DBSIZE`, `FLUSHALL`, `KEYS`, `RANDOMKEY`
+    /// and `SCAN` go through all shards, as of no single moment. Commands of connections (`MULTI`,
+    /// `CLIENT`, ...) and of the server (`INFO`) are refused; there is no connection.
+    ///
+    /// # Errors
+    /// `Invalid` with the text that a Redis client would get, for example for a wrong number of arguments
+    /// or a value of another type; else those of [`get`](Self::get) and [`put`](Self::put).
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/embedded_doctest/run.rs"));
+    /// # fn main() -> Result<(), keystead::Error> { run(async |store| {
+    /// use keystead::Value;
+    /// store.command(&["SET", "greeting", "hello"]).await?;
+    /// assert_eq!(store.command(&["GET", "greeting"]).await?, Value::Bulk(b"hello".to_vec()));
+    /// assert_eq!(store.command(&["DEL", "greeting"]).await?, Value::Integer(1));
+    /// # Ok(())
+    /// # }) }
+    /// ```
+    pub async fn command(&self, words: &[impl AsRef<[u8]>]) -> Result<Value, Error> {
+        let words: Vec<&[u8]> = words.iter().map(AsRef::as_ref).collect();
+        self.command_of(&words).await
+    }
+
+    /// Waits until every replica of every shard is level with its leader and their digests are equal,
+    /// at most `patience`.
+    ///
+    /// Writes may go on meanwhile: the promise is about everything that had been acknowledged when this
+    /// was called. Dropping the future changes nothing.
+    ///
+    /// # Errors
+    /// `Unavailable` if a replica was not level in time, naming it; `Corrupt` if two replicas that should
+    /// be equal are not.
+    pub async fn sync(&self, patience: Duration) -> Result<(), Error> {
+        self.offloaded("keystead-sync", move |host| host.sync(patience)).await
+    }
+
+    /// Joins this node to the cluster that the node at `address` (`HOST:PORT`, where it answers nodes)
+    /// belongs to, and returns once it takes part, at most after `patience`.
+    ///
+    /// Everything else follows by itself: replicas move here until the load is even.
+    ///
+    /// # Errors
+    /// `Conflict` if this node has keys of its own, because joining would lose them; the message says how
+    /// to bring them along. `Unavailable` if nobody answers at `address` in time.
+    pub async fn connect(
+        &self,
+        address: impl Into<String>,
+        patience: Duration,
+    ) -> Result<(), Error> {
+        let address = address.into();
+        self.offloaded("keystead-join", move |host| host.connect(&address, patience)).await
+    }
+
+    /// Stops the node: refuses new calls, ends those under way, hands its shards over, closes the log.
+    ///
+    /// Other handles of the node answer `Closed` from then on. Dropping the future does not stop the
+    /// stop. A second call waits for the same.
+    ///
+    /// # Errors
+    /// What went wrong while stopping; the node is stopped nonetheless, and nothing that was
+    /// acknowledged is lost.
+    pub async fn shutdown(&self) -> Result<(), Error> {
+        self.inner.exchange.refuse();
+        let inner = Arc::clone(&self.inner);
+        let stopped = offload("keystead-stop", move || {
+            let stopped = inner.host.shutdown();
+            inner.exchange.close();
+            stopped
+        });
+        stopped.await?
+    }
+
+    async fn offloaded(
+        &self,
+        name: &'static str,
+        call: impl FnOnce(&dyn Host) -> Result<(), Error> + Send + 'static,
+    ) -> Result<(), Error> {
+        let inner = Arc::clone(&self.inner);
+        offload(name, move || call(&*inner.host)).await?
+    }
+
+    /// What `look` sees under `key`; `None` if this node may not say, or the key holds no string.
+    fn look_at<R>(&self, key: &[u8], look: impl FnOnce(Option<&[u8]>) -> R) -> Option<R> {
+        let (mut look, mut seen) = (Some(look), None);
+        self.inner.host.look_at(key, &mut |value| seen = look.take().map(|look| look(value)));
+        seen
+    }
+
+    /// The string under `key`, asked for by command.
+    async fn fetch(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        reply::string(&self.run(place_of(key), Access::Read, &[b"GET", key]).await?)
+    }
+
+    async fn set(&self, key: &[u8], words: &[&[u8]]) -> Result<(), Error> {
+        let reply = self.run(place_of(key), Access::Write, words).await?;
+        let is_set = reply::is_set(&reply)?;
+        assert!(is_set, "INV-EMB3: SET without a condition sets");
+        Ok(())
+    }
+
+    /// Runs one command and returns its reply.
+    async fn run(&self, place: Place, access: Access, words: &[&[u8]]) -> Result<Vec<u8>, Error> {
+        let mut bytes = Vec::new();
+        encode::command(&mut bytes, words.iter().copied());
+        if access == Access::Read {
+            let mut spans = Vec::new();
+            let args = command::args_of(&bytes, &mut spans);
+            if let Some(reply) = self.inner.exchange.try_read(place, args) {
+                return Ok(reply);
+            }
+        }
+        self.inner.exchange.submit(place, access, bytes)?.await
+    }
+
+    fn exchange(&self) -> &Exchange {
+        &self.inner.exchange
+    }
+}
+
+fn place_of(key: &[u8]) -> Place {
+    Place::Slot(Slot::of_key(key))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,268 @@
+//! The one door that all callers of a handle share.
+//!
+//! Owns: which call waits for which ticket, and who stands at the door. Never: parses a reply, retries,
+//! knows a time: the door ends every run by its own deadline.
+//!
+//! Nobody waits for the door. A caller lays its run on the desk and tries the door; if another thread
+//! stands there, that thread takes the run along with its own, so callers who come together leave in
+//! one flush. The node's threads do the same when they ring: the thread that decided a run puts its
+//! reply down and wakes the caller itself, without a thread between.
+//!
+//! INV-EMB1: whoever lets go of the door looks for work again before leaving, so work that was laid down
+//! by somebody who found the door taken is always seen.
+//! INV-EMB2: every call that was taken ends exactly once, [`close`](Exchange::close) included.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering, fence};
+use std::task::Waker;
+
+use keystead_node::{Access, Door, Outcome, Run, Ticket, UnknownReason};
+use keystead_resp::{Args, Protocol, ReplyWriter};
+use keystead_types::{ShardId, Slot};
+use parking_lot::{Mutex, MutexGuard};
+use slab::Slab;
+
+use super::host::Host;
+use super::slot::{Pending, Promise, promise};
+use crate::error::Error;
+
+/// Calls of one process under way at a time. Past it a call is refused: somebody starts more than the
+/// node can take, and each holds its value in memory.
+pub(crate) const CALLS_MAX: usize = 65_536;
+/// How replies reach the handle: the protocol with more types.
+pub(crate) const PROTOCOL: Protocol = Protocol::Resp3;
+
+/// Where a run belongs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Place {
+    /// To the shard that serves this slot.
+    Slot(Slot),
+    /// To this shard.
+    Shard(ShardId),
+}
+
+/// A run's reply, or why there is none.
+pub(crate) type Ending = Result<Vec<u8>, Error>;
+
+/// See the module.
+pub(crate) struct Exchange {
+    door: Mutex<Box<dyn Door + Send>>,
+    desk: Mutex<Desk>,
+    /// [`QUEUED`] and [`RUNG`].
+    work: AtomicU8,
+}
+
+/// Runs were laid on the desk.
+const QUEUED: u8 = 1;
+/// The door has completions to tell.
+const RUNG: u8 = 2;
+
+#[derive(Default)]
+struct Desk {
+    calls: Slab<Call>,
+    queue: Vec<Queued>,
+    /// Grows with every call: tells a call from an earlier one at the same place in the slab.
+    serial: u32,
+    is_closed: bool,
+}
+
+struct Call {
+    promise: Promise<Ending>,
+    serial: u32,
+    access: Access,
+}
+
+struct Queued {
+    ticket: Ticket,
+    place: Place,
+    access: Access,
+    commands: Vec<u8>,
+}
+
+impl Exchange {
+    /// Opens a door of `host`.
+    pub(crate) fn open(host: &dyn Host) -> Arc<Self> {
+        Arc::new_cyclic(|this: &std::sync::Weak<Self>| {
+            let this = this.clone();
+            let ring = move || {
+                if let Some(exchange) = this.upgrade() {
+                    exchange.look_for(RUNG);
+                }
+            };
+            Self {
+                door: Mutex::new(host.open_door(Arc::new(ring))),
+                desk: Mutex::default(),
+                // Something may have rung while there was nobody to hear it.
+                work: AtomicU8::new(RUNG),
+            }
+        })
+    }
+
+    /// Sends a run on its way.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] and [`Error::TooManyCalls`]; all others come as the ending.
+    pub(crate) fn submit(
+        &self,
+        place: Place,
+        access: Access,
+        commands: Vec<u8>,
+    ) -> Result<Pending<Ending>, Error> {
+        let (promise, pending) = promise();
+        let mut desk = self.desk.lock();
+        if desk.is_closed {
+            return Err(Error::Closed);
+        }
+        if desk.calls.len() >= CALLS_MAX {
+            return Err(Error::TooManyCalls { calls_max: CALLS_MAX });
+        }
+        let ticket = desk.enter(promise, access);
+        desk.queue.push(Queued { ticket, place, access, commands });
+        drop(desk);
+        self.look_for(QUEUED);
+        Ok(pending)
+    }
+
+    /// Answers a command that only reads, if this node may do so at once. `None`: it may not.
+    pub(crate) fn try_read(&self, place: Place, args: Args<'_>) -> Option<Vec<u8>> {
+        self.with_door(|door| {
+            let shard = shard_of(door, place)?;
+            let mut reply = Vec::new();
+            let is_answered = door.try_read(shard, args, &mut ReplyWriter::new(&mut reply, PROTOCOL));
+            is_answered.then_some(reply)
+        })
+    }
+
+    /// Looks at the door's map of the cluster. `look` must neither block nor submit.
+    pub(crate) fn with_door<T>(&self, look: impl FnOnce(&dyn Door) -> T) -> T {
+        let door = self.door.lock();
+        let seen = look(&**door);
+        drop(door);
+        self.look_for(0);
+        seen
+    }
+
+    /// Refuses further calls; those under way go on.
+    pub(crate) fn refuse(&self) {
+        self.desk.lock().is_closed = true;
+    }
+
+    /// Refuses further calls and ends those under way: reads as closed, writes as unknown.
+    pub(crate) fn close(&self) {
+        let mut desk = self.desk.lock();
+        desk.is_closed = true;
+        desk.queue.clear();
+        let calls: Vec<Call> = desk.calls.drain().collect();
+        drop(desk);
+        let wakers = calls.into_iter().filter_map(|call| {
+            let ending = match call.access {
+                Access::Read => Error::Closed,
+                Access::Write => Error::Unknown { reason: UnknownReason::Stopped },
+            };
+            call.promise.fill(Err(ending))
+        });
+        wakers.for_each(Waker::wake);
+    }
+
+    /// Adds to the work to be done and does all there is, unless another thread is at it.
+    fn look_for(&self, new: u8) {
+        if new != 0 {
+            self.work.fetch_or(new, Ordering::SeqCst);
+        }
+        loop {
+            // ORDER: INV-EMB1. Either this thread sees the door free, or the thread that stands there sees
+            // the work after it let go; without a full fence both could miss each other.
+            fence(Ordering::SeqCst);
+            if self.work.load(Ordering::SeqCst) == 0 {
+                return;
+            }
+            let Some(mut door) = self.door.try_lock() else { return };
+            let mut wakers = Vec::new();
+            self.work_at(&mut door, &mut wakers);
+            drop(door);
+            // A woken task may run at once on this thread and come back here: the door is free by now.
+            wakers.into_iter().for_each(Waker::wake);
+        }
+    }
+
+    fn work_at(
+        &self,
+        door: &mut MutexGuard<'_, Box<dyn Door + Send>>,
+        wakers: &mut Vec<Waker>,
+    ) {
+        let work = self.work.swap(0, Ordering::SeqCst);
+        if work & QUEUED != 0 {
+            let queue = std::mem::take(&mut self.desk.lock().queue);
+            for queued in queue {
+                self.pass(door, queued, wakers);
+            }
+            door.flush();
+        }
+        if work & RUNG != 0 {
+            // Held throughout, so that one lock does for all that ended. The door does not call back
+            // into the desk: ringing touches only `work` and `door`.
+            let mut desk = self.desk.lock();
+            door.completions(&mut |ticket, outcome| {
+                let Some(call) = desk.leave(ticket) else { return };
+                wakers.extend(call.promise.fill(ending_of(call.access, outcome)));
+            });
+        }
+    }
+
+    /// Hands one run to the door, or ends it if nobody knows where it belongs.
+    fn pass(
+        &self,
+        door: &mut MutexGuard<'_, Box<dyn Door + Send>>,
+        queued: Queued,
+        wakers: &mut Vec<Waker>,
+    ) {
+        let Queued { ticket, place, access, commands } = queued;
+        match shard_of(&***door, place) {
+            Some(shard) => {
+                door.submit(Run { ticket, shard, commands: &commands, protocol: PROTOCOL, access });
+            }
+            None => {
+                let call = self.desk.lock().leave(ticket);
+                wakers.extend(call.and_then(|call| call.promise.fill(Err(Error::NoTopology))));
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Exchange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Exchange").field("calls", &self.desk.lock().calls.len()).finish()
+    }
+}
+
+impl Desk {
+    fn enter(&mut self, promise: Promise<Ending>, access: Access) -> Ticket {
+        self.serial = self.serial.wrapping_add(1);
+        let at = self.calls.insert(Call { promise, serial: self.serial, access });
+        Ticket(u64::from(self.serial) << 32 | at as u64)
+    }
+
+    /// Takes the call out that a ticket stands for; `None` if it ended otherwise meanwhile.
+    fn leave(&mut self, ticket: Ticket) -> Option<Call> {
+        let at = usize::try_from(ticket.0 & u64::from(u32::MAX)).ok()?;
+        let is_same = self.calls.get(at)?.serial == (ticket.0 >> 32) as u32;
+        is_same.then(|| self.calls.remove(at))
+    }
+}
+
+fn shard_of(door: &dyn Door, place: Place) -> Option<ShardId> {
+    match place {
+        Place::Slot(slot) => door.shard_of(slot),
+        Place::Shard(shard) => Some(shard),
+    }
+}
+
+fn ending_of(access: Access, outcome: Outcome<'_>) -> Ending {
+    match (outcome, access) {
+        (Outcome::Done(reply), _) => Ok(reply.to_vec()),
+        (Outcome::Refused(refusal), _) => Err(Error::from(refusal)),
+        (Outcome::Unknown(reason), Access::Write) => Err(Error::Unknown { reason }),
+        (Outcome::Unknown(UnknownReason::Stopped), Access::Read) => Err(Error::Closed),
+        (Outcome::Unknown(reason), Access::Read) => Err(Error::ReadLost { reason }),
+    }
+}

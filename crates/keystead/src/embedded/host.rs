@@ -1,0 +1,30 @@
+//! What an embedded handle needs of the node beneath it.
+//! Owns: the trait [`Host`]. Never: a command; those go through the host's door.
+//! The real host is the node of `crate::server`; tests put a store in its place.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use keystead_node::Door;
+
+use crate::error::Error;
+
+/// A node, as the handle sees it. All methods but the first two may block for long.
+pub(crate) trait Host: Send + Sync + 'static {
+    /// A way for commands into the node. `wake` is called when the door has completions to tell, by
+    /// any thread, also while that thread is within a method of the door.
+    fn open_door(&self, wake: Arc<dyn Fn() + Send + Sync>) -> Box<dyn Door + Send>;
+
+    /// Shows the string under `key` if this node may answer at once (it leads the key's shard and
+    /// holds a lease) and the key holds no other type. False: `look` was not called.
+    fn look_at(&self, key: &[u8], look: &mut dyn FnMut(Option<&[u8]>)) -> bool;
+
+    /// Waits until every replica of every shard is level and their digests are equal.
+    fn sync(&self, patience: Duration) -> Result<(), Error>;
+
+    /// Joins the cluster of the node whose peer address is given.
+    fn connect(&self, address: &str, patience: Duration) -> Result<(), Error>;
+
+    /// Hands leaderships over, writes out what is left, stops every thread.
+    fn shutdown(&self) -> Result<(), Error>;
+}
