@@ -11,12 +11,14 @@ use keystead_types::{ApplyContext, UnixMillis};
 
 use crate::entry::{Entry, Value};
 use crate::error::{CommandError, WrongType};
-use crate::keyspace::Keyspace;
+use crate::keyspace::{Change, Keyspace};
+use crate::table::Hasher;
 use crate::value::hash::Hash;
 
 pub mod describe;
 pub mod flags;
 pub(crate) mod gather;
+mod hash;
 pub(crate) mod in_transaction;
 mod key;
 mod keys;
@@ -162,6 +164,8 @@ pub enum SessionCommand {
     Info,
     LastSave,
     Multi,
+    Object,
+    ObjectHelp,
     Ping,
     Quit,
     ReadOnly,
@@ -283,6 +287,27 @@ pub struct Writer<'a> {
 }
 
 impl Writer<'_> {
+    /// Changes the hash under `key`, or an empty new one, which is kept if `change` puts fields in.
+    pub(crate) fn edit_hash<R>(
+        &mut self,
+        key: &[u8],
+        change: impl FnOnce(&mut Hash, &Hasher) -> (Change, R),
+    ) -> Result<R, WrongType> {
+        if self.hash(key)?.is_some() {
+            let edited = self.keyspace.edit(self.ctx.now, key, |entry, hasher| {
+                let hash = entry.hash_mut().expect("the lines above have seen that it is a hash");
+                change(hash, hasher)
+            });
+            return Ok(edited.expect("the entry was visible a line before"));
+        }
+        let mut hash = Box::new(Hash::new());
+        let (_, result) = change(&mut hash, &self.keyspace.hasher);
+        if hash.len() > 0 {
+            self.keyspace.insert(Entry::hash(key, hash, None));
+        }
+        Ok(result)
+    }
+
     pub(crate) const fn now(&self) -> UnixMillis {
         self.ctx.now
     }

@@ -23,6 +23,7 @@ use std::fmt;
 
 use keystead_types::UnixMillis;
 
+use crate::table::Hasher;
 use crate::value::hash::Hash;
 
 /// A vacant bucket, or an owned key, its value and its time to expire.
@@ -303,6 +304,14 @@ impl Entry {
         let rebuilt = Self::build(shape.flags & HASH, key, self.value_bytes(shape), expiry);
         self.free_allocation();
         rebuilt
+    }
+
+    /// A copy under another key, with the same time to expire.
+    pub(crate) fn duplicate(&self, key: &[u8], hasher: &Hasher) -> Self {
+        match self.value() {
+            Value::String(bytes) => Self::string(key, bytes, self.expiry()),
+            Value::Hash(hash) => Self::hash(key, Box::new(hash.duplicate(hasher)), self.expiry()),
+        }
     }
 
     /// Bytes of memory behind the bucket: the allocation with the allocator's header, and the hash.

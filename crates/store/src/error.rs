@@ -36,6 +36,10 @@ pub enum CommandError {
     HashNotAnInteger,
     #[error("ERR hash value is not a float")]
     HashNotAFloat,
+    #[error("ERR value is NaN or Infinity")]
+    FloatNotFinite,
+    #[error("ERR value is out of range, value must between {min} and {max}")]
+    OutOfRangeBetween { min: i64, max: i64 },
     #[error("ERR increment or decrement would overflow")]
     Overflow,
     #[error("ERR decrement would overflow")]

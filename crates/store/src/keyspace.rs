@@ -60,6 +60,13 @@ pub(crate) enum Change {
     Unchanged,
 }
 
+impl Change {
+    /// A change if `is_changed`.
+    pub(crate) const fn of(is_changed: bool) -> Self {
+        if is_changed { Self::Changed } else { Self::Unchanged }
+    }
+}
+
 /// A key's place among all keys: `slot << 48 | upper 48 bits of the hash`. It is also the SCAN cursor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Position(pub(crate) u64);

@@ -1,2 +1,128 @@
-//! Rows as COMMAND INFO and COMMAND DOCS show them.
-//! Owns: the form of these replies. Never: which rows a client asked for.
+//! Rows as COMMAND INFO, COMMAND DOCS and COMMAND GETKEYS show them.
+//! Owns: the form of these replies, RESP2 and RESP3. Never: which rows a client asked for (`gateway`).
+
+use keystead_resp::{Args, ReplyWriter};
+
+use super::{Command, KeySpec, flags};
+
+/// Writes the row as an element of COMMAND INFO.
+pub fn info(row: &Command, reply: &mut ReplyWriter<'_>) {
+    reply.array(10);
+    reply.bulk(row.name.as_bytes());
+    reply.integer(i64::from(row.arity));
+    let named = |names: &'static [(u32, &'static str)], bits: u32| {
+        names.iter().filter(move |(bit, _)| bits & bit != 0).map(|(_, name)| *name)
+    };
+    let flags = named(flags::FLAG_NAMES, row.flags);
+    reply.set(flags.clone().count());
+    flags.for_each(|name| reply.simple(name));
+    let (first, last, step) = row.key_range();
+    reply.integer(first);
+    reply.integer(last);
+    reply.integer(step);
+    let categories = named(flags::CATEGORY_NAMES, row.categories());
+    reply.set(categories.clone().count());
+    categories.for_each(|name| reply.simple(&format!("@{name}")));
+    reply.set(row.tips.len());
+    row.tips.iter().for_each(|tip| reply.bulk(tip.as_bytes()));
+    reply.set(row.keys.len());
+    row.keys.iter().for_each(|spec| key_spec(spec, reply));
+    // Redis 7.0 answers a set where there are none, an array where there are.
+    match row.subcommands.len() {
+        0 => reply.set(0),
+        count => reply.array(count),
+    }
+    row.subcommands.iter().for_each(|sub| info(sub, reply));
+}
+
+/// Writes the row as a key and its value of the map that COMMAND DOCS answers.
+pub fn docs(row: &Command, reply: &mut ReplyWriter<'_>) {
+    let has_subcommands = !row.subcommands.is_empty();
+    reply.bulk(row.name.as_bytes());
+    reply.map(4 + usize::from(!row.syntax.is_empty()) + usize::from(has_subcommands));
+    for (name, value) in [
+        ("summary", row.summary),
+        ("since", row.since),
+        ("group", row.group.name()),
+        ("complexity", row.complexity),
+    ] {
+        reply.bulk(name.as_bytes());
+        reply.bulk(value.as_bytes());
+    }
+    if !row.syntax.is_empty() {
+        reply.bulk(b"syntax");
+        reply.bulk(row.syntax.as_bytes());
+    }
+    if has_subcommands {
+        reply.bulk(b"subcommands");
+        reply.map(row.subcommands.len());
+        row.subcommands.iter().for_each(|sub| docs(sub, reply));
+    }
+}
+
+/// Writes the keys of the command line `args` with how they are used: COMMAND GETKEYSANDFLAGS.
+pub fn keys_and_flags(row: &Command, args: Args<'_>, reply: &mut ReplyWriter<'_>) {
+    let keys = row.keys(args);
+    reply.array(keys.clone().count());
+    let mut keys = keys;
+    while let Some((at, spec)) = keys.next_position() {
+        reply.array(2);
+        reply.bulk(&args[at]);
+        key_flags(spec, reply);
+    }
+}
+
+impl Command {
+    /// Bits of the ACL categories that the command is in; see [`flags::CATEGORY_NAMES`].
+    #[must_use]
+    pub const fn categories(&self) -> u32 {
+        flags::categories(self.flags, self.extra_categories)
+    }
+
+    /// First key, last key and step as clients of the old form of COMMAND read them.
+    #[must_use]
+    pub fn key_range(&self) -> (i64, i64, i64) {
+        let Some(first) = self.keys.iter().map(|spec| spec.first).min() else { return (0, 0, 0) };
+        let last_of = |spec: &KeySpec| {
+            let back = i64::from(spec.last);
+            if back < 0 { back } else { spec.first as i64 + back }
+        };
+        let last = self.keys.iter().map(last_of).max_by_key(|last| (*last < 0, *last));
+        (first as i64, last.unwrap_or(0), self.keys[0].step as i64)
+    }
+}
+
+fn key_spec(spec: &KeySpec, reply: &mut ReplyWriter<'_>) {
+    reply.map(if spec.notes.is_empty() { 3 } else { 4 });
+    if !spec.notes.is_empty() {
+        reply.bulk(b"notes");
+        reply.bulk(spec.notes.as_bytes());
+    }
+    reply.bulk(b"flags");
+    key_flags(spec, reply);
+    reply.bulk(b"begin_search");
+    reply.map(2);
+    reply.bulk(b"type");
+    reply.bulk(b"index");
+    reply.bulk(b"spec");
+    reply.map(1);
+    reply.bulk(b"index");
+    reply.integer(spec.first as i64);
+    reply.bulk(b"find_keys");
+    reply.map(2);
+    reply.bulk(b"type");
+    reply.bulk(b"range");
+    reply.bulk(b"spec");
+    reply.map(3);
+    for (name, value) in
+        [("lastkey", i64::from(spec.last)), ("keystep", spec.step as i64), ("limit", 0)]
+    {
+        reply.bulk(name.as_bytes());
+        reply.integer(value);
+    }
+}
+
+fn key_flags(spec: &KeySpec, reply: &mut ReplyWriter<'_>) {
+    reply.set(spec.flags.split(' ').count());
+    spec.flags.split(' ').for_each(|flag| reply.simple(flag));
+}

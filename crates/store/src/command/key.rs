@@ -1,3 +1,8 @@
 //! The family that concerns keys whatever they hold, a file per command or tight group.
 
 pub(super) mod del;
+pub(super) mod exists;
+pub(super) mod expire;
+pub(super) mod object;
+pub(super) mod rename;
+pub(super) mod ttl;

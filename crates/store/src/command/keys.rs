@@ -26,6 +26,12 @@ impl KeySpec {
         Self { first: position, last: 0, step: 1, flags, notes: "" }
     }
 
+    /// The key at `position` and `more` behind it.
+    #[must_use]
+    pub const fn span(position: usize, more: i32, flags: &'static str) -> Self {
+        Self { first: position, last: more, step: 1, flags, notes: "" }
+    }
+
     /// Every argument from `position` on.
     #[must_use]
     pub const fn all_from(position: usize, flags: &'static str) -> Self {

@@ -1,6 +1,7 @@
 //! Options that several commands share: times to expire and how they are written.
 //! Owns: reading them with the checks of Redis. Never: applies them.
 
+use keystead_resp::Args;
 use keystead_types::UnixMillis;
 
 use crate::error::CommandError;
@@ -60,5 +61,67 @@ impl TimeUnit {
             Self::Seconds | Self::Millis => millis.checked_add(i64::try_from(now.0).ok()?),
             Self::UnixSeconds | Self::UnixMillis => Some(millis),
         }
+    }
+}
+
+/// The conditions NX, XX, GT and LT of EXPIRE and its relatives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct ExpireCondition {
+    is_absent: bool,
+    is_present: bool,
+    is_later: bool,
+    is_earlier: bool,
+}
+
+impl ExpireCondition {
+    /// Reads all of `options`.
+    pub(super) fn parse(options: Args<'_>) -> Result<Self, CommandError> {
+        let mut condition = Self::default();
+        for option in options.iter() {
+            if !condition.accept(option) {
+                return Err(CommandError::UnsupportedOption { option: option.into() });
+            }
+        }
+        condition.check()
+    }
+
+    /// Takes one option; false if it is none of the four.
+    pub(super) fn accept(&mut self, option: &[u8]) -> bool {
+        let is = |name: &[u8]| option.eq_ignore_ascii_case(name);
+        let field = if is(b"NX") {
+            &mut self.is_absent
+        } else if is(b"XX") {
+            &mut self.is_present
+        } else if is(b"GT") {
+            &mut self.is_later
+        } else if is(b"LT") {
+            &mut self.is_earlier
+        } else {
+            return false;
+        };
+        *field = true;
+        true
+    }
+
+    /// Refuses conditions that exclude each other.
+    pub(super) const fn check(self) -> Result<Self, CommandError> {
+        if self.is_absent && (self.is_present || self.is_later || self.is_earlier) {
+            return Err(CommandError::ExpireConditions);
+        }
+        if self.is_later && self.is_earlier {
+            return Err(CommandError::ExpireGtAndLt);
+        }
+        Ok(self)
+    }
+
+    /// True if what expires at `old` may be made to expire at `new`. Never is later than any time.
+    pub(super) fn is_met(self, old: Option<UnixMillis>, new: i64) -> bool {
+        let is_timed = old.is_some();
+        let old = old.map_or(i128::MAX, |at| i128::from(at.0));
+        let new = i128::from(new);
+        (!self.is_absent || !is_timed)
+            && (!self.is_present || is_timed)
+            && (!self.is_later || new > old)
+            && (!self.is_earlier || new < old)
     }
 }

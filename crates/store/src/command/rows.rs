@@ -103,6 +103,11 @@ impl Command {
         self
     }
 
+    const fn arity(mut self, arity: i32) -> Self {
+        self.arity = arity;
+        self
+    }
+
     const fn with(mut self, bits: u32) -> Self {
         self.flags |= bits;
         self
@@ -118,6 +123,11 @@ impl Command {
 
     const fn in_categories(mut self, bits: u32) -> Self {
         self.extra_categories |= bits;
+        self
+    }
+
+    const fn only_in_categories(mut self, bits: u32) -> Self {
+        self.extra_categories = bits;
         self
     }
 

@@ -4,8 +4,8 @@
 //!
 //! Small hashes are packed: fields one after the other in one allocation, in the order in which
 //! they came, found by reading through. A hash with more than [`PACKED_FIELDS_MAX`] fields, or with a
-//! field or value longer than [`PACKED_BYTES_MAX`], becomes a table and stays one. The bounds and the
-//! one-way switch are those of Redis, since OBJECT ENCODING and the order of replies show them.
+//! field or value longer than [`PACKED_BYTES_MAX`], becomes a table and stays one. The one-way switch is
+//! that of Redis, since OBJECT ENCODING and the order of replies show it.
 //!
 //! INV-H1: `next_expiry` is the earliest expiry among the fields.
 //! INV-H2: a packed hash holds no field twice and nothing past the two bounds.
@@ -16,9 +16,10 @@ use crate::entry::Entry;
 use crate::expiry::ExpiryIndex;
 use crate::table::{Hasher, Place, Table};
 
-/// Most fields of a packed hash (`hash-max-listpack-entries` of Redis 7.0).
+/// Most fields of a packed hash. Redis 7.0 has 512 (`hash-max-listpack-entries`); reading through more
+/// than this many costs more than a table does.
 pub(crate) const PACKED_FIELDS_MAX: usize = 128;
-/// Longest field or value of a packed hash, bytes (`hash-max-listpack-value` of Redis 7.0).
+/// Longest field or value of a packed hash, bytes (as `hash-max-listpack-value` of Redis).
 pub(crate) const PACKED_BYTES_MAX: usize = 64;
 
 /// Fields with their values.
@@ -235,6 +236,16 @@ impl Hash {
         for field in packed.iter() {
             self.set(hasher, field);
         }
+    }
+
+    /// A copy of all fields, in the same representation.
+    pub(crate) fn duplicate(&self, hasher: &Hasher) -> Self {
+        let mut copy = if self.is_packed() { Self::new() } else { Self::new_table() };
+        copy.reserve(hasher, u32::try_from(self.len()).unwrap_or(0));
+        for field in self.iter() {
+            copy.set(hasher, field);
+        }
+        copy
     }
 
     /// Makes room for `count` fields of a table.

@@ -1,10 +1,140 @@
 //! Rows of the family that concerns keys whatever they hold.
 
-use super::{Command, Group, KeySpec};
+use super::{Command, GatherCommand, Group, KeySpec, LOOK_AT_KEY, SessionCommand, flags};
 use crate::command::key;
 
-pub(crate) const ROWS: &[Command] = &[Command::write("del", -2, Group::Generic, key::del::del)
-    .keys_at(&[KeySpec::all_from(1, "RM delete")])
-    .tips(&["request_policy:multi_shard", "response_policy:agg_sum"])
-    .cost("O(N) where N is the number of keys, and the number of fields for a hash")
-    .doc("key [key ...]", "Removes keys.")];
+const PER_KEY: &[&str] = &["request_policy:multi_shard", "response_policy:agg_sum"];
+const REMOVE_KEYS: &[KeySpec] = &[KeySpec::all_from(1, "RM delete")];
+const LOOK_AT_KEYS: &[KeySpec] = &[KeySpec::all_from(1, "RO")];
+const OBJECT_KEY: &[KeySpec] = &[KeySpec::one(2, "RO")];
+const NOW_MATTERS: &[&str] = &["nondeterministic_output"];
+
+const fn write(name: &'static str, arity: i32, run: super::WriteFn) -> Command {
+    Command::write(name, arity, Group::Generic, run)
+}
+
+const fn read(name: &'static str, arity: i32, run: super::ReadFn) -> Command {
+    Command::read(name, arity, Group::Generic, run)
+}
+
+const fn object(name: &'static str, run: super::ReadFn) -> Command {
+    read(name, 3, run).keys_at(OBJECT_KEY).tips(&["nondeterministic_output"]).since("2.2.3")
+}
+
+pub(crate) const ROWS: &[Command] = &[
+    write("copy", -3, key::rename::copy)
+        .deny_oom()
+        .keys_at(&[KeySpec::one(1, "RO access"), KeySpec::one(2, "OW update")])
+        .since("6.2.0")
+        .cost("O(N) where N is the number of fields of a hash, O(1) for a string")
+        .doc("source destination [DB destination-db] [REPLACE]", "Copies a key."),
+    write("del", -2, key::del::del)
+        .keys_at(REMOVE_KEYS)
+        .tips(PER_KEY)
+        .cost("O(N) where N is the number of keys, and of fields for a hash")
+        .doc("key [key ...]", "Removes keys."),
+    read("exists", -2, key::exists::exists)
+        .fast()
+        .keys_at(LOOK_AT_KEYS)
+        .tips(PER_KEY)
+        .cost("O(N) where N is the number of keys")
+        .doc("key [key ...]", "Counts which of the keys exist."),
+    write("expire", -3, key::expire::expire)
+        .fast()
+        .doc("key seconds [NX | XX | GT | LT]", "Sets the seconds after which a key expires."),
+    write("expireat", -3, key::expire::expire_at).fast().since("1.2.0").doc(
+        "key unix-time-seconds [NX | XX | GT | LT]",
+        "Sets the Unix second at which a key expires.",
+    ),
+    read("expiretime", 2, key::ttl::expire_time)
+        .fast()
+        .since("7.0.0")
+        .doc("key", "Returns the Unix second at which a key expires."),
+    Command::gather("keys", 2, Group::Generic, GatherCommand::Keys)
+        .in_categories(flags::DANGEROUS)
+        .tips(&["request_policy:all_shards", "nondeterministic_output_order"])
+        .cost("O(N) where N is the number of keys")
+        .doc("pattern", "Returns every key that matches a glob pattern."),
+    Command::container("object", Group::Generic, SessionCommand::Object, OBJECT)
+        .since("2.2.3")
+        .doc("subcommand", "A container for commands on how values are kept."),
+    write("persist", 2, key::expire::persist)
+        .fast()
+        .since("2.2.0")
+        .doc("key", "Removes a key's time to expire."),
+    write("pexpire", -3, key::expire::pexpire).fast().since("2.6.0").doc(
+        "key milliseconds [NX | XX | GT | LT]",
+        "Sets the milliseconds after which a key expires.",
+    ),
+    write("pexpireat", -3, key::expire::pexpire_at).fast().since("2.6.0").doc(
+        "key unix-time-milliseconds [NX | XX | GT | LT]",
+        "Sets the Unix millisecond at which a key expires.",
+    ),
+    read("pexpiretime", 2, key::ttl::pexpire_time)
+        .fast()
+        .since("7.0.0")
+        .doc("key", "Returns the Unix millisecond at which a key expires."),
+    read("pttl", 2, key::ttl::pttl)
+        .fast()
+        .tips(NOW_MATTERS)
+        .since("2.6.0")
+        .doc("key", "Returns the milliseconds until a key expires."),
+    Command::gather("randomkey", 1, Group::Generic, GatherCommand::RandomKey)
+        .tips(&["request_policy:all_shards", "nondeterministic_output"])
+        .doc("", "Returns a key chosen at random."),
+    write("rename", 3, key::rename::rename)
+        .keys_at(&[KeySpec::one(1, "RW access delete"), KeySpec::one(2, "OW update")])
+        .doc("key newkey", "Renames a key; what the new name held is removed."),
+    write("renamenx", 3, key::rename::rename_nx)
+        .fast()
+        .keys_at(&[KeySpec::one(1, "RW access delete"), KeySpec::one(2, "OW insert")])
+        .doc("key newkey", "Renames a key unless the new name is taken."),
+    Command::gather("scan", -2, Group::Generic, GatherCommand::Scan)
+        .tips(&["nondeterministic_output", "request_policy:special"])
+        .since("2.8.0")
+        .cost("O(1) for a step, O(N) for all, where N is the number of keys")
+        .doc("cursor [MATCH pattern] [COUNT count] [TYPE type]", "Walks over the keys in steps."),
+    read("touch", -2, key::exists::exists)
+        .fast()
+        .keys_at(LOOK_AT_KEYS)
+        .tips(PER_KEY)
+        .since("3.2.1")
+        .cost("O(N) where N is the number of keys")
+        .doc("key [key ...]", "Counts which of the keys exist, as used just now."),
+    read("ttl", 2, key::ttl::ttl)
+        .fast()
+        .tips(NOW_MATTERS)
+        .doc("key", "Returns the seconds until a key expires."),
+    read("type", 2, key::exists::type_of)
+        .fast()
+        .keys_at(LOOK_AT_KEY)
+        .doc("key", "Returns what a key holds."),
+    write("unlink", -2, key::del::del)
+        .fast()
+        .keys_at(REMOVE_KEYS)
+        .tips(PER_KEY)
+        .since("4.0.0")
+        .cost("O(N) where N is the number of keys, and of fields for a hash")
+        .doc("key [key ...]", "Removes keys."),
+    Command::session("wait", 3, Group::Generic, SessionCommand::Wait)
+        .with(flags::NOSCRIPT)
+        .only_in_categories(flags::CONNECTION)
+        .tips(&["request_policy:all_shards", "response_policy:agg_min"])
+        .since("3.0.0")
+        .doc("numreplicas timeout", "Returns the number of replicas that have the last write."),
+];
+
+const OBJECT: &[Command] = &[
+    object("object|encoding", key::object::encoding)
+        .doc("key", "Returns how a value is kept in memory."),
+    object("object|freq", key::object::frequency)
+        .since("4.0.0")
+        .doc("key", "Refuses: frequencies of use are not tracked."),
+    Command::session("object|help", 2, Group::Generic, SessionCommand::ObjectHelp)
+        .with(flags::LOADING | flags::STALE)
+        .since("6.2.0")
+        .doc("", "Describes the subcommands."),
+    object("object|idletime", key::object::idle_time)
+        .doc("key", "Returns 0: times of use are not tracked."),
+    object("object|refcount", key::object::reference_count).doc("key", "Returns 1."),
+];

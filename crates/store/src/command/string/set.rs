@@ -42,9 +42,13 @@ impl<'a> SetOptions<'a> {
         while let Some(option) = rest.next() {
             let is = |name: &str| option.eq_ignore_ascii_case(name.as_bytes());
             if let Some(unit) = TimeUnit::of_option(option) {
-                let (Expiry::None, Some(text)) = (&options.expiry, rest.next()) else {
-                    return Err(CommandError::Syntax);
+                // The same option twice is taken, as in Redis; the last one counts.
+                let is_first = match options.expiry {
+                    Expiry::None => true,
+                    Expiry::At(other, _) => other == unit,
+                    Expiry::Keep => false,
                 };
+                let text = rest.next().filter(|_| is_first).ok_or(CommandError::Syntax)?;
                 options.expiry = Expiry::At(unit, text);
             } else if is("KEEPTTL") && !matches!(options.expiry, Expiry::At(..)) {
                 options.expiry = Expiry::Keep;
@@ -117,5 +121,88 @@ fn store(writer: &mut Writer<'_>, key: &[u8], value: &[u8], expiry: Option<UnixM
         writer.keyspace.take(writer.now(), key);
     } else {
         writer.keyspace.set_string(key, value, expiry);
+    }
+}
+
+pub(crate) fn setnx(
+    writer: &mut Writer<'_>,
+    args: Args<'_>,
+    reply: &mut ReplyWriter<'_>,
+) -> Result<(), CommandError> {
+    let is_free = writer.entry(&args[1]).is_none();
+    if is_free {
+        writer.keyspace.set_string(&args[1], &args[2], None);
+    }
+    reply.integer(i64::from(is_free));
+    Ok(())
+}
+
+pub(crate) fn setex(
+    writer: &mut Writer<'_>,
+    args: Args<'_>,
+    reply: &mut ReplyWriter<'_>,
+) -> Result<(), CommandError> {
+    let expiry = TimeUnit::Seconds.positive_moment(&args[2], writer.now(), "setex")?;
+    store(writer, &args[1], &args[3], Some(expiry));
+    reply.ok();
+    Ok(())
+}
+
+pub(crate) fn psetex(
+    writer: &mut Writer<'_>,
+    args: Args<'_>,
+    reply: &mut ReplyWriter<'_>,
+) -> Result<(), CommandError> {
+    let expiry = TimeUnit::Millis.positive_moment(&args[2], writer.now(), "psetex")?;
+    store(writer, &args[1], &args[3], Some(expiry));
+    reply.ok();
+    Ok(())
+}
+
+pub(crate) fn getset(
+    writer: &mut Writer<'_>,
+    args: Args<'_>,
+    reply: &mut ReplyWriter<'_>,
+) -> Result<(), CommandError> {
+    match writer.string(&args[1])? {
+        Some(bytes) => reply.bulk(bytes),
+        None => reply.null(),
+    }
+    writer.keyspace.set_string(&args[1], &args[2], None);
+    Ok(())
+}
+
+pub(crate) fn mset(
+    writer: &mut Writer<'_>,
+    args: Args<'_>,
+    reply: &mut ReplyWriter<'_>,
+) -> Result<(), CommandError> {
+    check_pairs(args, "mset")?;
+    set_pairs(writer, args);
+    reply.ok();
+    Ok(())
+}
+
+pub(crate) fn msetnx(
+    writer: &mut Writer<'_>,
+    args: Args<'_>,
+    reply: &mut ReplyWriter<'_>,
+) -> Result<(), CommandError> {
+    check_pairs(args, "msetnx")?;
+    let are_free = args.iter().skip(1).step_by(2).all(|key| writer.entry(key).is_none());
+    if are_free {
+        set_pairs(writer, args);
+    }
+    reply.integer(i64::from(are_free));
+    Ok(())
+}
+
+const fn check_pairs(args: Args<'_>, command: &'static str) -> Result<(), CommandError> {
+    if args.len() % 2 == 1 { Ok(()) } else { Err(CommandError::Arity { command }) }
+}
+
+fn set_pairs(writer: &mut Writer<'_>, args: Args<'_>) {
+    for at in (1..args.len()).step_by(2) {
+        writer.keyspace.set_string(&args[at], &args[at + 1], None);
     }
 }

@@ -1,0 +1,263 @@
+//! The store beside a real redis-server 7.0: the same commands, the same reply bytes.
+//!
+//! Scripts in `tests/against_redis/` hold one command a line, quoted as redis-cli does; a line that
+//! begins with `~` has a reply without an order. Random sequences follow. What is meant to differ
+//! stands in [`DIFFERENCES`] and nowhere else. Needs redis-server 7.0 in the path.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, Stdio};
+
+use keystead_resp::{Args, Protocol, ReplyWriter, Span};
+use keystead_store::{Store, StoreConfig, command};
+use keystead_types::{ApplyContext, Clock, LogIndex, time::SystemClock};
+use proptest::prelude::*;
+
+/// Replies that are meant to differ from those of redis-server 7.0: the command, the reply of the
+/// store, the reply of Redis, and the reason.
+const DIFFERENCES: &[(&str, &str, &str, &str)] = &[
+    // Redis shares the numbers below 10000 and says so with a huge count; here nothing is shared.
+    ("OBJECT REFCOUNT i", ":1\r\n", ":2147483647\r\n", "values are never shared"),
+];
+
+struct Redis {
+    server: Child,
+    connection: BufReader<UnixStream>,
+    _folder: tempfile::TempDir,
+}
+
+impl Redis {
+    fn start(protocol: Protocol) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("redis.sock");
+        let mut server = Command::new("redis-server")
+            .args(["--port", "0", "--save", "", "--appendonly", "no", "--unixsocket"])
+            .arg(&socket)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("redis-server 7.0 is needed for this test: install the package redis-server");
+        let lines = BufReader::new(server.stdout.take().unwrap()).lines();
+        let is_ready = lines.map_while(Result::ok).any(|line| line.contains("ready to accept"));
+        assert!(is_ready, "redis-server ended before it was ready");
+        let connection = BufReader::new(UnixStream::connect(&socket).unwrap());
+        let mut redis = Self { server, connection, _folder: folder };
+        if protocol == Protocol::Resp3 {
+            redis.run(&[b"HELLO".to_vec(), b"3".to_vec()]);
+        }
+        redis
+    }
+
+    fn run(&mut self, command: &[Vec<u8>]) -> Vec<u8> {
+        let mut wire = Vec::new();
+        keystead_resp::encode::command(&mut wire, command.iter().map(Vec::as_slice));
+        self.connection.get_mut().write_all(&wire).unwrap();
+        let mut reply = Vec::new();
+        self.read_reply(&mut reply);
+        reply
+    }
+
+    fn read_reply(&mut self, reply: &mut Vec<u8>) {
+        let start = reply.len();
+        self.connection.read_until(b'\n', reply).unwrap();
+        let line = &reply[start..];
+        let count = std::str::from_utf8(&line[1..line.len() - 2]).ok().and_then(|n| n.parse().ok());
+        match (line[0], count) {
+            (b'$' | b'=', Some(len @ 0..)) => {
+                let len = usize::try_from(len + 2i64).unwrap();
+                let at = reply.len();
+                reply.resize(at + len, 0);
+                self.connection.read_exact(&mut reply[at..]).unwrap();
+            }
+            (b'*' | b'~' | b'>', Some(count)) => (0..count).for_each(|_| self.read_reply(reply)),
+            (b'%', Some(count)) => (0..count * 2).for_each(|_| self.read_reply(reply)),
+            _ => {}
+        }
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.server.kill().unwrap();
+        self.server.wait().unwrap();
+    }
+}
+
+/// The store, applying commands with the machine's time as a node would.
+struct Ours {
+    store: Store,
+    clock: SystemClock,
+    index: u64,
+    protocol: Protocol,
+}
+
+impl Ours {
+    fn new(protocol: Protocol) -> Self {
+        let store = Store::new(StoreConfig { hash_seed: 42 });
+        Self { store, clock: SystemClock::new(), index: 0, protocol }
+    }
+
+    fn run(&mut self, command: &[Vec<u8>]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut spans = Vec::new();
+        for arg in command {
+            let start = u32::try_from(bytes.len()).unwrap();
+            spans.push(Span { start, len: u32::try_from(arg.len()).unwrap() });
+            bytes.extend_from_slice(arg);
+        }
+        let args = Args::new(&bytes, &spans);
+        self.index += 1;
+        let now = self.clock.unix_now();
+        let ctx = ApplyContext { index: LogIndex(self.index), now, seed: self.index };
+        let mut reply = Vec::new();
+        let is_read = command::resolve(args).is_ok_and(command::Command::is_read_only);
+        let mut writer = ReplyWriter::new(&mut reply, self.protocol);
+        if is_read {
+            self.store.read(now, args, &mut writer);
+        } else {
+            let outcome = self.store.apply(&ctx, args, &mut writer);
+            assert_eq!(outcome.is_error, reply.first() == Some(&b'-'));
+        }
+        reply
+    }
+}
+
+/// Splits a line as redis-cli does: blanks, double quotes with escapes.
+fn split(line: &str) -> Vec<Vec<u8>> {
+    let (mut args, mut bytes) = (Vec::new(), line.bytes().peekable());
+    while bytes.peek().is_some() {
+        let mut arg = Vec::new();
+        if bytes.next_if_eq(&b'"').is_some() {
+            while let Some(byte) = bytes.next_if(|b| *b != b'"') {
+                arg.push(match byte {
+                    b'\\' => match bytes.next().unwrap() {
+                        b'n' => b'\n',
+                        b'x' => {
+                            let hex = [bytes.next().unwrap(), bytes.next().unwrap()];
+                            u8::from_str_radix(std::str::from_utf8(&hex).unwrap(), 16).unwrap()
+                        }
+                        other => other,
+                    },
+                    byte => byte,
+                });
+            }
+            bytes.next();
+        } else {
+            while let Some(byte) = bytes.next_if(|b| *b != b' ') {
+                arg.push(byte);
+            }
+        }
+        bytes.next_if_eq(&b' ');
+        args.push(arg);
+    }
+    args
+}
+
+fn sorted_lines(reply: &[u8]) -> Vec<u8> {
+    let mut lines: Vec<_> = reply.split(|b| *b == b'\n').collect();
+    lines.sort_unstable();
+    lines.concat()
+}
+
+fn compare_script(script: &str, protocol: Protocol) {
+    let (mut redis, mut ours) = (Redis::start(protocol), Ours::new(protocol));
+    let mut differing = Vec::new();
+    for line in script.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        let (is_unordered, text) = match line.strip_prefix("~ ") {
+            Some(rest) => (true, rest),
+            None => (false, line),
+        };
+        let command = split(text);
+        let (mut theirs, mut own) = (redis.run(&command), ours.run(&command));
+        if is_unordered {
+            (theirs, own) = (sorted_lines(&theirs), sorted_lines(&own));
+        }
+        let is_meant = DIFFERENCES.iter().any(|(meant, a, b, _)| {
+            *meant == text && a.as_bytes() == own && b.as_bytes() == theirs
+        });
+        if own != theirs && !is_meant {
+            differing.push(format!(
+                "{line}\n   redis {}\n   store {}",
+                theirs.escape_ascii(),
+                own.escape_ascii()
+            ));
+        }
+    }
+    assert!(
+        differing.is_empty(),
+        "{protocol:?}: {} differ:\n{}",
+        differing.len(),
+        differing.join("\n")
+    );
+}
+
+macro_rules! scripts {
+    ($($name:ident => $file:literal,)*) => {$(
+        #[test]
+        fn $name() {
+            let script = include_str!(concat!("against_redis/", $file));
+            compare_script(script, Protocol::Resp2);
+            compare_script(script, Protocol::Resp3);
+        }
+    )*};
+}
+
+scripts! {
+    replies_of_string_commands_equal => "strings.txt",
+    replies_of_hash_commands_equal => "hashes.txt",
+    replies_of_key_commands_equal => "keys.txt",
+}
+
+/// Rows that Redis 7.0 does not have, and so cannot be compared.
+const NEWER: &[&str] = &["client|no-touch", "client|setinfo", "cluster|myshardid"];
+
+#[test]
+fn rows_of_the_command_table_equal_command_info() {
+    for protocol in [Protocol::Resp2, Protocol::Resp3] {
+        let mut redis = Redis::start(protocol);
+        let mut differing = Vec::new();
+        for row in command::TABLE {
+            for row in std::iter::once(row).chain(row.subcommands) {
+                let since_newer = row.since > "7.0.99" && row.since < "9";
+                if NEWER.contains(&row.name) || since_newer {
+                    continue;
+                }
+                let mut alone = *row;
+                alone.subcommands = &[];
+                let mut own = Vec::new();
+                command::describe::info(&alone, &mut ReplyWriter::new(&mut own, protocol));
+                let asked = [b"COMMAND".to_vec(), b"INFO".to_vec(), row.name.as_bytes().to_vec()];
+                let theirs = redis.run(&asked);
+                let theirs = without_subcommands(&theirs, row.subcommands.is_empty(), protocol);
+                if sorted_lines(&own) != sorted_lines(&theirs) {
+                    differing.push(format!(
+                        "{}\n   redis {}\n   table {}",
+                        row.name,
+                        theirs.escape_ascii(),
+                        own.escape_ascii()
+                    ));
+                }
+            }
+        }
+        assert!(
+            differing.is_empty(),
+            "{protocol:?}: {}\n{}",
+            differing.len(),
+            differing.join("\n")
+        );
+    }
+}
+
+/// Takes off the array around the one row, and the subcommands behind it.
+fn without_subcommands(reply: &[u8], is_leaf: bool, protocol: Protocol) -> Vec<u8> {
+    let row = reply.strip_prefix(b"*1\r\n").expect("one row was asked for");
+    if is_leaf {
+        return row.to_vec();
+    }
+    let marker = b"*10\r\n";
+    let inner = (1..row.len()).find(|at| row[*at..].starts_with(marker)).expect("subcommands");
+    let before = &row[..inner - 2];
+    let head = before.iter().rposition(|b| *b == b'\n').expect("the head of the list") + 1;
+    let mut kept = before[..head].to_vec();
+    ReplyWriter::new(&mut kept, protocol).set(0);
+    kept
+}
