@@ -28,7 +28,7 @@ use tokio::time::Instant;
 use crate::context::Ready;
 use crate::handle::{Order, OrderError, SupervisorHandle, Wish, order_channel};
 use crate::intensity::History;
-use crate::launch::{Ended, Live, ended_of_join};
+use crate::launch::{Ended, Live, exit_of};
 use crate::member::{Goal, Member, Overdue, Phase, StopCause, Until};
 use crate::shutdown::{Shutdown, Urgency};
 use crate::spec::{CHILDREN_MAX, ChildSpec, SpecError, SupervisorSpec};
@@ -124,6 +124,12 @@ impl Actor {
                     }
                     Event::Look => {}
                 }
+                // ORDER: all deaths before the next step: a child that said it is ready and died
+                // in one breath must not let the next one start.
+                while let Some(joined) = self.running.try_join_next_with_id() {
+                    let (id, ended) = exit_of(joined);
+                    self.take_exit(id, ended);
+                }
             }
         })
     }
@@ -134,10 +140,10 @@ impl Actor {
         tokio::select! {
             biased;
             urgency = shutdown.beyond(*heeded), if *heeded < Urgency::Kill => Event::Stop(urgency),
-            Some(joined) = running.join_next_with_id(), if !running.is_empty() => match joined {
-                Ok((id, ended)) => Event::Exit(id, ended),
-                Err(error) => Event::Exit(error.id(), ended_of_join(Err(error))),
-            },
+            Some(joined) = running.join_next_with_id(), if !running.is_empty() => {
+                let (id, ended) = exit_of(joined);
+                Event::Exit(id, ended)
+            }
             () = bell.notified() => Event::Look,
             // Never closed while this runs: the branch it holds keeps a sender.
             Some(order) = orders.recv() => Event::Order(order),

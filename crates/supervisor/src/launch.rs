@@ -91,11 +91,15 @@ impl Drop for Live {
     }
 }
 
-/// What the join of a task says about its end.
-pub(crate) fn ended_of_join(joined: Result<Ended, JoinError>) -> Ended {
-    joined.unwrap_or_else(|error| match error.try_into_panic() {
-        Ok(payload) => Err(Failure::panicked(payload.as_ref())),
-        Err(_) => Err(Failure::Killed),
+/// Whose end a join tells of, and how it ended.
+pub(crate) fn exit_of(joined: Result<(Id, Ended), JoinError>) -> (Id, Ended) {
+    joined.unwrap_or_else(|error| {
+        let id = error.id();
+        let failure = match error.try_into_panic() {
+            Ok(payload) => Failure::panicked(payload.as_ref()),
+            Err(_) => Failure::Killed,
+        };
+        (id, Err(failure))
     })
 }
 

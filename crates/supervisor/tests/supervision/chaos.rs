@@ -84,13 +84,16 @@ async fn live(
     let _life = Life::begin(&watch, child);
     let earlier = (0..child).all(|other| watch.is_alive(other));
     watch.hold("INV-SUP2: a child starts behind those it depends on", !is_tied || earlier);
+    let later = (child + 1..CHILDREN).any(|other| watch.is_alive(other));
+    watch.hold("INV-SUP2: what depends on a child has ended before it starts", !is_tied || !later);
     context.fault_point("start").map_err(|fault| fault.to_string())?;
     tokio::time::sleep(Duration::from_millis(20)).await;
     context.ready();
     tokio::select! {
         fault = context.fault("work") => Err(fault.to_string()),
         () = context.shutdown() => {
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            // The last takes longer than the first backoff.
+            tokio::time::sleep(Duration::from_millis(50 * child as u64)).await;
             let later = (child + 1..CHILDREN).any(|other| watch.is_alive(other));
             watch.hold("INV-SUP3: a child is stopped before those it depends on", !is_tied || !later);
             Ok(())
