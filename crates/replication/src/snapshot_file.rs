@@ -15,10 +15,10 @@
 //! All numbers little endian. *Place* is what the log needs to go on behind the snapshot (replica
 //! set, time); opaque here. The file is `DIR/snapshots/<shard>-<index>-<term>.snap`.
 //!
-//! INV-F1: a file has its name only when all of it is durable, so a crash leaves no half snapshot.
-//! INV-F2: no content is handed out before its checksum was compared, and a snapshot counts as read
+//! INV-SNAP1: a file has its name only when all of it is durable, so a crash leaves no half snapshot.
+//! INV-SNAP2: no content is handed out before its checksum was compared, and a snapshot counts as read
 //! only when its footer was reached and every byte of the file stood under a checksum.
-//! INV-F3: a file never changes once it has its name: pieces fetched at different times fit.
+//! INV-SNAP3: a file never changes once it has its name: pieces fetched at different times fit.
 
 mod chunk;
 mod directory;
@@ -222,7 +222,7 @@ impl<D: Disk> SnapshotWriter<D> {
         self.file.bytes()
     }
 
-    /// Makes the file durable, then its name (INV-F1).
+    /// Makes the file durable, then its name (INV-SNAP1).
     ///
     /// # Errors
     /// [`SnapshotError::Io`]; the snapshot is then not there.
@@ -290,7 +290,7 @@ impl<D: Disk> SnapshotReader<D> {
         self.at
     }
 
-    /// The next chunk; `None` once the whole file was read and found sound (INV-F2).
+    /// The next chunk; `None` once the whole file was read and found sound (INV-SNAP2).
     ///
     /// # Errors
     /// [`SnapshotError`]; what was read before must then not be used either.

@@ -21,8 +21,8 @@
 //! may be lost; Raft sends again, and whoever forwarded a command knows from
 //! [`Receive::peer_down`] that its outcome is unknown.
 //!
-//! Invariants: INV-T1, INV-T2 in [`message`]; INV-T3 to INV-T5 in [`frame`]; INV-T6 in [`hello`];
-//! INV-T7, INV-T8 in `peer`; INV-T9 in `server`.
+//! Invariants: INV-NET1, INV-NET2 in [`message`]; INV-NET3 to INV-NET5 in [`frame`]; INV-NET6 in [`hello`];
+//! INV-NET7, INV-NET8 in `peer`; INV-NET9 in `server`.
 
 mod call;
 mod dial;

@@ -112,7 +112,7 @@ pub(super) fn remove_other_partials<D: Disk>(
     Ok(())
 }
 
-/// The newest snapshot of `shard` by name alone: what has a name is complete (INV-F1).
+/// The newest snapshot of `shard` by name alone: what has a name is complete (INV-SNAP1).
 ///
 /// # Errors
 /// [`SnapshotError::Io`].

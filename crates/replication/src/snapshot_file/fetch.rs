@@ -11,7 +11,7 @@
 //!   all there ─> verify the whole file ─> sync ─> rename to <name>.snap ─> sync the directory
 //! ```
 //!
-//! Repeating a request is harmless here: a snapshot file never changes (INV-F3).
+//! Repeating a request is harmless here: a snapshot file never changes (INV-SNAP3).
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -292,7 +292,7 @@ impl<F: DiskFile> Partial<F> {
         Err(error)
     }
 
-    /// INV-F1 and INV-F2: verified, durable, then named.
+    /// INV-SNAP1 and INV-SNAP2: verified, durable, then named.
     fn finish<D: Disk>(self, disk: &D, order: &FetchOrder) -> Result<SnapshotFile, SnapshotError> {
         let verified = SnapshotReader::open(disk, &self.path).and_then(|reader| {
             if reader.snapshot().id == self.id {

@@ -57,6 +57,7 @@ proptest! {
         prop_assert_eq!(disk.contents(&written.path).unwrap().len() as u64, written.bytes);
     }
 
+    // INV-SNAP2
     #[test]
     fn a_flipped_bit_anywhere_is_noticed(at: prop::sample::Index, bit in 0..8_u8) {
         let disk = disk();
@@ -96,6 +97,7 @@ fn damage_is_told_with_file_place_and_remedy() {
     );
 }
 
+// INV-SNAP1
 #[test]
 fn a_snapshot_that_was_not_finished_leaves_nothing() {
     let disk = disk();
@@ -206,6 +208,7 @@ fn fetch_with(
     fetch(disk, &order(), &Abort::new(), connect, |_| {})
 }
 
+// INV-SNAP3
 #[test]
 fn a_fetch_survives_cut_connections_and_goes_on_after_a_failed_try() {
     let (disk, peer) = (disk(), disk());

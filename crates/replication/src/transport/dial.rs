@@ -225,7 +225,7 @@ async fn close(stream: Arc<TcpStream>, within: Duration) {
     tracing::debug!(is_read_out, "connection to peer closed");
 }
 
-/// Exists while the link is up; whatever ends the task, the receiver is told (INV-T8).
+/// Exists while the link is up; whatever ends the task, the receiver is told (INV-NET8).
 struct Up<'a> {
     peer: &'a Peer,
     receive: &'a dyn Receive,

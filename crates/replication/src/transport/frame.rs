@@ -10,9 +10,9 @@
 //! payload
 //! ```
 //!
-//! INV-T3: a decoder gives the same frames however the stream was cut into reads.
-//! INV-T4: a payload owns exactly its own bytes: keeping one small entry keeps no read buffer alive.
-//! INV-T5: a header alone makes nobody allocate; room grows with the bytes that really came.
+//! INV-NET3: a decoder gives the same frames however the stream was cut into reads.
+//! INV-NET4: a payload owns exactly its own bytes: keeping one small entry keeps no read buffer alive.
+//! INV-NET5: a header alone makes nobody allocate; room grows with the bytes that really came.
 
 use bytes::Bytes;
 use keystead_types::limits::FRAME_BYTES_MAX;
@@ -227,7 +227,7 @@ impl FrameDecoder {
         Ok(())
     }
 
-    /// INV-T5, and exactly the payload's length in the end (INV-T4).
+    /// INV-NET5, and exactly the payload's length in the end (INV-NET4).
     fn make_room(&mut self, more: usize) {
         let filled = self.payload.len();
         if self.payload.capacity() - filled < more {
@@ -283,6 +283,7 @@ mod tests {
     }
 
     proptest! {
+        // INV-NET3
         #[test]
         fn frames_come_back_however_the_stream_is_cut(
             frames in vec((any::<u8>(), vec(any::<u8>(), 0..200)), 0..8),
@@ -337,6 +338,7 @@ mod tests {
         assert_eq!(decoder.next(&mut [0_u8; 64].as_slice()), Err(FrameError::Empty));
     }
 
+    // INV-NET5
     #[test]
     fn a_header_alone_allocates_no_more_than_the_first_room() {
         let mut decoder = FrameDecoder::new(FRAME_BYTES_MAX);
@@ -346,6 +348,7 @@ mod tests {
         assert!(decoder.payload.capacity() <= PAYLOAD_ROOM);
     }
 
+    // INV-NET4
     #[test]
     fn a_long_payload_owns_exactly_its_bytes() {
         let payload = vec![7; 3 * PAYLOAD_ROOM + 5];

@@ -4,7 +4,7 @@
 //! [`Hello::check`], who acts on it is the server. The layout of magic, version and refusal never
 //! changes, so that any two versions can tell each other that they do not match.
 //!
-//! INV-T6: frames pass only between nodes of one protocol version and, once both belong to a
+//! INV-NET6: frames pass only between nodes of one protocol version and, once both belong to a
 //! cluster, of one cluster; and only to the node that was meant.
 
 use std::fmt;
@@ -348,6 +348,7 @@ mod tests {
         assert!(Hello::decode(&encoded(&hello)).is_err());
     }
 
+    // INV-NET6
     #[test]
     fn who_is_taken() {
         assert_eq!(hello().check(&OURS), Ok(()));

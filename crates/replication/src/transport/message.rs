@@ -14,9 +14,9 @@
 //! ?ENTRIES  count, then for each: kind:u8 term index data(length bytes) context(length bytes)
 //! ```
 //!
-//! INV-T1: decoding any bytes whatever neither panics nor allocates more than a small multiple of
+//! INV-NET1: decoding any bytes whatever neither panics nor allocates more than a small multiple of
 //! their length.
-//! INV-T2: only types that one replica sends to another are accepted; what a replica tells itself
+//! INV-NET2: only types that one replica sends to another are accepted; what a replica tells itself
 //! (`MsgHup`, `MsgUnreachable`, ...) and proposals (they enter through the leader's proposer, which
 //! stamps them) are refused.
 //! A snapshot travels as its metadata; the state itself is fetched as a file.
@@ -263,7 +263,7 @@ const fn type_number(kind: MessageType) -> u8 {
     }
 }
 
-/// INV-T2: the types that one replica sends to another, and no others.
+/// INV-NET2: the types that one replica sends to another, and no others.
 const fn type_from_peer(number: u8) -> Option<MessageType> {
     Some(match number {
         3 => MessageType::MsgAppend,
@@ -400,6 +400,7 @@ mod tests {
             prop_assert!(decode(&Bytes::from(payload)).is_err());
         }
 
+        // INV-NET1: and no panic on the way.
         #[test]
         fn any_bytes_at_all_are_decoded_or_refused(bytes in vec(any::<u8>(), 0..512)) {
             if let Ok((group, message)) = decode(&Bytes::from(bytes)) {
@@ -416,6 +417,7 @@ mod tests {
         }
     }
 
+    // INV-NET2
     #[test]
     fn what_a_replica_tells_itself_is_refused_from_a_peer() {
         for kind in [

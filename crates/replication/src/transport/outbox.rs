@@ -9,6 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -175,14 +176,14 @@ impl Outbox {
 
     /// A caller said where it lives. That is newer than what is known: it may have moved, or be
     /// a node whose coming this one has not heard of yet, and to which it must answer.
-    pub(super) fn learn(&self, hello: &Hello) {
+    pub(super) fn learn(&self, hello: &Hello, from: IpAddr) {
         if hello.sender == NodeId::NONE || hello.address.is_empty() {
             return;
         }
         if self.peer(hello.sender).is_none() && self.inner.peers.read().len() >= PEERS_MAX {
             return;
         }
-        self.set_peer(hello.sender, &hello.address);
+        self.set_peer(hello.sender, &reachable(&hello.address, from));
         if let Some(peer) = self.peer(hello.sender) {
             // It is up: no reason to wait for the end of a pause.
             peer.dial_now_if_down();
@@ -226,11 +227,35 @@ impl Outbox {
     }
 }
 
+/// A node that listens everywhere may say so (`0.0.0.0:17379`); it is dialed where it came from.
+fn reachable(address: &str, from: IpAddr) -> String {
+    match address.parse::<SocketAddr>() {
+        Ok(said) if said.ip().is_unspecified() => {
+            SocketAddr::new(from.to_canonical(), said.port()).to_string()
+        }
+        _ => address.to_owned(),
+    }
+}
+
 impl fmt::Debug for Outbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Outbox")
             .field("node", &self.inner.node)
             .field("peers", &self.inner.peers.read().len())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_that_listens_everywhere_is_dialed_where_it_came_from() {
+        let from = "10.1.2.3".parse().unwrap();
+        assert_eq!(reachable("0.0.0.0:17379", from), "10.1.2.3:17379");
+        assert_eq!(reachable("[::]:17379", from), "10.1.2.3:17379");
+        assert_eq!(reachable("10.9.9.9:17379", from), "10.9.9.9:17379");
+        assert_eq!(reachable("db-1:17379", from), "db-1:17379");
     }
 }

@@ -7,9 +7,9 @@
 //! hand-over to another thread costs more than the write. What the socket does not take waits in
 //! the queue, and from then on everything goes through the queue until it is empty:
 //!
-//! INV-T7: bytes reach the socket in the order in which they were taken, whole frames only. One
+//! INV-NET7: bytes reach the socket in the order in which they were taken, whole frames only. One
 //! lock orders the senders; while the queue or the writer holds bytes, nobody writes past them.
-//! INV-T8: a frame that was taken and is lost is followed by `peer_down`; one that was not taken has
+//! INV-NET8: a frame that was taken and is lost is followed by `peer_down`; one that was not taken has
 //! not left this node.
 
 use std::io;
@@ -238,7 +238,7 @@ impl Peer {
         if state.is_removed {
             return false;
         }
-        assert!(state.queue.is_empty(), "INV-T7: bytes of an old connection wait for a new one");
+        assert!(state.queue.is_empty(), "INV-NET7: bytes of an old connection wait for a new one");
         state.stream = Some(stream);
         self.counters.connects.fetch_add(1, Ordering::Relaxed);
         true

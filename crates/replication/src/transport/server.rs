@@ -3,7 +3,7 @@
 //! Owns: [`serve`] and every task under it. Never: decides what a frame means; that is the
 //! [`Receive`] it is given. Run by a supervised thread, in a current-thread runtime.
 //!
-//! INV-T9: of one peer at most one incoming link delivers. A newer one silences the older before
+//! INV-NET9: of one peer at most one incoming link delivers. A newer one silences the older before
 //! it delivers its first frame, so frames of a peer are never reordered across a reconnect.
 //! A connection that sends anything wrong is closed, and only it.
 
@@ -222,7 +222,7 @@ async fn greet_and_serve(
     answer(stream, within, FrameKind::WELCOME, |out| ours.encode(out)).await?;
     match hello.purpose {
         Purpose::Link => {
-            shared.outbox.learn(&hello);
+            shared.outbox.learn(&hello, from.ip());
             reader.set_frame_bytes_max(FRAME_BYTES_MAX);
             read_link(shared, stream, &hello, reader.widened(LINK_READ_BYTES)).await
         }
@@ -284,7 +284,7 @@ async fn read_link(
                 kind => frames.push((kind, payload)),
             }
         }
-        // INV-T9: looked at after the last await and before the delivery.
+        // INV-NET9: looked at after the last await and before the delivery.
         if silencer.is_silenced.get() {
             return Err(IncomingEnd::Silenced);
         }

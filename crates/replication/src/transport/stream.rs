@@ -69,7 +69,7 @@ impl FrameReader {
     /// Reads once; all that was here before must have been decoded. Returns how many bytes came,
     /// at least one. Cancel safe.
     pub(super) async fn read_more(&mut self, stream: &TcpStream) -> Result<usize, StreamError> {
-        assert!(self.at == self.filled, "INV-T3: bytes read and not decoded would be lost");
+        assert!(self.at == self.filled, "INV-NET3: bytes read and not decoded would be lost");
         loop {
             stream.readable().await.map_err(|source| StreamError::Io { source })?;
             match stream.try_read(&mut self.buffer) {

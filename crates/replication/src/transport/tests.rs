@@ -256,6 +256,7 @@ impl Actor {
     }
 }
 
+// INV-NET7
 #[test]
 fn frames_arrive_once_and_in_order() {
     let (a, b) = (Node::start(A), Node::start(B));
@@ -305,6 +306,7 @@ fn a_node_that_is_called_learns_its_caller_and_calls_back() {
     assert!(a.outbox.last_heard(B).is_some());
 }
 
+// INV-NET8
 #[test]
 fn a_peer_that_goes_and_returns_is_connected_again_and_nothing_is_taken_between() {
     let a = Node::start(A);
@@ -319,6 +321,54 @@ fn a_peer_that_goes_and_returns_is_connected_again_and_nothing_is_taken_between(
     assert!(a.outbox.send(B, KIND, b"kept"));
     b.recorder.wait("a frame came", |seen| !seen.frames.is_empty());
     assert_eq!(b.payloads(), [Bytes::from_static(b"kept")]);
+}
+
+#[test]
+fn a_peer_that_calls_is_dialed_at_once_however_long_the_pause() {
+    let listener = BlockingListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let pause = Duration::from_secs(60);
+    let patient = Timing { backoff_min: pause, backoff_max: pause, ..timing() };
+    let a = Node::start_with(A, BlockingListener::bind("127.0.0.1:0").unwrap(), patient);
+    a.outbox.set_peer(B, &address.to_string());
+    // The first try fails, and the pause of at least half a minute begins.
+    drop(listener.accept().unwrap());
+    drop(listener);
+    let b = Node::start_at(B, BlockingListener::bind(address).unwrap());
+    b.knows(A, a.address);
+    a.recorder.wait("the peer is up", |seen| seen.ups == 1);
+}
+
+/// Panics when a link comes up.
+struct Fragile;
+
+impl Receive for Fragile {
+    fn frames(&self, _: NodeId, _: &mut Vec<(FrameKind, Bytes)>) {}
+
+    fn peer_up(&self, _: NodeId) {
+        panic!("as asked");
+    }
+
+    fn peer_down(&self, _: NodeId) {}
+
+    fn call(&self, _: Option<NodeId>, request: Bytes) -> Reply {
+        Box::pin(async move { request })
+    }
+}
+
+#[test]
+fn a_link_that_panics_ends_the_transport_for_its_supervisor_to_restart() {
+    let b = Node::start(B);
+    let identity = Identity { node: A, cluster: 7, address: String::new() };
+    let outbox = Outbox::new(identity, Arc::new(SystemClock::new()), timing());
+    outbox.set_peer(B, &b.address.to_string());
+    let ended = block_on(async {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let serving = serve(listener, outbox.clone(), Arc::new(Fragile), Shutdown::new());
+        tokio::time::timeout(DEADLINE, serving).await.unwrap()
+    });
+    assert!(matches!(ended, Err(ServeError::LinkFell { peer: B })), "{ended:?}");
+    assert!(!outbox.is_connected(B));
 }
 
 #[test]
@@ -420,6 +470,7 @@ fn a_stranger_is_read_no_more_than_a_hello() {
     stranger.wait_for_the_end();
 }
 
+// INV-NET9
 #[test]
 fn a_newer_link_of_a_peer_silences_the_older() {
     let b = Node::start(B);
