@@ -83,6 +83,20 @@ proptest! {
     }
 }
 
+/// Bytes as they stand in docs/formats.md. If this fails, the format has a new version.
+#[test]
+fn the_format_of_version_1_stays() {
+    let disk = disk();
+    let written = write(&disk, ID, &[b"chunk".to_vec()]);
+    let bytes = disk.contents(&written.path).unwrap();
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let header = "4b535444534e41500100000003000000b0040000000000000700000000000000\
+                  05000000706c6163651d75ebd8";
+    let chunk = "05000000448e6b4a6368756e6b";
+    let footer = "0000000001000000000000005a000000000000004195fa464b53544453454e44";
+    assert_eq!(hex, [header, chunk, footer].concat());
+}
+
 #[test]
 fn damage_is_told_with_file_place_and_remedy() {
     let disk = disk();
@@ -147,6 +161,22 @@ fn the_newest_sound_snapshot_of_each_shard_is_listed() {
     assert!(!disk.list(&dir()).unwrap().contains(&"3-1200-7.snap".to_owned()));
     remove_all(&disk, &dir(), ID.shard).unwrap();
     assert_eq!(disk.list(&dir()).unwrap(), ["4-1200-7.snap", "notes.txt"]);
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_at_all_are_decoded_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+        let tagged = [&[CHUNK_REQUEST_TAG], bytes.as_slice()].concat();
+        if let Ok(request) = ChunkRequest::decode(&tagged) {
+            let mut out = Vec::new();
+            request.encode(&mut out);
+            prop_assert_eq!(ChunkRequest::decode(&out), Ok(request));
+        }
+        drop(ChunkReply::decode(&bytes.clone().into()));
+        let (disk, path) = (disk(), ID.path(&dir()));
+        disk.put(&path, bytes);
+        prop_assert!(read(&disk, &path).is_err());
+    }
 }
 
 #[test]

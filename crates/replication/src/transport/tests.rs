@@ -9,14 +9,16 @@ use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use keystead_supervisor::Shutdown;
-use keystead_types::NodeId;
 use keystead_types::limits::PEER_QUEUE_BYTES_MAX;
 use keystead_types::time::SystemClock;
+use keystead_types::{NodeId, ShardId};
 use parking_lot::{Condvar, Mutex};
 
 use super::frame::FrameDecoder;
 use super::hello::HELLO_BYTES_MAX;
 use super::*;
+
+mod calls;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 const KIND: FrameKind = FrameKind(9);
@@ -323,6 +325,30 @@ fn a_peer_that_goes_and_returns_is_connected_again_and_nothing_is_taken_between(
     assert_eq!(b.payloads(), [Bytes::from_static(b"kept")]);
 }
 
+/// Bytes as they stand in docs/formats.md. If this fails, the protocol has a new version.
+#[test]
+fn the_format_of_version_1_stays() {
+    let mut batch = FrameBatch::new();
+    let hello = Hello { receiver: B, address: "a:1".to_owned(), ..hello_from(A, Purpose::Link) };
+    assert!(batch.push_with(FrameKind::HELLO, |out| hello.encode(out)));
+    assert_eq!(hex(batch.as_bytes()), "0e00000011ecea27f04b535444010107010203613a31");
+    let mut entry = raft::eraftpb::Entry::new();
+    (entry.term, entry.index, entry.data) = (5, 301, Bytes::from_static(b"SET"));
+    let mut message = raft::eraftpb::Message::new();
+    message.msg_type = raft::eraftpb::MessageType::MsgAppend;
+    (message.to, message.from, message.term) = (2, 1, 5);
+    (message.log_term, message.index, message.commit) = (4, 300, 299);
+    message.priority = -1;
+    message.entries = vec![entry].into();
+    let mut payload = Vec::new();
+    message::encode(ShardId(9), &message, &mut payload);
+    assert_eq!(hex(&payload), "09031202010504ac02ab020000000001010005ad020353455400");
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 #[test]
 fn a_peer_that_calls_is_dialed_at_once_however_long_the_pause() {
     let listener = BlockingListener::bind("127.0.0.1:0").unwrap();
@@ -527,72 +553,4 @@ fn the_wrong_node_at_an_address_is_not_taken_for_the_peer() {
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
-}
-
-#[test]
-fn a_call_returns_its_reply() {
-    let b = Node::start(B);
-    let hello = hello_from(A, Purpose::Call);
-    let reply = block_on(call(&b.address.to_string(), &hello, b"hi", DEADLINE)).unwrap();
-    assert_eq!(reply, "Some(n1) said hi");
-    let tool = hello_from(NodeId::NONE, Purpose::Call);
-    let mut caller = Caller::connect(&b.address.to_string(), &tool, DEADLINE).unwrap();
-    for question in ["one", "two"] {
-        let reply = caller.call(question.as_bytes(), DEADLINE).unwrap();
-        assert_eq!(reply, format!("None said {question}"));
-    }
-}
-
-#[test]
-fn a_call_from_another_cluster_is_refused_and_not_executed() {
-    let b = Node::start(B);
-    let hello = Hello { cluster: 8, ..hello_from(A, Purpose::Call) };
-    let error = block_on(call(&b.address.to_string(), &hello, b"hi", DEADLINE)).unwrap_err();
-    assert!(matches!(error, CallError::Refused { .. }), "{error}");
-    assert!(!error.may_have_happened());
-    let error = Caller::connect(&b.address.to_string(), &hello, DEADLINE).unwrap_err();
-    assert!(matches!(error, CallError::Refused { .. }), "{error}");
-}
-
-#[test]
-fn a_call_that_gets_no_reply_in_time_may_have_happened() {
-    let b = Node::start(B);
-    let (hello, within) = (hello_from(A, Purpose::Call), Duration::from_millis(100));
-    let address = b.address.to_string();
-    let error = block_on(call(&address, &hello, b"never", within)).unwrap_err();
-    assert!(matches!(error, CallError::Deadline { .. }), "{error}");
-    assert!(error.may_have_happened());
-    let mut caller = Caller::connect(&address, &hello, DEADLINE).unwrap();
-    let error = caller.call(b"never", within).unwrap_err();
-    assert!(matches!(error, CallError::Deadline { was_sent: true, .. }), "{error}");
-}
-
-#[test]
-fn a_call_to_nobody_has_not_happened() {
-    let address = {
-        let listener = BlockingListener::bind("127.0.0.1:0").unwrap();
-        listener.local_addr().unwrap().to_string()
-    };
-    let hello = hello_from(A, Purpose::Call);
-    let error = block_on(call(&address, &hello, b"hi", DEADLINE)).unwrap_err();
-    assert!(matches!(error, CallError::Connect { .. }), "{error}");
-    assert!(!error.may_have_happened());
-    let error = Caller::connect(&address, &hello, DEADLINE).unwrap_err();
-    assert!(matches!(error, CallError::Connect { .. }), "{error}");
-}
-
-#[test]
-fn a_call_to_something_that_is_no_node_says_so() {
-    let listener = BlockingListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    let body = move || {
-        let mut stream = listener.accept().unwrap().0;
-        stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
-        stream
-    };
-    let thread = Builder::new().spawn(body).unwrap();
-    let hello = hello_from(A, Purpose::Call);
-    let error = Caller::connect(&address, &hello, DEADLINE).unwrap_err();
-    assert!(matches!(error, CallError::Lost { was_sent: false, .. }), "{error}");
-    drop(thread.join().unwrap());
 }
