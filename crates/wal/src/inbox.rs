@@ -97,8 +97,9 @@ pub enum Refusal {
 pub enum DiskState {
     /// The next segment is ready or will be.
     Ok,
-    /// There is no room for another segment: refuse new writes. What is on its way still has the rest of the
-    /// current segment; after that it waits, unacknowledged, until there is room.
+    /// There is no room for another segment, or none can be made for another reason (the log says which):
+    /// refuse new writes. What is on its way still has the rest of the current segment; after that it waits,
+    /// unacknowledged. Making a segment is tried again each second, so this ends by itself.
     Full,
 }
 

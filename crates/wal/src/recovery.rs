@@ -109,9 +109,9 @@ pub enum Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::NoHeader => "not there",
+            Self::NoHeader => "no header is there",
             Self::HeaderChecksum => "the checksum of the header does not fit",
-            Self::CutShort => "cut short",
+            Self::CutShort => "the file ends before it does",
             Self::RecordChecksum => "the checksum of a record does not fit",
             Self::OtherRecords => "the records are not those the block was written with",
             Self::OutOfOrder => "blocks are missing before it",
