@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use keystead_node::Door;
 use keystead_resp::{Protocol, ReplyWriter};
-use keystead_supervisor::{Nursery, Shutdown};
+use keystead_supervisor::{ChildContext, InjectedFault, Nursery, Shutdown};
 use keystead_types::Clock;
 use parking_lot::Mutex;
 use thiserror::Error;
@@ -35,6 +36,8 @@ const BACKLOG: i32 = 1024;
 /// Pause after the system refused a socket (too many open files), so that a full table is not
 /// asked again and again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Silence after which a client is asked whether it is still there (as Redis: `tcp-keepalive`).
+pub(crate) const KEEPALIVE_TIME: Duration = Duration::from_secs(300);
 /// Sockets that may become ready between two looks of the runtime at timers and at other threads.
 const EVENT_INTERVAL: u32 = 256;
 
@@ -45,6 +48,12 @@ pub struct Gateway {
     inboxes: Arc<[Inbox]>,
     next_inbox: Arc<AtomicUsize>,
 }
+
+/// Where a test can make an io thread fail.
+pub const FAULT_POINT: &str = "serve";
+
+/// What makes an io thread fail on purpose; for most, nothing ever does.
+type Fault = Pin<Box<dyn Future<Output = InjectedFault>>>;
 
 /// Sockets on their way to an io thread; bounded by the limit of connections.
 #[derive(Debug, Default)]
@@ -87,6 +96,12 @@ pub enum GatewayError {
     PumpFailed {
         /// Which thread.
         position: usize,
+    },
+    /// A test armed the thread's fault point.
+    #[error("{fault}")]
+    Injected {
+        /// The fault.
+        fault: InjectedFault,
     },
     /// There is no io thread of that number.
     #[error("there is no io thread {position}, only {count}")]
@@ -185,19 +200,37 @@ impl Gateway {
             return;
         };
         let ends = Ends { peer: Some(peer), local: stream.local_addr().ok() };
-        // A reply is written in one piece; waiting for more would only delay it.
-        let prepared = stream.set_nodelay(true).and_then(|()| stream.into_std());
-        let Ok(stream) = prepared else { return };
+        let Ok(stream) = prepare(stream) else { return };
         let at = self.next_inbox.fetch_add(1, Ordering::Relaxed) % self.inboxes.len();
         let inbox = &self.inboxes[at];
         inbox.arrived.lock().push_back(Arrival { stream, ends, permit });
         inbox.bell.notify_one();
     }
 
-    /// Serves connections on the calling thread until a stop is requested, then drains them.
+    /// Serves connections on the calling thread as a supervised child: until the supervisor asks for a
+    /// stop, then drains them. A test can make it fail at [`FAULT_POINT`].
     ///
-    /// `make_door` is called once, with what wakes this thread; `ready` once the thread serves.
-    /// Blocks. Sockets dealt to an earlier run of the same thread that it did not take are closed.
+    /// `make_door` is called once, with what wakes this thread. Blocks. Sockets dealt to an earlier run
+    /// of the same thread that it did not take are closed.
+    ///
+    /// # Errors
+    /// [`GatewayError`]; all connections of the thread are closed then.
+    ///
+    /// # Panics
+    /// Only if a panic is armed at the fault point.
+    pub fn run_io_child<D: Door + 'static>(
+        &self,
+        position: usize,
+        child: &ChildContext,
+        make_door: impl FnOnce(Wake) -> D,
+    ) -> Result<(), GatewayError> {
+        let failing = child.clone();
+        let fault: Fault = Box::pin(async move { failing.fault(FAULT_POINT).await });
+        self.run(position, (&child.shutdown_signal(), fault), || child.ready(), make_door)
+    }
+
+    /// As [`run_io_child`](Self::run_io_child), for a thread without a supervisor: `ready` is called
+    /// once it serves.
     ///
     /// # Errors
     /// [`GatewayError`]; all connections of the thread are closed then.
@@ -205,6 +238,16 @@ impl Gateway {
         &self,
         position: usize,
         shutdown: &Shutdown,
+        ready: impl FnOnce(),
+        make_door: impl FnOnce(Wake) -> D,
+    ) -> Result<(), GatewayError> {
+        self.run(position, (shutdown, Box::pin(std::future::pending())), ready, make_door)
+    }
+
+    fn run<D: Door + 'static>(
+        &self,
+        position: usize,
+        (shutdown, fault): (&Shutdown, Fault),
         ready: impl FnOnce(),
         make_door: impl FnOnce(Wake) -> D,
     ) -> Result<(), GatewayError> {
@@ -222,8 +265,23 @@ impl Gateway {
         let thread = IoThread::new(Arc::clone(&self.shared), position, door, &wake);
         let tasks = LocalSet::new();
         ready();
-        tasks.block_on(&runtime, serve(&thread, inbox, position, shutdown))
+        let serving = serve(&thread, inbox, position, shutdown);
+        tasks.block_on(&runtime, async {
+            tokio::select! {
+                ended = serving => ended,
+                fault = fault => Err(GatewayError::Injected { fault }),
+            }
+        })
     }
+}
+
+/// Sets a client's socket up. A reply is written in one piece, so waiting for more would only delay it;
+/// clients that vanished without a word are found by keepalive.
+fn prepare(stream: TcpStream) -> io::Result<std::net::TcpStream> {
+    stream.set_nodelay(true)?;
+    let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE_TIME);
+    socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
+    stream.into_std()
 }
 
 /// Runs a thread's tasks until a stop is requested or its pump fails.

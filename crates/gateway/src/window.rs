@@ -166,9 +166,9 @@ impl Window {
         self.runs.first().is_some_and(|run| run.access == access)
     }
 
-    /// Commands and bytes gathered so far.
+    /// Commands gathered so far, and bytes of commands and of replies that wait for those before them.
     pub(crate) fn size(&self) -> (usize, usize) {
-        (self.commands, self.bytes)
+        (self.commands, self.bytes + self.inline.len())
     }
 
     /// Number of runs.
@@ -225,6 +225,7 @@ impl Window {
         let before = self.inline.len();
         write(&mut self.inline);
         let length = self.inline.len() - before;
+        self.commands += 1;
         self.push_piece(Piece { source: Source::Inline, length, is_silent });
     }
 

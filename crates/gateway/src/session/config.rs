@@ -9,6 +9,7 @@ use keystead_store::command::SessionCommand;
 use keystead_store::glob_matches;
 
 use crate::dispatch::Verdict;
+use crate::listener::KEEPALIVE_TIME;
 use crate::local::Shared;
 use crate::reply::Failure;
 
@@ -32,7 +33,6 @@ const FIXED: &[(&str, &str)] = &[
     ("save", ""),
     ("slowlog-log-slower-than", "-1"),
     ("slowlog-max-len", "0"),
-    ("tcp-keepalive", "0"),
 ];
 
 impl<'a> SessionCall<'_, '_, 'a> {
@@ -114,6 +114,7 @@ fn settings(shared: &Shared) -> BTreeMap<String, String> {
     let config = &shared.config;
     let own = [
         ("maxclients", shared.live.connections_max().to_string()),
+        ("tcp-keepalive", KEEPALIVE_TIME.as_secs().to_string()),
         ("timeout", shared.live.idle_timeout_s().to_string()),
         ("io-threads", config.io_threads.to_string()),
         ("proto-max-bulk-len", config.bulk_bytes_max.to_string()),

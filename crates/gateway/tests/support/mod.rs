@@ -47,9 +47,9 @@ impl Server {
             let ready = ready.clone();
             let ready = move || ready.send(()).expect("the test waits for it");
             threads.push(std::thread::spawn(move || {
-                gateway
-                    .run_io_thread(position, &shutdown, ready, |wake| node.door(wake))
-                    .expect("the io thread ends in order");
+                let door = |wake| node.door(wake);
+                let ended = gateway.run_io_thread(position, &shutdown, ready, door);
+                ended.expect("the io thread ends in order");
             }));
         }
         // A thread that starts turns away the sockets meant for the one before it.
@@ -90,6 +90,14 @@ impl Drop for Server {
             self.join();
         }
     }
+}
+
+/// A runtime on a thread of its own, until `stop` is requested.
+pub(crate) fn background_runtime(stop: Shutdown) -> (tokio::runtime::Handle, JoinHandle<()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.expect("a runtime");
+    let handle = runtime.handle().clone();
+    (handle, std::thread::spawn(move || runtime.block_on(stop.requested())))
 }
 
 /// A client that sends bytes and takes replies apart, but does not understand them.
