@@ -231,12 +231,9 @@ pub(crate) async fn propose_anywhere(node: &Node, command: Command) -> Result<()
 
 /// The shards that this node leads.
 pub(crate) fn observe(node: &Node) -> Vec<ShardReport> {
-    let routes = node.core.routes();
     let led = node.groups().into_iter().filter(|(_, cell)| cell.role() == Role::Leader);
     let reports = led.map(|(id, cell)| ShardReport::of(id, &cell.members(), cell.commit(), &cell.progress()));
-    let reports = reports.collect();
-    drop(routes);
-    reports
+    reports.collect()
 }
 
 /// Has the shard's worker propose a change.
@@ -253,7 +250,10 @@ pub(crate) async fn change(node: &Node, step: Step) -> Answer {
         Action::Remove { node } => ReplicaChange::Remove(node),
     };
     let (sender, receiver) = oneshot::channel();
-    let done = Box::new(move |is_proposed| drop(sender.send(is_proposed)));
+    let done = Box::new(move |is_proposed| {
+        // Nobody waits any more.
+        sender.send(is_proposed).ok();
+    });
     worker.push_for(step.shard, GroupInput::Change(change, done));
     match receiver.await {
         Ok(true) => Answer::Ok,
@@ -295,7 +295,10 @@ fn encode_topology(topology: &Topology) -> String {
 /// Has all replicas of a shard that this node leads take a digest; where, or `None` if it does not lead.
 pub(crate) async fn take_digest(node: &Node, shard: ShardId) -> Option<u64> {
     let (sender, receiver) = oneshot::channel();
-    let done = Box::new(move |index: Option<LogIndex>| drop(sender.send(index)));
+    let done = Box::new(move |index: Option<LogIndex>| {
+        // Nobody waits any more.
+        sender.send(index).ok();
+    });
     node.core.worker_of(shard).push_for(shard, GroupInput::TakeDigest(done));
     Some(receiver.await.ok()??.0)
 }
@@ -308,7 +311,10 @@ pub(crate) async fn digest_at(node: &Node, shard: ShardId, index: LogIndex) -> O
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     let (sender, receiver) = oneshot::channel();
-    let done = Box::new(move |digest: Option<u128>| drop(sender.send(digest)));
+    let done = Box::new(move |digest: Option<u128>| {
+        // Nobody waits any more.
+        sender.send(digest).ok();
+    });
     node.core.worker_of(shard).push_for(shard, GroupInput::DigestAt(index, done));
     receiver.await.ok()?
 }

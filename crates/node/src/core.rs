@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use keystead_replication::{Inbox, Input, Submission};
+use keystead_replication::{GroupCell, Inbox, Input, Role, Submission};
 use keystead_topology::Topology;
 use keystead_types::limits::SHARDS_MAX;
 use keystead_types::{Clock, NodeId, SLOT_COUNT, ShardId, Slot};
@@ -61,7 +61,7 @@ impl Default for CoreSettings {
 
 /// Slots, shards and replicas as of one epoch, and the replicas on this node.
 #[derive(Default)]
-pub struct Routes {
+pub(crate) struct Routes {
     /// The shard of each slot; empty before a topology is known.
     slots: Vec<ShardId>,
     /// The shards that hold keys, in slot order.
@@ -80,10 +80,6 @@ impl Routes {
     pub(crate) fn local(&self, shard: ShardId) -> Option<&Arc<Shard>> {
         self.local.get(shard.0 as usize)?.as_ref()
     }
-
-    pub(crate) fn locals(&self) -> impl Iterator<Item = &Arc<Shard>> {
-        self.local.iter().flatten()
-    }
 }
 
 /// See the module.
@@ -96,6 +92,8 @@ pub struct Core {
     pub settings: CoreSettings,
     /// Frames to other nodes.
     pub(crate) post: Arc<dyn Post>,
+    /// The metadata group's replica here, whether it runs or not.
+    pub(crate) meta: Arc<GroupCell>,
     workers: Vec<Inbox<NodeMachine>>,
     routes: RwLock<Arc<Routes>>,
     /// Grows whenever `routes` is replaced.
@@ -123,6 +121,7 @@ impl Core {
             clock,
             settings,
             post,
+            meta: Arc::default(),
             workers: (0..workers.max(1)).map(|_| Inbox::default()).collect(),
             routes: RwLock::default(),
             routes_version: AtomicU64::new(0),
@@ -202,9 +201,15 @@ impl Core {
         self.ring_all();
     }
 
+    /// What the group's replica here shows of itself, if one runs.
+    pub(crate) fn cell_of<'a>(&'a self, shard: ShardId, routes: &'a Routes) -> Option<&'a GroupCell> {
+        let cell = if shard.is_meta() { &self.meta } else { &routes.local(shard)?.cell };
+        Some(&**cell).filter(|cell| cell.role() != Role::Down)
+    }
+
     /// The leader of a shard as last heard, by its replica here or by another node.
     pub(crate) fn leader_of(&self, shard: ShardId, routes: &Routes) -> Option<NodeId> {
-        if let Some(leader) = routes.local(shard).and_then(|local| local.cell.leader()) {
+        if let Some(leader) = self.cell_of(shard, routes).and_then(GroupCell::leader) {
             return Some(leader);
         }
         let heard = self.leaders.get(shard.0 as usize)?.load(Ordering::Relaxed);

@@ -116,8 +116,8 @@ impl NodeDoor {
     }
 
     fn target(&self, shard: ShardId, hint: Option<NodeId>) -> Target {
-        let local = self.routes.local(shard);
-        if local.is_some_and(|local| local.cell.role() == Role::Leader) {
+        let local = self.core.cell_of(shard, &self.routes);
+        if local.is_some_and(|cell| cell.role() == Role::Leader) {
             return Target::Here;
         }
         let leader = self.core.leader_of(shard, &self.routes).filter(|leader| *leader != self.core.me);

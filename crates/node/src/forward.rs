@@ -26,7 +26,7 @@ const PATIENCE_MAX: Duration = Duration::from_secs(600);
 /// Bytes of a peer that are not a call or an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a forwarded {what} from another node cannot be understood")]
-pub struct MalformedForward {
+pub(crate) struct MalformedForward {
     what: &'static str,
 }
 
@@ -43,7 +43,6 @@ pub(crate) struct Call {
 
 /// An answer, taken apart.
 pub(crate) struct Answer {
-    pub(crate) number: u64,
     pub(crate) ending: AnswerEnding,
 }
 
@@ -164,7 +163,8 @@ impl Answer {
         if bytes.len() < 19 {
             return Err(malformed);
         }
-        let number = bytes.get_u64_le();
+        // The number named the door and the call; whoever hands the answer in has looked at it.
+        bytes.advance(8);
         let (code, detail) = (bytes.get_u8(), bytes.get_u64_le());
         let count = usize::from(bytes.get_u16_le());
         if bytes.len() < count * 4 {
@@ -186,7 +186,7 @@ impl Answer {
             18 => AnswerEnding::Unknown(Doubt::ReplicaFailed),
             _ => return Err(malformed),
         };
-        Ok(Self { number, ending })
+        Ok(Self { ending })
     }
 }
 

@@ -146,7 +146,6 @@ pub struct Node {
     pub caller: Arc<Caller>,
     identity: Mutex<Identity>,
     shards: RwLock<BTreeMap<ShardId, Arc<Shard>>>,
-    meta: Arc<GroupCell>,
     /// Told when a replica fails, by its child.
     pub(crate) exits: Mutex<BTreeMap<ShardId, oneshot::Sender<String>>>,
     pub(crate) keeper: mpsc::Sender<KeeperEvent>,
@@ -274,7 +273,6 @@ impl Node {
                 recovered: Mutex::new(groups),
                 identity: Mutex::new(identity),
                 shards: RwLock::default(),
-                meta: Arc::default(),
                 exits: Mutex::default(),
                 keeper,
                 keeper_events: Mutex::new(Some(keeper_events)),
@@ -376,21 +374,21 @@ impl Node {
     #[must_use]
     pub fn group(&self, id: ShardId) -> Option<Arc<GroupCell>> {
         if id.is_meta() {
-            return Some(Arc::clone(&self.meta));
+            return Some(Arc::clone(&self.core.meta));
         }
         self.shards.read().get(&id).map(|shard| Arc::clone(&shard.cell))
     }
 
     /// The cell that a group's replica here shows itself in, made if there is none.
     pub(crate) fn cell(&self, id: ShardId) -> Arc<GroupCell> {
-        if id.is_meta() { Arc::clone(&self.meta) } else { Arc::clone(&self.shard(id).cell) }
+        if id.is_meta() { Arc::clone(&self.core.meta) } else { Arc::clone(&self.shard(id).cell) }
     }
 
     /// All groups with a replica here that runs.
     pub(crate) fn groups(&self) -> Vec<(ShardId, Arc<GroupCell>)> {
         let shards = self.shards.read();
         let all = shards.iter().map(|(id, shard)| (*id, Arc::clone(&shard.cell)));
-        let all = all.chain([(ShardId::META, Arc::clone(&self.meta))]);
+        let all = all.chain([(ShardId::META, Arc::clone(&self.core.meta))]);
         all.filter(|(_, cell)| cell.role() != Role::Down).collect()
     }
 
@@ -405,7 +403,7 @@ impl Node {
 
     /// True if this node leads the metadata group.
     pub(crate) fn leads_meta(&self) -> bool {
-        self.meta.role() == Role::Leader
+        self.core.meta.role() == Role::Leader
     }
 
     /// True once the node knows the cluster it belongs to.

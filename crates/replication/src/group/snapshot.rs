@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use keystead_types::{LogIndex, Monotonic, NodeId, Term, UnixMillis};
+use keystead_types::{LogIndex, Monotonic, NodeId, Term};
 use raft::ProgressState;
 use raft::eraftpb::{Message, Snapshot};
 
@@ -231,10 +231,5 @@ impl<M: Machine> Group<M> {
         if self.snapshot.dump.is_none() && self.applied > covered && self.is_initialized() {
             self.begin_dump(out);
         }
-    }
-
-    /// The time that the last entry applied was stamped with.
-    pub(crate) const fn applied_now(&self) -> UnixMillis {
-        self.applied_now
     }
 }
