@@ -9,6 +9,7 @@
 //! The futures of this module need no runtime and no timer: the node's own threads end every run by its
 //! deadline (`write_timeout_ms`) and wake the caller.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +24,9 @@ mod command;
 mod exchange;
 mod host;
 mod json;
+mod local;
 mod offload;
+mod options;
 mod park;
 mod reply;
 mod scan;
@@ -32,11 +35,13 @@ mod slot;
 mod stand_in;
 mod update;
 
+pub use options::Options;
 pub use scan::Scan;
 
 use crate::error::Error;
 use exchange::{Exchange, Place};
 use host::Host;
+use local::Local;
 use offload::offload;
 
 /// Longest time to live, milliseconds: far enough from the end of time that no clock reaches it.
@@ -72,6 +77,61 @@ impl std::fmt::Debug for Keystead {
 }
 
 impl Keystead {
+    /// Starts a node in this process and returns a handle of it.
+    ///
+    /// Reads its data directory first, at some hundred MB/s, then founds a cluster of one, goes on as the
+    /// member it was, or begins to join ([`ready`](Self::ready) waits until that has succeeded). A data
+    /// directory belongs to one node at a time; a second start is refused.
+    ///
+    /// The node runs on threads of its own and ends with the last handle. If its log cannot be written
+    /// any more it ends the process, because nothing it could still say would be true.
+    ///
+    /// # Errors
+    /// `Invalid` for settings that do not go together, `Corrupt` for a data directory that cannot be
+    /// trusted (the message names file, place and remedy), `Conflict` for one of another cluster than the
+    /// one to join, `Unavailable` if an address is taken.
+    ///
+    /// ```
+    /// use keystead::{Keystead, Options};
+    ///
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// # let data = directory.path();
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// let store = Keystead::start(Options::new(data)).await?;
+    /// store.put("greeting", &"hello").await?;
+    /// store.shutdown().await?;
+    /// # Ok::<(), keystead::Error>(())
+    /// # }).unwrap();
+    /// ```
+    pub async fn start(options: impl Into<Options>) -> Result<Self, Error> {
+        let options = options.into();
+        let local = offload("keystead-start", move || Local::start(&options)).await??;
+        Ok(Self::over(Box::new(local)))
+    }
+
+    /// Waits until this node knows a leader of every shard, at most `patience`.
+    ///
+    /// Not needed on a cluster of one, whose calls wait by themselves. After a start that joins, and
+    /// before that has succeeded, all others fail with `Unavailable`.
+    ///
+    /// # Errors
+    /// `Unavailable` if there was none in time.
+    pub async fn ready(&self, patience: Duration) -> Result<(), Error> {
+        self.offloaded("keystead-ready", move |host| host.ready(patience)).await
+    }
+
+    /// Where Redis clients reach this node, if it serves them.
+    #[must_use]
+    pub fn client_address(&self) -> Option<SocketAddr> {
+        self.inner.host.client_address()
+    }
+
+    /// Where other nodes reach this one, `HOST:PORT`: what they are given to join.
+    #[must_use]
+    pub fn peer_address(&self) -> String {
+        self.inner.host.peer_address()
+    }
+
     /// A handle of a node that runs.
     pub(crate) fn over(host: Box<dyn Host>) -> Self {
         let exchange = Exchange::open(&*host);
@@ -349,34 +409,15 @@ impl Keystead {
         self.command_of(&words).await
     }
 
-    /// Waits until every replica of every shard is level with its leader and their digests are equal,
-    /// at most `patience`.
+    /// Waits until every replica of every shard is there and level with its leader, at most `patience`.
     ///
     /// Writes may go on meanwhile: the promise is about everything that had been acknowledged when this
     /// was called. Dropping the future changes nothing.
     ///
     /// # Errors
-    /// `Unavailable` if a replica was not level in time, naming it; `Corrupt` if two replicas that should
-    /// be equal are not.
+    /// `Unavailable` if a replica was missing or not level in time.
     pub async fn sync(&self, patience: Duration) -> Result<(), Error> {
         self.offloaded("keystead-sync", move |host| host.sync(patience)).await
-    }
-
-    /// Joins this node to the cluster that the node at `address` (`HOST:PORT`, where it answers nodes)
-    /// belongs to, and returns once it takes part, at most after `patience`.
-    ///
-    /// Everything else follows by itself: replicas move here until the load is even.
-    ///
-    /// # Errors
-    /// `Conflict` if this node has keys of its own, because joining would lose them; the message says how
-    /// to bring them along. `Unavailable` if nobody answers at `address` in time.
-    pub async fn connect(
-        &self,
-        address: impl Into<String>,
-        patience: Duration,
-    ) -> Result<(), Error> {
-        let address = address.into();
-        self.offloaded("keystead-join", move |host| host.connect(&address, patience)).await
     }
 
     /// Stops the node: refuses new calls, ends those under way, hands its shards over, closes the log.

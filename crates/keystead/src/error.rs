@@ -6,13 +6,16 @@
 
 use std::io;
 
-use keystead_node::{Refusal, UnknownReason};
+use keystead_node::{Refusal, StartError, UnknownReason};
+use keystead_wal::WalError;
 use keystead_types::{NodeId, ShardId, Slot};
 use thiserror::Error;
 
 pub use keystead_client::Kind;
 
 use crate::config::ConfigError;
+use crate::config::value::AddressError;
+use crate::server::ServerError;
 
 /// Why a call on a node in this process did not end as asked.
 #[derive(Debug, Error)]
@@ -21,6 +24,12 @@ pub enum Error {
     /// The settings do not go together.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// An address is not one.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// The node did not start, or did not stop in order.
+    #[error(transparent)]
+    Server(#[from] ServerError),
     /// The value has no form in JSON.
     #[error(
         "cannot store a {type_name} as JSON: {source}; nothing was written; give it a form that \
@@ -188,6 +197,12 @@ pub enum Error {
         /// How often it was tried.
         attempts: u32,
     },
+    /// A replica is missing or behind.
+    #[error(
+        "not every replica is there and level yet; no acknowledged write is missing, but one more \
+         failure could be one too many; wait longer, and see whether all nodes run"
+    )]
+    NotLevel,
     /// The operating system gave no thread to a call that blocks.
     #[error("cannot start a thread: {source}; raise the limit of threads of this process")]
     Thread {
@@ -206,12 +221,14 @@ impl Error {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Config(_)
+            | Self::Address(_)
             | Self::Encode { .. }
             | Self::TimeToLive { .. }
             | Self::EmptyCommand
             | Self::NeedsConnection { .. }
             | Self::CrossShard { .. }
             | Self::TooLarge { .. } => Kind::Invalid,
+            Self::Server(error) => kind_of_server(error),
             Self::Decode { .. } => Kind::Corrupt,
             Self::Reply { message } if message.starts_with("BUSYKEY") => Kind::Conflict,
             Self::Reply { .. } => Kind::Invalid,
@@ -219,6 +236,7 @@ impl Error {
             | Self::NoLeader { .. }
             | Self::ShardDown { .. }
             | Self::ReadLost { .. }
+            | Self::NotLevel
             | Self::Thread { .. } => Kind::Unavailable,
             Self::Moved { .. } => Kind::Moved,
             Self::Overloaded | Self::TooManyCalls { .. } | Self::DiskFull { .. } => {
@@ -242,6 +260,18 @@ impl From<Refusal> for Error {
             Refusal::TooLarge { bytes, bytes_max } => Self::TooLarge { bytes, bytes_max },
             Refusal::ShuttingDown => Self::Closed,
         }
+    }
+}
+
+/// What a caller can do about a node that does not start.
+const fn kind_of_server(error: &ServerError) -> Kind {
+    match error {
+        ServerError::Start(StartError::OtherCluster { .. }) => Kind::Conflict,
+        ServerError::Start(StartError::Log(WalError::Locked { .. })) => Kind::Conflict,
+        ServerError::Start(
+            StartError::LogMissing { .. } | StartError::Identity(_) | StartError::Log(_),
+        ) => Kind::Corrupt,
+        _ => Kind::Unavailable,
     }
 }
 

@@ -6,6 +6,6 @@ mod error;
 pub mod server;
 
 pub use config::Config;
-pub use embedded::{Keystead, Scan, TTL_MS_MAX, blocking};
+pub use embedded::{Keystead, Options, Scan, TTL_MS_MAX, blocking};
 pub use error::{Error, Kind};
 pub use keystead_resp::Value;

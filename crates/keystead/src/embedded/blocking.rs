@@ -2,12 +2,14 @@
 //! Owns: nothing; every method waits for the future of the same name. Never: starts a runtime, since
 //! those futures need none; so it may be used anywhere, if the thread may sleep.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use keystead_resp::Value;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::options::Options;
 use super::park::block_on;
 use crate::error::Error;
 
@@ -33,6 +35,47 @@ impl From<Keystead> for crate::Keystead {
 }
 
 impl Keystead {
+    /// See [`start`](crate::Keystead::start).
+    ///
+    /// # Errors
+    /// See [`start`](crate::Keystead::start).
+    ///
+    /// ```
+    /// use keystead::{Options, blocking::Keystead};
+    ///
+    /// # let directory = tempfile::tempdir()?;
+    /// # let data = directory.path();
+    /// let store = Keystead::start(Options::new(data))?;
+    /// store.put("visits", &1)?;
+    /// store.update("visits", |visits: Option<u32>| visits.unwrap_or(0) + 1)?;
+    /// assert_eq!(store.get::<u32>("visits")?, Some(2));
+    /// store.shutdown()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn start(options: impl Into<Options>) -> Result<Self, Error> {
+        block_on(crate::Keystead::start(options)).map(Self::from)
+    }
+
+    /// See [`ready`](crate::Keystead::ready).
+    ///
+    /// # Errors
+    /// See [`ready`](crate::Keystead::ready).
+    pub fn ready(&self, patience: Duration) -> Result<(), Error> {
+        block_on(self.store.ready(patience))
+    }
+
+    /// See [`client_address`](crate::Keystead::client_address).
+    #[must_use]
+    pub fn client_address(&self) -> Option<SocketAddr> {
+        self.store.client_address()
+    }
+
+    /// See [`peer_address`](crate::Keystead::peer_address).
+    #[must_use]
+    pub fn peer_address(&self) -> String {
+        self.store.peer_address()
+    }
+
     /// See [`put`](crate::Keystead::put).
     ///
     /// # Errors
@@ -154,14 +197,6 @@ impl Keystead {
     /// See [`sync`](crate::Keystead::sync).
     pub fn sync(&self, patience: Duration) -> Result<(), Error> {
         block_on(self.store.sync(patience))
-    }
-
-    /// See [`connect`](crate::Keystead::connect).
-    ///
-    /// # Errors
-    /// See [`connect`](crate::Keystead::connect).
-    pub fn connect(&self, address: impl Into<String>, patience: Duration) -> Result<(), Error> {
-        block_on(self.store.connect(address, patience))
     }
 
     /// See [`shutdown`](crate::Keystead::shutdown).

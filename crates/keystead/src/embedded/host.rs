@@ -2,6 +2,7 @@
 //! Owns: the trait [`Host`]. Never: a command; those go through the host's door.
 //! The real host is the node of `crate::server`; tests put a store in its place.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use keystead_node::Door;
 
 use crate::error::Error;
 
-/// A node, as the handle sees it. All methods but the first two may block for long.
+/// A node, as the handle sees it. The methods that are given patience, and the last, block.
 pub(crate) trait Host: Send + Sync + 'static {
     /// A way for commands into the node. `wake` is called when the door has completions to tell, by
     /// any thread, also while that thread is within a method of the door.
@@ -19,11 +20,17 @@ pub(crate) trait Host: Send + Sync + 'static {
     /// holds a lease) and the key holds no other type. False: `look` was not called.
     fn look_at(&self, key: &[u8], look: &mut dyn FnMut(Option<&[u8]>)) -> bool;
 
-    /// Waits until every replica of every shard is level and their digests are equal.
-    fn sync(&self, patience: Duration) -> Result<(), Error>;
+    /// Where Redis clients are served, if they are.
+    fn client_address(&self) -> Option<SocketAddr>;
 
-    /// Joins the cluster of the node whose peer address is given.
-    fn connect(&self, address: &str, patience: Duration) -> Result<(), Error>;
+    /// Where other nodes reach this one, `HOST:PORT`.
+    fn peer_address(&self) -> String;
+
+    /// Waits until every shard has a leader that this node knows.
+    fn ready(&self, patience: Duration) -> Result<(), Error>;
+
+    /// Waits until every replica of every shard is there and level.
+    fn sync(&self, patience: Duration) -> Result<(), Error>;
 
     /// Hands leaderships over, writes out what is left, stops every thread.
     fn shutdown(&self) -> Result<(), Error>;

@@ -4,6 +4,7 @@
 //! Every shard is a plain store. Runs are executed at `flush`, or, while [`hold`](StandIn::hold) is on,
 //! when a test lets them go, on the test's thread: the way in which a node's worker ends them.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -231,11 +232,19 @@ impl Host for StandIn {
         true
     }
 
-    fn sync(&self, _: Duration) -> Result<(), Error> {
+    fn client_address(&self) -> Option<SocketAddr> {
+        None
+    }
+
+    fn peer_address(&self) -> String {
+        String::new()
+    }
+
+    fn ready(&self, _: Duration) -> Result<(), Error> {
         Ok(())
     }
 
-    fn connect(&self, _: &str, _: Duration) -> Result<(), Error> {
+    fn sync(&self, _: Duration) -> Result<(), Error> {
         Ok(())
     }
 
