@@ -23,7 +23,7 @@ const WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// A question.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "ask", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Question {
     /// Who are you, and are you in a cluster?
     Who,
@@ -59,7 +59,7 @@ pub(crate) enum Question {
 
 /// An answer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(tag = "answer", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Answer {
     /// To `Who`.
     Me {
@@ -317,4 +317,42 @@ pub(crate) async fn digest_at(node: &Node, shard: ShardId, index: LogIndex) -> O
     });
     node.core.worker_of(shard).push_for(shard, GroupInput::DigestAt(index, done));
     receiver.await.ok()?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_question_and_answer_survives_the_wire() {
+        let report = ShardReport { shard: 3, voters: vec![1, 2], progress: vec![(1, 9, true)], ..ShardReport::default() };
+        let answers = [
+            Answer::Me { node: 1, cluster: 2, is_ready: true },
+            Answer::Joined { cluster: 1, hash_seed: u64::MAX, shards: 16, peers: vec![(1, "a:1".into())] },
+            Answer::Observed(vec![report]),
+            Answer::View(Box::new(View { leaders: [(1, 2)].into(), ..View::default() })),
+            Answer::DigestWillBeAt { index: Some(7) },
+            Answer::Digest { digest: None },
+            Answer::Ok,
+            Answer::no("not now"),
+        ];
+        for answer in answers {
+            let bytes = answer.to_bytes();
+            let again: Answer = serde_json::from_slice(&bytes).unwrap();
+            assert_eq!(again.to_bytes(), bytes);
+        }
+        let step = Step { shard: ShardId(4), action: Action::Promote { node: NodeId(9) } };
+        let questions = [
+            Question::Who,
+            Question::Observe,
+            Question::Change(step),
+            Question::Propose(Command::SetNodeState { node: NodeId(1), state: keystead_topology::NodeState::Active }),
+            Question::View { applied: 3 },
+            Question::TakeDigest { shard: 1 },
+            Question::DigestAt { shard: 1, index: 2 },
+        ];
+        for question in questions {
+            assert_eq!(serde_json::from_slice::<Question>(&question.to_bytes()).unwrap(), question);
+        }
+    }
 }

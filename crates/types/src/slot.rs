@@ -68,6 +68,7 @@ const fn crc16_tables() -> [[u16; 256]; 2] {
     let mut tables = [[0u16; 256]; 2];
     let mut byte = 0;
     while byte < 256 {
+        #[expect(clippy::cast_possible_truncation, reason = "below 256; u16::try_from is not const")]
         let mut crc = (byte as u16) << 8;
         let mut bit = 0;
         while bit < 8 {
