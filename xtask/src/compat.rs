@@ -38,9 +38,10 @@ pub(crate) fn run(project: &Project, arguments: &[String]) -> Outcome {
 
     let mut count = 0;
     let mut unexpected = 0;
+    let knows_newer = !options.is_against_itself;
     for script in &scripts {
         for protocol in [Protocol::Resp2, Protocol::Resp3] {
-            let mut player = Player::new(redis.address, tested.address, protocol);
+            let mut player = Player::new(redis.address, tested.address, protocol, knows_newer);
             let played = player.play(script)?;
             count += played.lines;
             for clash in played.clashes {

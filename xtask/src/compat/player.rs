@@ -25,6 +25,8 @@ pub(super) struct Player {
     redis: SocketAddr,
     tested: SocketAddr,
     protocol: Protocol,
+    /// False if the tested server is a Redis too, which lacks what is newer.
+    knows_newer: bool,
     connections: BTreeMap<usize, Pair>,
 }
 
@@ -74,8 +76,13 @@ impl fmt::Display for Clash {
 }
 
 impl Player {
-    pub(super) fn new(redis: SocketAddr, tested: SocketAddr, protocol: Protocol) -> Self {
-        Self { redis, tested, protocol, connections: BTreeMap::new() }
+    pub(super) fn new(
+        redis: SocketAddr,
+        tested: SocketAddr,
+        protocol: Protocol,
+        knows_newer: bool,
+    ) -> Self {
+        Self { redis, tested, protocol, knows_newer, connections: BTreeMap::new() }
     }
 
     /// Plays every line. An error is a server that does not answer, not a difference.
@@ -129,7 +136,7 @@ impl Player {
                 return Ok(Some(Replies::exact("~closed", redis, tested)));
             }
             Step::Expect { text, words, reply } => {
-                if self.protocol == Protocol::Resp2 {
+                if self.knows_newer && self.protocol == Protocol::Resp2 {
                     let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
                     let tested = self.pair(1)?.tested.call(&words)?;
                     return Ok(Some(Replies::exact(text, reply.clone(), tested)));
