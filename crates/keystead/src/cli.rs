@@ -5,6 +5,9 @@
 
 mod cluster;
 mod config;
+mod dev;
+mod logging;
+mod serve;
 mod settings;
 
 use std::io::Write as _;
@@ -54,6 +57,10 @@ struct CommandLine {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Run a node.
+    Serve(serve::ServeArgs),
+    /// Run a local cluster of several processes in this terminal.
+    Dev(dev::DevArgs),
     /// Print every setting, its value and where it came from.
     Config(config::ConfigArgs),
     /// Talk to a server: put, get, update, and every Redis command.
@@ -123,6 +130,8 @@ struct ShellArgs {
 /// Reads the command line and does what it says.
 pub(crate) fn run() -> Exit {
     match CommandLine::parse().verb {
+        Verb::Serve(args) => serve::run(&args),
+        Verb::Dev(args) => dev::run(&args),
         Verb::Config(args) => config::run(&args),
         Verb::Shell(args) => shell::run(Options {
             address: args.target.address.clone(),

@@ -76,7 +76,7 @@ pub(crate) fn run(options: Options) -> Exit {
 }
 
 /// <https://no-color.org>: any value but an empty one turns colours off.
-fn wants_colour() -> bool {
+pub(crate) fn wants_colour() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
