@@ -9,7 +9,7 @@ use std::time::Duration;
 use keystead_replication::transport::serve;
 use keystead_replication::{Driver, Event, Mailer, SnapshotQueue, Surroundings, Worker, write_snapshots};
 use keystead_supervisor::{
-    ChildContext, ChildError, ChildSpec, Intensity, OnExhausted, Strategy, SupervisorSpec,
+    ChildContext, ChildError, ChildSpec, Intensity, OnExhausted, Restart, Strategy, SupervisorSpec,
 };
 use keystead_types::ShardId;
 use keystead_wal::{RealDisk, WalError};
@@ -71,8 +71,9 @@ fn log(node: &Arc<Node>, on_fatal: OnFatal) -> SupervisorSpec {
     });
     SupervisorSpec::new("log", Strategy::OneForAll)
         .intensity(intensity(0))
-        .child(writer.shutdown_grace(GRACE))
-        .child(preparer.shutdown_grace(GRACE))
+        // Whichever is stopped first ends the other: to end in order is no failure.
+        .child(writer.restart(Restart::Transient).shutdown_grace(GRACE))
+        .child(preparer.restart(Restart::Transient).shutdown_grace(GRACE))
 }
 
 fn transport(node: &Arc<Node>) -> ChildSpec {

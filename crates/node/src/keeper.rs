@@ -153,6 +153,11 @@ async fn live_until_it_ends(node: &Arc<Node>, id: ShardId, context: &ChildContex
     while !worker.is_open() {
         sleep(WORKER_POLL).await;
     }
+    if !node.recovered.lock().contains_key(&id) {
+        // What the replica's last incarnation submitted must be on disk before the log is read for the next:
+        // an empty batch that must be synced comes back behind all of it.
+        write_durably(node, Batch::new()).await?;
+    }
     let of = Arc::clone(node);
     // Loading a snapshot and decoding the log keep a core busy: not this runtime's.
     let (replica, records) = tokio::task::spawn_blocking(move || build(&of, id)).await??;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use keystead_replication::snapshot_file::SnapshotError;
 use keystead_replication::transport::{Identity as PeerIdentity, Outbox, Timing};
 use keystead_replication::{GroupCell, Role, Settings};
 use keystead_store::StoreConfig;
@@ -70,6 +71,9 @@ pub enum StartError {
     /// Its log.
     #[error(transparent)]
     Log(#[from] WalError),
+    /// Its snapshots.
+    #[error(transparent)]
+    Snapshots(#[from] SnapshotError),
     /// INV-I2.
     #[error(
         "{path} says that this node is a member of a cluster, but its log is missing; its votes and acknowledged writes \
@@ -245,6 +249,8 @@ impl Node {
             path: settings.data_dir.join("snapshots"),
             source,
         })?;
+        // Nobody writes there yet: what a crash left half done is cleared away.
+        keystead_replication::snapshot_file::list(&RealDisk, &settings.data_dir.join("snapshots"))?;
         let opened = Opened { listener, identity, log: handle, log_threads, groups: recovered.groups };
         Ok(Self::assemble(settings, clock, opened))
     }
