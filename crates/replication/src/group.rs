@@ -483,7 +483,6 @@ fn raft_config(node: NodeId, applied: u64, settings: &Settings, rng: &mut Rng) -
         pre_vote: true,
         batch_append: true,
         read_only_option: raft::ReadOnlyOption::Safe,
-        disable_proposal_forwarding: true,
         max_uncommitted_size: raft::NO_LIMIT,
         max_committed_size_per_ready: 16 * 1024 * 1024,
         ..Config::default()
