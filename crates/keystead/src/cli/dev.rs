@@ -269,13 +269,18 @@ async fn greet(nodes: Vec<Node>, context: ChildContext) -> Result<(), ChildError
     let deadline = Instant::now() + GREETING_DEADLINE;
     let mut looks = interval(GREETING_PAUSE);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    while !is_up(&addresses[0]).await && Instant::now() < deadline {
+    let state = loop {
         tokio::select! {
             _ = looks.tick() => {}
             () = context.shutdown() => return Ok(()),
         }
-    }
-    let state = if is_up(&addresses[0]).await { "is up" } else { "is not complete yet" };
+        if are_up(&addresses).await {
+            break "is up";
+        }
+        if Instant::now() >= deadline {
+            break "is not complete yet";
+        }
+    };
     announce(&format!("the cluster of {} {state}", nodes.len()));
     for (node, address) in nodes.iter().zip(&addresses) {
         announce(&format!("  {}  {address}  data in {}", node.name, node.data.display()));
@@ -284,6 +289,16 @@ async fn greet(nodes: Vec<Node>, context: ChildContext) -> Result<(), ChildError
     announce(&format!("or with:      redis-cli -p {}", nodes[0].client_port));
     announce("Ctrl-C stops all nodes; one that is killed is started again");
     Ok(())
+}
+
+/// Asks every node: one that has not joined yet does not know what is missing.
+async fn are_up(addresses: &[String]) -> bool {
+    for address in addresses {
+        if !is_up(address).await {
+            return false;
+        }
+    }
+    true
 }
 
 async fn is_up(address: &str) -> bool {
