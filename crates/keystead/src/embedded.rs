@@ -105,7 +105,7 @@ impl Keystead {
     /// ```
     pub async fn start(options: impl Into<Options>) -> Result<Self, Error> {
         let options = options.into();
-        let local = offload("keystead-start", move || Local::start(&options)).await??;
+        let local = offload("keystead-start", move || Local::start(options)).await??;
         Ok(Self::over(Box::new(local)))
     }
 

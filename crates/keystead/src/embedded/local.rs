@@ -26,12 +26,17 @@ pub(super) struct Local {
 impl Local {
     /// Starts a node. Blocks while its log is read, and until it knows its cluster unless it has one to
     /// join.
-    pub(super) fn start(options: &Options) -> Result<Self, Error> {
-        options.config.validate()?;
-        let serves_clients = options.serves_clients;
+    pub(super) fn start(options: Options) -> Result<Self, Error> {
+        let Options { mut config, serves_clients } = options;
+        config.validate()?;
+        if !serves_clients {
+            // The map of the cluster names an address for every node. Port 0 stands for none.
+            config.listen.set_port(0);
+            config.advertise_listen.get_or_insert(config.listen.into());
+        }
         let server_options = ServerOptions { serves_clients, ..ServerOptions::default() };
-        let local = Self { server: Server::start(&options.config, server_options)? };
-        if options.config.join.is_empty() {
+        let local = Self { server: Server::start(&config, server_options)? };
+        if config.join.is_empty() {
             // A node that takes longer is not given up: its calls say that it knows no cluster yet.
             local.wait_until(FOUNDING_MAX, Self::knows_cluster);
         }
