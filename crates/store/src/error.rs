@@ -105,14 +105,20 @@ pub enum CommandError {
     RestoreIdleTime,
     #[error("ERR Invalid FREQ value, must be >= 0 and <= 255")]
     RestoreFrequency,
-    #[error("ERR numFields should be greater than 0 and match the provided number of fields")]
-    FieldCountLowOrWrong,
     #[error("ERR Parameter `numFields` should be greater than 0")]
     FieldCountNotPositive,
     #[error("ERR The `numfields` parameter must match the number of arguments")]
     FieldCountMismatch,
     #[error("ERR Mandatory argument FIELDS is missing or not at the right position")]
     FieldsMissing,
+    #[error("ERR Only one of FXX or FNX arguments can be specified")]
+    FieldConditions,
+    #[error("ERR Only one of EX, PX, EXAT, PXAT, PERSIST or KEEPTTL arguments can be specified")]
+    FieldExpiries,
+    #[error("ERR unknown argument: {}", .argument.escape_invalid())]
+    UnknownArgument { argument: Bytes },
+    #[error("ERR invalid expire time, must be >= 0")]
+    NegativeFieldExpiry,
     #[error("ERR Command is not allowed inside a transaction")]
     NotInTransaction,
     #[error("{text}")]

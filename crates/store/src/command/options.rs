@@ -125,3 +125,89 @@ impl ExpireCondition {
             && (!self.is_earlier || new < old)
     }
 }
+
+/// Reads `FIELDS n field ...`, which must fill `args`; returns the fields, each of `width` arguments.
+pub(super) fn parse_fields(args: Args<'_>, width: usize) -> Result<Args<'_>, CommandError> {
+    let [Some(word), Some(count)] = [args.get(0), args.get(1)] else {
+        return Err(CommandError::FieldsMissing);
+    };
+    if !word.eq_ignore_ascii_case(b"FIELDS") {
+        return Err(CommandError::FieldsMissing);
+    }
+    let count = parse_integer(count).filter(|count| *count > 0);
+    let count = count.ok_or(CommandError::FieldCountNotPositive)?;
+    let fields = args.from(2);
+    let wanted = usize::try_from(count).ok().and_then(|count| count.checked_mul(width));
+    if wanted != Some(fields.len()) {
+        return Err(CommandError::FieldCountMismatch);
+    }
+    Ok(fields)
+}
+
+/// Options of HGETEX and HSETEX, and the fields behind them.
+pub(super) struct FieldOptions<'a> {
+    /// What happens to the fields' time to expire.
+    pub(super) expiry: FieldExpiry,
+    /// FNX: none of the fields may be there.
+    pub(super) is_if_absent: bool,
+    /// FXX: all of the fields must be there.
+    pub(super) is_if_present: bool,
+    /// The fields.
+    pub(super) fields: Args<'a>,
+}
+
+/// What HGETEX and HSETEX do to the time to expire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FieldExpiry {
+    /// Nothing was said.
+    Unsaid,
+    /// PERSIST: it goes.
+    Persist,
+    /// KEEPTTL: it stays.
+    Keep,
+    /// It becomes this moment.
+    At(UnixMillis),
+}
+
+impl<'a> FieldOptions<'a> {
+    /// Reads the options up to FIELDS and the fields, each of `width` arguments.
+    pub(super) fn parse(
+        args: Args<'a>,
+        now: UnixMillis,
+        width: usize,
+        command: &'static str,
+    ) -> Result<Self, CommandError> {
+        let (mut expiry, mut is_if_absent, mut is_if_present) = (FieldExpiry::Unsaid, false, false);
+        let mut rest = args;
+        while let Some(option) = rest.get(0)
+            && !option.eq_ignore_ascii_case(b"FIELDS")
+        {
+            rest = rest.from(1);
+            let is = |name: &[u8]| option.eq_ignore_ascii_case(name);
+            if width == 2 && (is(b"FNX") || is(b"FXX")) {
+                if is_if_absent || is_if_present {
+                    return Err(CommandError::FieldConditions);
+                }
+                (is_if_absent, is_if_present) = (is(b"FNX"), is(b"FXX"));
+                continue;
+            }
+            let said = if let Some(unit) = TimeUnit::of_option(option) {
+                let text = rest.get(0).ok_or(CommandError::Syntax)?;
+                rest = rest.from(1);
+                FieldExpiry::At(unit.positive_moment(text, now, command)?)
+            } else if width == 2 && is(b"KEEPTTL") {
+                FieldExpiry::Keep
+            } else if width == 1 && is(b"PERSIST") {
+                FieldExpiry::Persist
+            } else {
+                return Err(CommandError::UnknownArgument { argument: option.into() });
+            };
+            if expiry != FieldExpiry::Unsaid {
+                return Err(CommandError::FieldExpiries);
+            }
+            expiry = said;
+        }
+        let fields = parse_fields(rest, width)?;
+        Ok(Self { expiry, is_if_absent, is_if_present, fields })
+    }
+}

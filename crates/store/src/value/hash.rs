@@ -192,6 +192,13 @@ impl Hash {
         true
     }
 
+    /// Sets or clears when a field expires; nothing happens if there is no such field.
+    pub(crate) fn set_expiry(&mut self, hasher: &Hasher, name: &[u8], expiry: Option<UnixMillis>) {
+        let Some(field) = self.get(hasher, name) else { return };
+        let value = field.value.to_vec();
+        self.set(hasher, Field { name, value: &value, expiry });
+    }
+
     /// Removes at most `limit` fields that have expired by `now`; returns how many.
     pub(crate) fn remove_due(&mut self, hasher: &Hasher, now: UnixMillis, limit: usize) -> usize {
         let mut removed = 0;

@@ -60,3 +60,8 @@ fn answer(
 pub(crate) const fn rounded_seconds(millis: u64) -> u64 {
     millis.saturating_add(500) / 1000
 }
+
+/// For fields Redis rounds up, so a field that lives never shows 0.
+pub(crate) const fn rounded_up_seconds(millis: u64) -> u64 {
+    millis.div_ceil(1000)
+}
