@@ -26,6 +26,7 @@ mod reconcile;
 mod report;
 mod shard;
 mod snapshots;
+mod sync;
 pub mod status;
 
 pub use caller::{CallOutcome, Caller};
@@ -36,4 +37,5 @@ pub use execute::NodeDoor;
 pub use identity::{Identity, IdentityError, Stage};
 pub use node::{Node, NodeSettings, StartError};
 pub use shard::Shard;
+pub use sync::{SyncError, SyncReport};
 pub use status::{ClusterView, LogStatus, NodeView, PeerProgress, ReplicaStatus, ShardView, Status};

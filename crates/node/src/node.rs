@@ -15,7 +15,7 @@ use keystead_replication::transport::{Identity as PeerIdentity, Outbox, Timing};
 use keystead_replication::{GroupCell, Role, Settings};
 use keystead_store::StoreConfig;
 use keystead_topology::NodeRecord;
-use keystead_types::{Clock, Monotonic, NodeId, ShardId};
+use keystead_types::{Clock, Monotonic, NodeId, ShardId, Slot};
 use keystead_wal::{Handle, Log, LogOptions, Preparer, RealDisk, RecoveredGroup, WalError, Writer, WriterOptions};
 use parking_lot::{Condvar, Mutex, RwLock};
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -410,6 +410,19 @@ impl Node {
     /// True if this node leads the metadata group.
     pub(crate) fn leads_meta(&self) -> bool {
         self.core.meta.role() == Role::Leader
+    }
+
+    /// Shows the string under `key` if this node may answer at once: it leads the key's shard and holds a
+    /// lease. `None`: it may not, or the key holds something else than a string; ask through a door.
+    ///
+    /// Linearizable; takes no hop and copies nothing.
+    pub fn look<T>(&self, key: &[u8], look: impl FnOnce(Option<&[u8]>) -> T) -> Option<T> {
+        let slot = Slot::of_key(key);
+        let routes = self.core.routes();
+        let shard = routes.local(routes.shard_of(slot)?)?;
+        let now = self.core.clock.monotonic_now();
+        let unix = self.core.clock.unix_now();
+        shard.with_store(now, |store| store.get(unix, slot, key).ok().map(|found| look(found.as_deref())))?
     }
 
     /// True once the node knows the cluster it belongs to.
