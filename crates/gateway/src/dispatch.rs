@@ -46,6 +46,8 @@ pub(crate) struct Dispatch<'a, 't> {
     pub(crate) output: &'a mut Vec<u8>,
     pub(crate) window: &'a mut Option<Box<Window>>,
     pub(crate) purpose: &'a mut Purpose,
+    /// Where the command stands in the connection's input, if it stands there in canonical form.
+    pub(crate) input_start: Option<usize>,
 }
 
 impl Dispatch<'_, '_> {
@@ -155,7 +157,8 @@ impl Dispatch<'_, '_> {
             return Verdict::Hold;
         }
         let is_silent = self.session.is_silent();
-        window.push(Entry { shard, access, wire: args.wire(), is_silent }, &mut local.buffers);
+        let input_start = self.input_start;
+        window.push(Entry { shard, access, wire: args.wire(), input_start, is_silent });
         self.session.command_ended();
         Verdict::Next
     }

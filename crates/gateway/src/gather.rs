@@ -10,7 +10,7 @@
 //! A FLUSHALL that succeeded on some shards only is answered UNCERTAIN: it is not true that nothing
 //! happened.
 
-use keystead_node::{Access, Refusal, UnknownReason};
+use keystead_node::{Access, Outcome, Refusal, UnknownReason};
 use keystead_resp::{Args, ReplyWriter, skip_reply};
 use keystead_store::ScanCursor;
 use keystead_store::command::GatherCommand;
@@ -20,7 +20,7 @@ use crate::dispatch::{Dispatch, Verdict};
 use crate::pipeline::Turn;
 use crate::purpose::Purpose;
 use crate::reply::{Failure, PartCause};
-use crate::window::{RunResult, Window};
+use crate::window::{Entry, Window};
 
 /// A command under way on several shards.
 #[derive(Debug)]
@@ -33,10 +33,10 @@ pub(crate) struct Gather {
 }
 
 /// One shard's part.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Part<'a> {
     Done(&'a [u8]),
-    Refused(ShardId, &'a Refusal),
+    Refused(ShardId, Refusal),
     Unknown(ShardId, UnknownReason),
 }
 
@@ -75,7 +75,8 @@ pub(crate) fn begin(
         if access == Access::Read && dispatch.turn.door.try_read(shard, args, &mut writer) {
             gather.local.push(part);
         } else {
-            window.push_single(shard, access, args.wire().to_vec(), false);
+            let (wire, input_start) = (args.wire(), dispatch.input_start);
+            window.push_single(Entry { shard, access, wire, input_start, is_silent: false });
         }
     }
     if window.is_empty() {
@@ -108,13 +109,10 @@ impl Gather {
     /// Makes one reply of those of the shards.
     pub(crate) fn finish(&self, window: &Window, turn: &Turn<'_>, reply: &mut ReplyWriter<'_>) {
         let local = self.local.iter().map(|part| Part::Done(part));
-        let remote = window.results().map(|(shard, result)| match result {
-            RunResult::Done(replies) => Part::Done(replies),
-            RunResult::Refused(refusal) => Part::Refused(shard, refusal),
-            RunResult::Unknown(reason) => Part::Unknown(shard, *reason),
-            RunResult::Awaited => {
-                unreachable!("INV-G1: a run without an outcome in a complete window")
-            }
+        let remote = window.results().map(|(shard, outcome)| match outcome {
+            Outcome::Done(replies) => Part::Done(replies),
+            Outcome::Refused(refusal) => Part::Refused(shard, refusal),
+            Outcome::Unknown(reason) => Part::Unknown(shard, reason),
         });
         let parts: Vec<Part<'_>> = local.chain(remote).collect();
         if self.write(&parts, reply).is_err() {
@@ -163,19 +161,19 @@ impl Gather {
     }
 
     /// What is wrong if a part is missing.
-    fn failure<'p>(&self, parts: &[Part<'p>]) -> Option<Failure<'p>> {
+    fn failure<'p>(&self, parts: &'p [Part<'_>]) -> Option<Failure<'p>> {
         let missing = parts.iter().find(|part| !matches!(part, Part::Done(_)))?;
         let is_partly =
             self.kind.is_write() && parts.iter().any(|part| !matches!(part, Part::Refused(..)));
-        Some(match *missing {
+        Some(match missing {
             Part::Refused(shard, refusal) if is_partly => {
-                Failure::Partly { shard, cause: PartCause::Refused(refusal) }
+                Failure::Partly { shard: *shard, cause: PartCause::Refused(refusal) }
             }
             Part::Unknown(shard, reason) if is_partly => {
-                Failure::Partly { shard, cause: PartCause::Unknown(reason) }
+                Failure::Partly { shard: *shard, cause: PartCause::Unknown(*reason) }
             }
             Part::Refused(_, refusal) => Failure::Refused(refusal),
-            Part::Unknown(_, reason) => Failure::ReadLost(reason),
+            Part::Unknown(_, reason) => Failure::ReadLost(*reason),
             Part::Done(_) => return None,
         })
     }

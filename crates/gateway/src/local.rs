@@ -91,7 +91,7 @@ impl Local {
 
     /// Takes a window back.
     pub(crate) fn give_window(&mut self, mut window: Box<Window>) {
-        window.reset(&mut self.buffers);
+        window.reset();
         if self.windows.len() < WINDOWS_KEPT {
             self.windows.push(window);
         }

@@ -160,9 +160,9 @@ impl Pipeline {
         }
         if matches!(self.purpose, Purpose::Replies) {
             local.buffers.equip(&mut self.output);
-            window.end_run(run, outcome, &mut self.output, &mut local.buffers);
+            window.end_run(run, outcome, &mut self.output);
         } else {
-            window.end_run_apart(run, outcome, &mut local.buffers);
+            window.end_run_apart(run, outcome);
         }
         window.is_complete()
     }
@@ -263,6 +263,7 @@ impl Pipeline {
     fn step(&mut self, turn: &mut Turn<'_>) -> bool {
         let Some(request) = self.next_request(turn) else { return false };
         let args = self.decoder.args(&self.input[self.consumed..]);
+        let is_in_place = std::ptr::eq(args.wire().as_ptr(), self.input[self.consumed..].as_ptr());
         let was_authenticated = self.session.is_authenticated();
         let mut dispatch = Dispatch {
             turn,
@@ -270,6 +271,7 @@ impl Pipeline {
             output: &mut self.output,
             window: &mut self.window,
             purpose: &mut self.purpose,
+            input_start: is_in_place.then_some(self.consumed),
         };
         match dispatch.execute(args) {
             Verdict::Next => {
@@ -345,6 +347,7 @@ impl Pipeline {
             serial: turn.local.next_serial(),
             slot: turn.slot,
             protocol: self.session.protocol(),
+            input: &self.input,
         };
         window.submit(submission, turn.door, &mut turn.local.buffers);
         turn.local.wants_flush = true;

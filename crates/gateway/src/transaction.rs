@@ -23,7 +23,7 @@ use crate::pipeline::Turn;
 use crate::registry::flag;
 use crate::reply::Failure;
 use crate::session::Session;
-use crate::window::Address;
+use crate::window::{Address, Entry};
 
 /// The internal command that registers watched keys: `KEYSTEAD.WATCH id key [key ...]`.
 pub const WATCH_COMMAND: &[u8] = b"KEYSTEAD.WATCH";
@@ -130,7 +130,7 @@ impl Dispatch<'_, '_> {
             Some(id) => encode::command(&mut run, [b"EXEC".as_slice(), id.as_bytes()]),
             None => encode::command(&mut run, [b"EXEC".as_slice()]),
         }
-        self.submit_single(shard, run)
+        self.submit_single(shard, &run)
     }
 
     pub(crate) fn discard_transaction(&mut self) -> Verdict {
@@ -162,7 +162,7 @@ impl Dispatch<'_, '_> {
         words.extend(args.from(1).iter());
         let mut run = Vec::new();
         encode::command(&mut run, words);
-        self.submit_single(shard, run)
+        self.submit_single(shard, &run)
     }
 
     pub(crate) fn unwatch(&mut self) -> Verdict {
@@ -184,9 +184,11 @@ impl Dispatch<'_, '_> {
     }
 
     /// Sends out a window that consists of one run with one reply.
-    fn submit_single(&mut self, shard: ShardId, run: Vec<u8>) -> Verdict {
+    fn submit_single(&mut self, shard: ShardId, run: &[u8]) -> Verdict {
         let mut window = self.turn.local.take_window();
-        window.push_single(shard, Access::Write, run, self.session.is_silent());
+        let is_silent = self.session.is_silent();
+        let access = Access::Write;
+        window.push_single(Entry { shard, access, wire: run, input_start: None, is_silent });
         *self.window = Some(window);
         self.session.command_ended();
         Verdict::Submit

@@ -15,15 +15,19 @@
 //! INV-G2: a window holds reads or writes, never both, so that no read overtakes a write of its
 //! connection, and no write a read that is still under way.
 
+use std::ops::Range;
+
 use keystead_node::{Access, Door, Outcome, Refusal, Run, Ticket, UnknownReason};
 use keystead_resp::{Protocol, ReplyWriter, skip_reply};
 use keystead_types::ShardId;
 
-use crate::buffers::Buffers;
+use crate::buffers::{BUFFER_BYTES, Buffers};
 use crate::reply::Failure;
 
 /// Most runs of one window: as many as a ticket can number.
 pub(crate) const WINDOW_RUNS_MAX: usize = 1 << RUN_BITS;
+
+const AWAITED: &str = "INV-G1: a run without an outcome in a complete window";
 
 const RUN_BITS: u32 = 12;
 const SLOT_BITS: u32 = 20;
@@ -74,11 +78,17 @@ impl Address {
 pub(crate) struct Window {
     serial: u32,
     runs: Vec<ShardRun>,
+    /// The commands of all runs, in the order of their arrival.
+    commands: Vec<Command>,
+    /// Commands that do not stand in the connection's input as the node is to get them.
+    rewritten: Vec<u8>,
     pieces: Vec<Piece>,
     /// Replies that were known at once, waiting for those before them.
     inline: Vec<u8>,
-    commands: usize,
+    /// Replies of runs that ended, waiting for the others.
+    received: Vec<u8>,
     bytes: usize,
+    inline_count: usize,
     /// Runs handed over that have not ended.
     outstanding: usize,
     is_submitted: bool,
@@ -91,20 +101,39 @@ pub(crate) struct Window {
 struct ShardRun {
     shard: ShardId,
     access: Access,
-    /// Commands, one behind the other.
-    commands: Vec<u8>,
+    /// Its first and last command.
+    first: usize,
+    last: usize,
     result: RunResult,
-    /// How much of the replies was given out.
+    /// How much of the replies was given out, bytes.
     read: usize,
+}
+
+/// Where a command's bytes lie until the window is submitted.
+#[derive(Clone, Copy, Debug)]
+struct Command {
+    place: Place,
+    start: usize,
+    length: usize,
+    /// The next command of the same run; none behind the last.
+    next: Option<usize>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// In the connection's input, which stays as it is until then.
+    Input,
+    /// In the window's `rewritten`.
+    Rewritten,
 }
 
 /// How a run ended.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum RunResult {
+enum RunResult {
     /// Not yet.
     Awaited,
-    /// The replies, one behind the other.
-    Done(Vec<u8>),
+    /// The replies, one behind the other, in the window's `received`.
+    Done(Range<usize>),
     /// Nothing happened.
     Refused(Refusal),
     /// Nobody knows.
@@ -133,16 +162,20 @@ pub(crate) struct Entry<'a> {
     pub(crate) access: Access,
     /// The command in canonical form.
     pub(crate) wire: &'a [u8],
+    /// Where these bytes stand in the connection's input, if they do.
+    pub(crate) input_start: Option<usize>,
     /// True if the client wants no reply (`CLIENT REPLY`).
     pub(crate) is_silent: bool,
 }
 
 /// Where submitted runs come from and how their replies are to look.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Submission {
+pub(crate) struct Submission<'a> {
     pub(crate) serial: u32,
     pub(crate) slot: u32,
     pub(crate) protocol: Protocol,
+    /// The connection's input, unchanged since the window's first command.
+    pub(crate) input: &'a [u8],
 }
 
 impl Window {
@@ -168,7 +201,7 @@ impl Window {
 
     /// Commands gathered so far, and bytes of commands and of replies that wait for those before them.
     pub(crate) fn size(&self) -> (usize, usize) {
-        (self.commands, self.bytes + self.inline.len())
+        (self.commands.len() + self.inline_count, self.bytes + self.inline.len())
     }
 
     /// Number of runs.
@@ -182,42 +215,43 @@ impl Window {
     }
 
     /// Adds a command behind the others of its shard.
-    pub(crate) fn push(&mut self, entry: Entry<'_>, buffers: &mut Buffers) {
-        assert!(!self.is_submitted, "INV-G1: a command joins a window in flight");
+    pub(crate) fn push(&mut self, entry: Entry<'_>) {
         assert!(!self.holds(opposite(entry.access)), "INV-G2: reads and writes in one window");
         // From the back: a pipeline's next command often goes where the last one went.
-        let known = self.runs.iter().rposition(|run| run.shard == entry.shard);
-        let at = known.unwrap_or_else(|| {
-            self.runs.push(ShardRun {
-                shard: entry.shard,
-                access: entry.access,
-                commands: buffers.take(),
-                result: RunResult::Awaited,
-                read: 0,
-            });
-            self.runs.len() - 1
-        });
-        self.runs[at].commands.extend_from_slice(entry.wire);
-        self.commands += 1;
-        self.bytes += entry.wire.len();
-        self.push_piece(Piece { source: Source::Run(at), length: 1, is_silent: entry.is_silent });
+        let run = self.runs.iter().rposition(|run| run.shard == entry.shard);
+        let run = self.add_command(entry, run);
+        self.push_piece(Piece { source: Source::Run(run), length: 1, is_silent: entry.is_silent });
     }
 
     /// Adds a run of its own that ends in one reply, whatever commands it holds (a transaction, or
     /// one shard's part of a command that goes to several).
-    pub(crate) fn push_single(
-        &mut self,
-        shard: ShardId,
-        access: Access,
-        commands: Vec<u8>,
-        is_silent: bool,
-    ) {
+    pub(crate) fn push_single(&mut self, entry: Entry<'_>) {
+        let run = self.add_command(entry, None);
+        self.pieces.push(Piece { source: Source::Run(run), length: 1, is_silent: entry.is_silent });
+    }
+
+    /// Adds a command to a run, or to a new one; returns the run's position.
+    fn add_command(&mut self, entry: Entry<'_>, run: Option<usize>) -> usize {
         assert!(!self.is_submitted, "INV-G1: a command joins a window in flight");
-        self.commands += 1;
-        self.bytes += commands.len();
-        let source = Source::Run(self.runs.len());
-        self.runs.push(ShardRun { shard, access, commands, result: RunResult::Awaited, read: 0 });
-        self.pieces.push(Piece { source, length: 1, is_silent });
+        let (place, start) = match entry.input_start {
+            Some(start) => (Place::Input, start),
+            None => (Place::Rewritten, self.rewritten.len()),
+        };
+        if place == Place::Rewritten {
+            self.rewritten.extend_from_slice(entry.wire);
+        }
+        let at = self.commands.len();
+        self.commands.push(Command { place, start, length: entry.wire.len(), next: None });
+        self.bytes += entry.wire.len();
+        if let Some(run) = run {
+            let last = std::mem::replace(&mut self.runs[run].last, at);
+            self.commands[last].next = Some(at);
+            return run;
+        }
+        let Entry { shard, access, .. } = entry;
+        let result = RunResult::Awaited;
+        self.runs.push(ShardRun { shard, access, first: at, last: at, result, read: 0 });
+        self.runs.len() - 1
     }
 
     /// Adds a reply that is known already: what `write` appends.
@@ -225,7 +259,7 @@ impl Window {
         let before = self.inline.len();
         write(&mut self.inline);
         let length = self.inline.len() - before;
-        self.commands += 1;
+        self.inline_count += 1;
         self.push_piece(Piece { source: Source::Inline, length, is_silent });
     }
 
@@ -241,68 +275,105 @@ impl Window {
     /// Hands all runs to the node.
     pub(crate) fn submit(
         &mut self,
-        submission: Submission,
+        submission: Submission<'_>,
         door: &mut dyn Door,
         buffers: &mut Buffers,
     ) {
-        let Submission { serial, slot, protocol } = submission;
+        let Submission { serial, slot, protocol, input } = submission;
         self.serial = serial;
         self.is_submitted = true;
         self.outstanding = self.runs.len();
-        for (at, run) in (0u32..).zip(&mut self.runs) {
+        let mut scratch = buffers.take();
+        for (at, run) in (0u32..).zip(&self.runs) {
             door.submit(Run {
                 ticket: Address { serial, slot, run: at }.ticket(),
                 shard: run.shard,
-                commands: &run.commands,
+                commands: self.run_bytes(run, input, &mut scratch),
                 protocol,
                 access: run.access,
             });
-            buffers.give(std::mem::take(&mut run.commands));
         }
+        buffers.give(scratch);
+    }
+
+    /// The commands of a run, one behind the other: in place if they are neighbours, else in `scratch`.
+    fn run_bytes<'b>(
+        &'b self,
+        run: &ShardRun,
+        input: &'b [u8],
+        scratch: &'b mut Vec<u8>,
+    ) -> &'b [u8] {
+        let bytes_of = |place: Place| match place {
+            Place::Input => input,
+            Place::Rewritten => &self.rewritten,
+        };
+        let Command { place, start, length, mut next } = self.commands[run.first];
+        let mut end = start + length;
+        while let Some(neighbour) = next.map(|at| self.commands[at])
+            && neighbour.place == place
+            && neighbour.start == end
+        {
+            end += neighbour.length;
+            next = neighbour.next;
+        }
+        if next.is_none() {
+            return &bytes_of(place)[start..end];
+        }
+        scratch.clear();
+        scratch.extend_from_slice(&bytes_of(place)[start..end]);
+        while let Some(at) = next {
+            let command = self.commands[at];
+            let bytes = bytes_of(command.place);
+            scratch.extend_from_slice(&bytes[command.start..command.start + command.length]);
+            next = command.next;
+        }
+        scratch
     }
 
     /// Notes how a run ended. Replies that are next in order anyway are appended to `output` at once.
-    pub(crate) fn end_run(
-        &mut self,
-        run: u32,
-        outcome: Outcome<'_>,
-        output: &mut Vec<u8>,
-        buffers: &mut Buffers,
-    ) {
-        let is_all = self.pieces.len() == 1 && !self.pieces[0].is_silent;
+    pub(crate) fn end_run(&mut self, run: u32, outcome: Outcome<'_>, output: &mut Vec<u8>) {
+        if let (Outcome::Done(replies), [piece]) = (&outcome, self.pieces.as_slice())
+            && !piece.is_silent
+            && self.outstanding > 0
+        {
+            output.extend_from_slice(replies);
+            self.is_written_through = true;
+            self.outstanding = 0;
+            return;
+        }
+        self.end_run_apart(run, outcome);
+    }
+
+    /// As [`end_run`](Self::end_run), but keeps the replies for [`results`](Self::results).
+    pub(crate) fn end_run_apart(&mut self, run: u32, outcome: Outcome<'_>) {
         let Some(run) = self.runs.get_mut(run as usize) else { return };
         if run.result != RunResult::Awaited || self.outstanding == 0 {
             return;
         }
         self.outstanding -= 1;
         run.result = match outcome {
-            Outcome::Done(replies) if is_all => {
-                output.extend_from_slice(replies);
-                self.is_written_through = true;
-                RunResult::Done(Vec::new())
-            }
             Outcome::Done(replies) => {
-                let mut kept = buffers.take();
-                kept.extend_from_slice(replies);
-                RunResult::Done(kept)
+                let start = self.received.len();
+                self.received.extend_from_slice(replies);
+                RunResult::Done(start..self.received.len())
             }
             Outcome::Refused(refusal) => RunResult::Refused(refusal),
             Outcome::Unknown(reason) => RunResult::Unknown(reason),
         };
     }
 
-    /// As [`end_run`](Self::end_run), but keeps the replies for [`results`](Self::results).
-    pub(crate) fn end_run_apart(&mut self, run: u32, outcome: Outcome<'_>, buffers: &mut Buffers) {
-        // A second piece, even an empty one, keeps the replies from being written through.
-        if self.pieces.len() == 1 {
-            self.pieces.push(Piece { source: Source::Inline, length: 0, is_silent: true });
-        }
-        self.end_run(run, outcome, &mut Vec::new(), buffers);
-    }
-
     /// How the runs ended, in the order in which they were added.
-    pub(crate) fn results(&self) -> impl ExactSizeIterator<Item = (ShardId, &RunResult)> {
-        self.runs.iter().map(|run| (run.shard, &run.result))
+    pub(crate) fn results(&self) -> impl ExactSizeIterator<Item = (ShardId, Outcome<'_>)> {
+        assert!(self.is_complete(), "INV-G1: results of a window in flight");
+        self.runs.iter().map(|run| {
+            let outcome = match &run.result {
+                RunResult::Done(range) => Outcome::Done(&self.received[range.clone()]),
+                RunResult::Refused(refusal) => Outcome::Refused(refusal.clone()),
+                RunResult::Unknown(reason) => Outcome::Unknown(*reason),
+                RunResult::Awaited => unreachable!("{AWAITED}"),
+            };
+            (run.shard, outcome)
+        })
     }
 
     /// Appends the replies to `output`, in the order of the commands.
@@ -321,7 +392,10 @@ impl Window {
                     output.extend_from_slice(&self.inline[inline_read..end]);
                     inline_read = end;
                 }
-                Source::Run(at) => self.runs[at].write(piece.length, output, protocol),
+                Source::Run(at) => {
+                    let writer = &mut ReplyWriter::new(output, protocol);
+                    self.runs[at].write(piece.length, &self.received, writer);
+                }
             }
             if piece.is_silent {
                 output.truncate(before);
@@ -329,18 +403,17 @@ impl Window {
         }
     }
 
-    /// Makes it as new; its buffers go back to the pool.
-    pub(crate) fn reset(&mut self, buffers: &mut Buffers) {
-        for run in self.runs.drain(..) {
-            buffers.give(run.commands);
-            if let RunResult::Done(replies) = run.result {
-                buffers.give(replies);
-            }
-        }
+    /// Makes it as new. Memory beyond the ordinary is given back.
+    pub(crate) fn reset(&mut self) {
+        self.runs.clear();
+        self.commands.clear();
         self.pieces.clear();
-        self.inline.clear();
-        self.commands = 0;
+        for buffer in [&mut self.rewritten, &mut self.inline, &mut self.received] {
+            buffer.clear();
+            buffer.shrink_to(BUFFER_BYTES);
+        }
         self.bytes = 0;
+        self.inline_count = 0;
         self.outstanding = 0;
         self.is_submitted = false;
         self.is_written_through = false;
@@ -348,12 +421,11 @@ impl Window {
 }
 
 impl ShardRun {
-    /// Appends the next `count` replies.
-    fn write(&mut self, count: usize, output: &mut Vec<u8>, protocol: Protocol) {
-        let mut writer = ReplyWriter::new(output, protocol);
+    /// Writes the next `count` replies.
+    fn write(&mut self, count: usize, received: &[u8], writer: &mut ReplyWriter<'_>) {
         let failure = match &self.result {
-            RunResult::Done(replies) => {
-                let rest = &replies[self.read..];
+            RunResult::Done(range) => {
+                let rest = &received[range.clone()][self.read..];
                 let length = replies_length(rest, count);
                 writer.raw(&rest[..length]);
                 self.read += length;
@@ -364,9 +436,7 @@ impl ShardRun {
                 Access::Read => Failure::ReadLost(*reason),
                 Access::Write => Failure::Unknown(*reason),
             },
-            RunResult::Awaited => {
-                unreachable!("INV-G1: a run without an outcome in a complete window")
-            }
+            RunResult::Awaited => unreachable!("{AWAITED}"),
         };
         for _ in 0..count {
             writer.error(&failure);
