@@ -68,6 +68,16 @@ fn mistakes_end_the_program_with_a_message_that_helps() {
 }
 
 #[test]
+fn the_reference_page_is_as_the_table_says() {
+    let page = include_str!("../../../docs/operate/settings.md");
+    assert!(
+        page == keystead::config::reference::settings_reference(),
+        "docs/operate/settings.md is stale; write it anew with: \
+         cargo run -- reference settings > docs/operate/settings.md"
+    );
+}
+
+#[test]
 fn a_misspelt_variable_is_reported_and_a_password_is_not_shown() {
     let variables = [("KEYSTEAD_DURABLITY", "replicated"), ("KEYSTEAD_REQUIREPASS", "hunter2")];
     let output = config(&[], &variables);

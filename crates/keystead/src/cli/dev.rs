@@ -189,6 +189,7 @@ impl Node {
         #[cfg(unix)]
         command.process_group(0);
         let mut process = command.spawn()?;
+        announce(&format!("{} is process {}", self.name, process.id().unwrap_or(0)));
         let (out, err) = (process.stdout.take(), process.stderr.take());
         let (status, (), ()) = tokio::join!(
             watch(&mut process, &context),
@@ -274,7 +275,7 @@ async fn greet(nodes: Vec<Node>, context: ChildContext) -> Result<(), ChildError
             _ = looks.tick() => {}
             () = context.shutdown() => return Ok(()),
         }
-        if are_up(&addresses).await {
+        if all_see_all(&addresses).await {
             break "is up";
         }
         if Instant::now() >= deadline {
@@ -292,16 +293,17 @@ async fn greet(nodes: Vec<Node>, context: ChildContext) -> Result<(), ChildError
 }
 
 /// Asks every node: one that has not joined yet does not know what is missing.
-async fn are_up(addresses: &[String]) -> bool {
+async fn all_see_all(addresses: &[String]) -> bool {
     for address in addresses {
-        if !is_up(address).await {
+        if !sees_all(address, addresses.len()).await {
             return false;
         }
     }
     true
 }
 
-async fn is_up(address: &str) -> bool {
+/// True if the node knows so many nodes, every slot is served, and every replica is level.
+async fn sees_all(address: &str, nodes: usize) -> bool {
     let options = ConnectOptions {
         connect_timeout: Duration::from_secs(1),
         command_timeout: Duration::from_secs(1),
@@ -311,7 +313,9 @@ async fn is_up(address: &str) -> bool {
     let Ok(reply) = client.command(&["CLUSTER", "INFO"]).await else { return false };
     let text = reply.as_str().unwrap_or("");
     let says = |wanted: &str| text.lines().any(|line| line == wanted);
-    says("cluster_state:ok") && says("keystead_replication:full")
+    says("cluster_state:ok")
+        && says("keystead_replication:full")
+        && says(&format!("cluster_known_nodes:{nodes}"))
 }
 
 /// Completes at the first Ctrl-C, SIGTERM or SIGHUP after this call.
