@@ -6,7 +6,7 @@
 
 use std::io;
 
-use keystead_node::{Refusal, StartError, UnknownReason};
+use keystead_node::{Refusal, StartError, SyncError, UnknownReason};
 use keystead_wal::WalError;
 use keystead_types::{NodeId, ShardId, Slot};
 use thiserror::Error;
@@ -197,12 +197,9 @@ pub enum Error {
         /// How often it was tried.
         attempts: u32,
     },
-    /// A replica is missing or behind.
-    #[error(
-        "not every replica is there and level yet; no acknowledged write is missing, but one more \
-         failure could be one too many; wait longer, and see whether all nodes run"
-    )]
-    NotLevel,
+    /// Not all replicas are known to be equal.
+    #[error(transparent)]
+    Sync(#[from] SyncError),
     /// The operating system gave no thread to a call that blocks.
     #[error("cannot start a thread: {source}; raise the limit of threads of this process")]
     Thread {
@@ -229,14 +226,14 @@ impl Error {
             | Self::CrossShard { .. }
             | Self::TooLarge { .. } => Kind::Invalid,
             Self::Server(error) => kind_of_server(error),
-            Self::Decode { .. } => Kind::Corrupt,
+            Self::Decode { .. } | Self::Sync(SyncError::Differs { .. }) => Kind::Corrupt,
             Self::Reply { message } if message.starts_with("BUSYKEY") => Kind::Conflict,
             Self::Reply { .. } => Kind::Invalid,
             Self::NoTopology
             | Self::NoLeader { .. }
             | Self::ShardDown { .. }
             | Self::ReadLost { .. }
-            | Self::NotLevel
+            | Self::Sync(SyncError::Deadline { .. })
             | Self::Thread { .. } => Kind::Unavailable,
             Self::Moved { .. } => Kind::Moved,
             Self::Overloaded | Self::TooManyCalls { .. } | Self::DiskFull { .. } => {

@@ -5,6 +5,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use keystead_node::SyncReport;
 use keystead_resp::Value;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -195,7 +196,7 @@ impl Keystead {
     ///
     /// # Errors
     /// See [`sync`](crate::Keystead::sync).
-    pub fn sync(&self, patience: Duration) -> Result<(), Error> {
+    pub fn sync(&self, patience: Duration) -> Result<SyncReport, Error> {
         block_on(self.store.sync(patience))
     }
 

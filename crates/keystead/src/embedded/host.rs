@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use keystead_node::Door;
+use keystead_node::{Door, SyncReport};
 
 use crate::error::Error;
 
@@ -29,8 +29,8 @@ pub(crate) trait Host: Send + Sync + 'static {
     /// Waits until every shard has a leader that this node knows.
     fn ready(&self, patience: Duration) -> Result<(), Error>;
 
-    /// Waits until every replica of every shard is there and level.
-    fn sync(&self, patience: Duration) -> Result<(), Error>;
+    /// Waits until every replica of every shard is there and level, and compares their digests.
+    fn sync(&self, patience: Duration) -> Result<SyncReport, Error>;
 
     /// Hands leaderships over, writes out what is left, stops every thread.
     fn shutdown(&self) -> Result<(), Error>;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use keystead_node::Door;
+use keystead_node::{Door, SyncReport};
 use tokio::time::{Instant, sleep};
 
 use super::host::Host;
@@ -67,8 +67,8 @@ impl Host for Local {
         Box::new(self.server.node().door(wake))
     }
 
-    fn look_at(&self, _key: &[u8], _look: &mut dyn FnMut(Option<&[u8]>)) -> bool {
-        false
+    fn look_at(&self, key: &[u8], look: &mut dyn FnMut(Option<&[u8]>)) -> bool {
+        self.server.node().look(key, look).is_some()
     }
 
     fn client_address(&self) -> Option<SocketAddr> {
@@ -88,11 +88,8 @@ impl Host for Local {
         Err(leaderless.map_or(Error::NoTopology, |shard| Error::NoLeader { shard: shard.id }))
     }
 
-    fn sync(&self, patience: Duration) -> Result<(), Error> {
-        if self.wait_until(patience, |local| local.server.node().cluster_view().replication_is_full) {
-            return Ok(());
-        }
-        Err(Error::NotLevel)
+    fn sync(&self, patience: Duration) -> Result<SyncReport, Error> {
+        Ok(self.server.block_on(self.server.node().sync(patience))?)
     }
 
     fn shutdown(&self) -> Result<(), Error> {

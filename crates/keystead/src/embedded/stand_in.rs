@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use keystead_node::{
-    Access, ClusterView, Door, Outcome, Refusal, Run, ShardView, Status, Ticket, UnknownReason,
+    Access, ClusterView, Door, Outcome, Refusal, Run, ShardView, Status, SyncReport, Ticket,
+    UnknownReason,
 };
 use keystead_resp::{Args, Protocol, ReplyWriter, RunDecoder};
 use keystead_store::{Store, StoreConfig};
@@ -244,8 +245,8 @@ impl Host for StandIn {
         Ok(())
     }
 
-    fn sync(&self, _: Duration) -> Result<(), Error> {
-        Ok(())
+    fn sync(&self, _: Duration) -> Result<SyncReport, Error> {
+        Ok(SyncReport::default())
     }
 
     fn shutdown(&self) -> Result<(), Error> {
