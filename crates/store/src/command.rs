@@ -15,6 +15,7 @@ use crate::keyspace::{Change, Keyspace};
 use crate::table::Hasher;
 use crate::value::hash::Hash;
 
+mod bitmap;
 pub mod describe;
 pub mod flags;
 pub(crate) mod gather;

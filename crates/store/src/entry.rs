@@ -290,14 +290,6 @@ impl Entry {
         }
     }
 
-    /// Makes the entry hold what `from` holds, under this entry's key; `from`'s key is dropped.
-    pub(crate) fn take_value(&mut self, from: Self, expiry: Option<UnixMillis>) {
-        let mut rebuilt = from.renamed(self.key(), expiry);
-        std::mem::swap(&mut self.0, &mut rebuilt.0);
-        let tag = rebuilt.tag();
-        self.set_tag(tag);
-    }
-
     /// The same value under another key.
     pub(crate) fn renamed(mut self, key: &[u8], expiry: Option<UnixMillis>) -> Self {
         let shape = self.shape();
@@ -458,13 +450,9 @@ mod tests {
         let mut entry = Entry::hash(b"h", Box::new(Hash::new()), None);
         entry.set_tag(7);
         entry.set_expiry(Some(UnixMillis(9)));
-        let mut other = Entry::string(b"other", b"text", None);
+        let mut other = entry.renamed(b"other", Some(UnixMillis(4)));
         other.set_tag(3);
-        other.take_value(entry, Some(UnixMillis(4)));
-        assert_eq!(
-            (other.key(), other.tag(), other.expiry()),
-            (&b"other"[..], 3, Some(UnixMillis(4)))
-        );
+        assert_eq!((other.key(), other.expiry()), (&b"other"[..], Some(UnixMillis(4))));
         assert!(other.as_hash().is_some());
         other.set_string(b"again", None);
         assert_eq!((other.as_string(), other.tag()), (Some(&b"again"[..]), 3));
@@ -514,8 +502,8 @@ mod tests {
                         model.1 = at.map(UnixMillis);
                     }
                     Step::Hash => {
-                        let hash = Entry::hash(b"x", Box::new(Hash::new()), None);
-                        entry.take_value(hash, model.1);
+                        entry = Entry::hash(&key, Box::new(Hash::new()), model.1);
+                        entry.set_tag(0xbeef);
                         model.0 = None;
                     }
                 }

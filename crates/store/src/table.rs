@@ -172,17 +172,6 @@ impl Table {
             .skip_while(move |entry| hasher.hash(entry.key()) < hash)
     }
 
-    /// The occupied bucket at or after a random position; `None` if the table is empty.
-    pub(crate) fn occupied_from(&self, random: u64) -> Option<usize> {
-        if self.len == 0 {
-            return None;
-        }
-        let start = usize::try_from((u128::from(random) * self.buckets.len() as u128) >> 64)
-            .expect("a fraction of a usize is a usize");
-        let places = (start..self.buckets.len()).chain(0..start);
-        places.into_iter().find(|&at| !self.buckets[at].is_vacant())
-    }
-
     /// Makes room for `count` entries in all, so that loading them in order moves nothing.
     pub(crate) fn reserve(&mut self, hasher: &Hasher, count: u32) {
         if load_max(self.capacity) < count {
@@ -205,7 +194,6 @@ impl Table {
         }
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "the home is below the capacity, a u32")]
     fn home_of(&self, hasher: &Hasher, entry: &Entry) -> usize {
         if self.capacity <= TAG_HOMES_MAX {
             ((u64::from(entry.tag()) * u64::from(self.capacity)) >> 16) as usize
@@ -251,7 +239,6 @@ impl Table {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "64 bits shifted by 48 leave 16")]
 #[inline]
 const fn tag_of(hash: u64) -> u16 {
     (hash >> 48) as u16

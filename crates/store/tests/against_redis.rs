@@ -203,6 +203,7 @@ macro_rules! scripts {
 
 scripts! {
     replies_of_string_commands_equal => "strings.txt",
+    replies_of_bitmap_commands_equal => "bitmaps.txt",
     replies_of_hash_commands_equal => "hashes.txt",
     replies_of_key_commands_equal => "keys.txt",
 }
@@ -260,4 +261,74 @@ fn without_subcommands(reply: &[u8], is_leaf: bool, protocol: Protocol) -> Vec<u
     let mut kept = before[..head].to_vec();
     ReplyWriter::new(&mut kept, protocol).set(0);
     kept
+}
+
+#[test]
+fn values_move_both_ways_by_dump_and_restore() {
+    let (mut redis, mut ours) = (Redis::start(Protocol::Resp2), Ours::new(Protocol::Resp2));
+    let long = "abc".repeat(100);
+    let pairs: Vec<String> = (0..300).flat_map(|n| [format!("f{n}"), long.clone()]).collect();
+    let small = [
+        "a",
+        "1",
+        "b",
+        "-1",
+        "c",
+        "4000",
+        "d",
+        "100000",
+        "e",
+        "9223372036854775807",
+        "f",
+        "text",
+        "g",
+        "-5000",
+        "h",
+        "-70000",
+        &"y".repeat(64),
+        "-3000000000",
+    ]
+    .map(str::to_owned);
+    let text = |words: &[&str]| words.iter().map(|w| w.as_bytes().to_vec()).collect::<Vec<_>>();
+    let hash = |key: &str, pairs: &[String]| {
+        let mut words = vec!["HSET", key];
+        words.extend(pairs.iter().map(String::as_str));
+        text(&words)
+    };
+    let commands = [
+        text(&["SET", "short", "hello"]),
+        text(&["SET", "int8", "-7"]),
+        text(&["SET", "int16", "3000"]),
+        text(&["SET", "int32", "-2000000000"]),
+        text(&["SET", "int64", "12345678901"]),
+        text(&["SET", "long", &long]),
+        text(&["SET", "empty", ""]),
+        hash("packed", &small),
+        hash("table", &pairs),
+    ];
+    for command in &commands {
+        redis.run(command);
+        ours.run(command);
+        let key = std::str::from_utf8(&command[1]).unwrap();
+        let (theirs, own) = (redis.run(&text(&["DUMP", key])), ours.run(&text(&["DUMP", key])));
+        if key.starts_with("int") || key == "short" {
+            assert_eq!(theirs, own, "{key}");
+        }
+        for payload in [theirs, own] {
+            let start = payload.iter().position(|b| *b == b'\n').unwrap() + 1;
+            let payload = &payload[start..payload.len() - 2];
+            let restore = [&b"RESTORE"[..], b"copy", b"0", payload, b"REPLACE"].map(<[u8]>::to_vec);
+            assert_eq!(ours.run(&restore), b"+OK\r\n", "{key} into the store");
+            assert_eq!(redis.run(&restore), b"+OK\r\n", "{key} into redis");
+            let read = if command[0] == b"SET" { "GET" } else { "HGETALL" };
+            let mut seen = vec![
+                ours.run(&text(&[read, "copy"])),
+                ours.run(&text(&[read, key])),
+                redis.run(&text(&[read, "copy"])),
+            ];
+            seen.iter_mut().for_each(|reply| *reply = sorted_lines(reply));
+            seen.dedup();
+            assert_eq!(seen.len(), 1, "{key}");
+        }
+    }
 }

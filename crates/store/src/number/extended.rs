@@ -271,7 +271,7 @@ impl Big {
         }
         let mut shifted = Self(vec![0; (shift / 32) as usize]);
         shifted.0.extend_from_slice(&self.0);
-        if shift % 32 != 0 {
+        if !shift.is_multiple_of(32) {
             shifted.multiply_add(1 << (shift % 32), 0);
         }
         shifted
@@ -284,12 +284,10 @@ impl Big {
 
     /// Takes away `other`, which is not greater.
     fn subtract(&mut self, other: &Self) {
-        let mut borrow = 0i64;
+        let mut has_borrowed = false;
         for (at, limb) in self.0.iter_mut().enumerate() {
             let taken = other.0.get(at).copied().unwrap_or(0);
-            let wide = i64::from(*limb) - i64::from(taken) + borrow;
-            *limb = wide as u32;
-            borrow = wide >> 32;
+            (*limb, has_borrowed) = limb.borrowing_sub(taken, has_borrowed);
         }
         while self.0.last() == Some(&0) {
             self.0.pop();

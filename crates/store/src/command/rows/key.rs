@@ -1,6 +1,8 @@
 //! Rows of the family that concerns keys whatever they hold.
 
-use super::{Command, GatherCommand, Group, KeySpec, LOOK_AT_KEY, SessionCommand, flags};
+use super::{
+    Command, GatherCommand, Group, KeySpec, LOOK_AT_KEY, REPLACE_KEY, SessionCommand, flags,
+};
 use crate::command::key;
 
 const PER_KEY: &[&str] = &["request_policy:multi_shard", "response_policy:agg_sum"];
@@ -33,6 +35,11 @@ pub(crate) const ROWS: &[Command] = &[
         .tips(PER_KEY)
         .cost("O(N) where N is the number of keys, and of fields for a hash")
         .doc("key [key ...]", "Removes keys."),
+    read("dump", 2, key::dump::dump)
+        .tips(&["nondeterministic_output"])
+        .since("2.6.0")
+        .cost("O(N) where N is the number of fields of a hash, or the length of a string")
+        .doc("key", "Returns a value in a form that RESTORE takes."),
     read("exists", -2, key::exists::exists)
         .fast()
         .keys_at(LOOK_AT_KEYS)
@@ -89,6 +96,16 @@ pub(crate) const ROWS: &[Command] = &[
         .fast()
         .keys_at(&[KeySpec::one(1, "RW access delete"), KeySpec::one(2, "OW insert")])
         .doc("key newkey", "Renames a key unless the new name is taken."),
+    write("restore", -4, key::restore::restore)
+        .deny_oom()
+        .in_categories(flags::DANGEROUS)
+        .keys_at(REPLACE_KEY)
+        .since("2.6.0")
+        .cost("O(N) where N is the number of fields of a hash, or the length of a string")
+        .doc(
+            "key ttl serialized-value [REPLACE] [ABSTTL] [IDLETIME seconds] [FREQ frequency]",
+            "Sets a key from what DUMP returned.",
+        ),
     Command::gather("scan", -2, Group::Generic, GatherCommand::Scan)
         .tips(&["nondeterministic_output", "request_policy:special"])
         .since("2.8.0")

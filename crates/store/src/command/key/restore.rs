@@ -1,0 +1,134 @@
+//! RESTORE: a key from what DUMP gave, here or in a Redis up to 7.4.
+
+use keystead_resp::{Args, ReplyWriter};
+use keystead_types::UnixMillis;
+
+use super::payload::{
+    FOOTER_BYTES, Reader, TYPE_HASH, TYPE_HASH_FIELD_EXPIRY, TYPE_HASH_LISTPACK, TYPE_STRING,
+    VERSION_FIELD_EXPIRY, crc64, listpack_strings,
+};
+use crate::command::Writer;
+use crate::entry::Entry;
+use crate::error::CommandError;
+use crate::number::parse_integer;
+use crate::table::Hasher;
+use crate::value::hash::{Field, Hash};
+
+#[derive(Default)]
+struct Options {
+    is_replacing: bool,
+    is_absolute: bool,
+}
+
+pub(crate) fn restore(
+    writer: &mut Writer<'_>,
+    args: Args<'_>,
+    reply: &mut ReplyWriter<'_>,
+) -> Result<(), CommandError> {
+    let options = parse(args.from(4))?;
+    let (key, now) = (&args[1], writer.now());
+    if !options.is_replacing && writer.entry(key).is_some() {
+        return Err(CommandError::BusyKey);
+    }
+    let ttl = parse_integer(&args[2]).ok_or(CommandError::NotAnInteger)?;
+    let ttl = u64::try_from(ttl).map_err(|_| CommandError::RestoreTtl)?;
+    let expiry = match ttl {
+        0 => None,
+        ttl if options.is_absolute => Some(UnixMillis(ttl)),
+        ttl => Some(UnixMillis(now.0.saturating_add(ttl))),
+    };
+    let payload = checked_payload(&args[3]).ok_or(CommandError::RestoreChecksum)?;
+    let entry = decode(&writer.keyspace.hasher, key, payload, now);
+    let mut entry = entry.ok_or(CommandError::RestoreFormat)?;
+    if expiry.is_some_and(|at| at <= now) || entry.as_hash().is_some_and(|hash| hash.len() == 0) {
+        drop(writer.keyspace.take(now, key));
+    } else {
+        entry.set_expiry(expiry);
+        writer.keyspace.insert(entry);
+    }
+    reply.ok();
+    Ok(())
+}
+
+fn parse(args: Args<'_>) -> Result<Options, CommandError> {
+    let mut options = Options::default();
+    let (mut has_idle_time, mut has_frequency) = (false, false);
+    let mut rest = args.iter();
+    while let Some(option) = rest.next() {
+        let is = |name: &[u8]| option.eq_ignore_ascii_case(name);
+        // Times and frequencies of use are not tracked; they are checked and dropped.
+        let mut number = || {
+            let text = rest.next().ok_or(CommandError::Syntax)?;
+            parse_integer(text).ok_or(CommandError::NotAnInteger)
+        };
+        if is(b"REPLACE") {
+            options.is_replacing = true;
+        } else if is(b"ABSTTL") {
+            options.is_absolute = true;
+        } else if is(b"IDLETIME") && !has_frequency {
+            has_idle_time = true;
+            if number()? < 0 {
+                return Err(CommandError::RestoreIdleTime);
+            }
+        } else if is(b"FREQ") && !has_idle_time {
+            has_frequency = true;
+            if !(0..=255).contains(&number()?) {
+                return Err(CommandError::RestoreFrequency);
+            }
+        } else {
+            return Err(CommandError::Syntax);
+        }
+    }
+    Ok(options)
+}
+
+/// The payload without its footer, if version and checksum are good.
+fn checked_payload(bytes: &[u8]) -> Option<&[u8]> {
+    let (payload, footer) = bytes.split_at_checked(bytes.len().checked_sub(FOOTER_BYTES)?)?;
+    let version = u16::from_le_bytes(*footer.first_chunk()?);
+    let checksum = u64::from_le_bytes(*footer.last_chunk()?);
+    let is_good = version <= VERSION_FIELD_EXPIRY && crc64(&bytes[..bytes.len() - 8]) == checksum;
+    is_good.then_some(payload)
+}
+
+fn decode(hasher: &Hasher, key: &[u8], payload: &[u8], now: UnixMillis) -> Option<Entry> {
+    let mut input = Reader(payload);
+    let kind = input.byte()?;
+    let entry = match kind {
+        TYPE_STRING => Entry::string(key, &input.string()?, None),
+        TYPE_HASH | TYPE_HASH_FIELD_EXPIRY => {
+            let earliest = match kind {
+                TYPE_HASH => None,
+                _ => Some(u64::from_le_bytes(input.array()?)),
+            };
+            let mut hash = Box::new(Hash::new());
+            for _ in 0..input.len()? {
+                let after = if earliest.is_some() { input.len()? } else { 0 };
+                let at = earliest.unwrap_or(0).checked_add(after.saturating_sub(1))?;
+                let expiry = (after > 0).then_some(UnixMillis(at));
+                let (name, value) = (input.string()?, input.string()?);
+                let field = Field { name: &name, value: &value, expiry };
+                if field.is_live(now) && !hash.set(hasher, field) {
+                    return None;
+                }
+            }
+            Entry::hash(key, hash, None)
+        }
+        TYPE_HASH_LISTPACK => {
+            let strings = listpack_strings(&input.string()?)?;
+            if strings.is_empty() || strings.len() % 2 == 1 {
+                return None;
+            }
+            let mut hash = Box::new(Hash::new());
+            for pair in strings.chunks_exact(2) {
+                let field = Field { name: &pair[0], value: &pair[1], expiry: None };
+                if !hash.set(hasher, field) {
+                    return None;
+                }
+            }
+            Entry::hash(key, hash, None)
+        }
+        _ => return None,
+    };
+    input.0.is_empty().then_some(entry)
+}
