@@ -6,12 +6,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use keystead_replication::transport::serve;
+use keystead_replication::transport::{FrameKind, serve};
 use keystead_replication::{Driver, Event, Mailer, SnapshotQueue, Surroundings, Worker, write_snapshots};
 use keystead_supervisor::{
     ChildContext, ChildError, ChildSpec, Intensity, OnExhausted, Restart, Strategy, SupervisorSpec,
 };
-use keystead_types::ShardId;
+use keystead_types::{Clock, ShardId};
 use keystead_wal::{RealDisk, WalError};
 use tokio::time::sleep;
 
@@ -148,7 +148,7 @@ fn run_worker(node: &Arc<Node>, number: usize, queue: &SnapshotQueue, context: &
         log: node.log.clone(),
         messenger: Box::new(Mailer::new(node.outbox.clone())),
         on_event: Box::new(move |event| on_event(&events_to, event)),
-        clock: Arc::clone(&node.core.clock),
+        clock: Arc::clone(&node.core.clock) as Arc<dyn Clock>,
         before_turn: Box::new(move || {
             if let Err(fault) = fault_in.fault_point("turn") {
                 panic!("{fault}");
@@ -214,13 +214,31 @@ fn control(node: &Arc<Node>) -> SupervisorSpec {
         .child(ChildSpec::task("pacer", move |context| pace(Arc::clone(&pacer_of), context)))
 }
 
-/// Rings at the doors that wait for time to pass.
+/// Rings at the doors that wait for time to pass, and tells the other nodes what time it is here.
 async fn pace(node: Arc<Node>, context: ChildContext) -> Result<(), ChildError> {
+    // At least five times within the fifth of an election timeout that `clock` counts on.
+    let tell_every = (node.settings.replication.election_timeout() / 25).max(PACE);
+    let mut told_at = tokio::time::Instant::now();
     loop {
         tokio::select! {
-            () = sleep(PACE) => node.core.tick_mailboxes(),
+            () = sleep(PACE) => {
+                node.core.tick_mailboxes();
+                if told_at.elapsed() >= tell_every {
+                    told_at = tokio::time::Instant::now();
+                    tell_time(&node);
+                }
+            }
             () = context.shutdown() => return Ok(()),
             fault = context.fault("pacer") => return Err(fault.into()),
         }
+    }
+}
+
+fn tell_time(node: &Node) {
+    let topology = Arc::clone(&node.core.routes().topology);
+    let now = node.core.clock.unix_now().0.to_le_bytes();
+    for peer in topology.nodes().keys().filter(|peer| **peer != node.core.me) {
+        // A peer that is not connected is told when it is.
+        let _is_taken = node.outbox.send(*peer, FrameKind::CLOCK, &now);
     }
 }

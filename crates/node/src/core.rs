@@ -12,9 +12,10 @@ use std::time::Duration;
 use keystead_replication::{GroupCell, Inbox, Input, Role, Submission};
 use keystead_topology::Topology;
 use keystead_types::limits::SHARDS_MAX;
-use keystead_types::{Clock, NodeId, SLOT_COUNT, ShardId, Slot};
+use keystead_types::{NodeId, SLOT_COUNT, ShardId, Slot};
 use parking_lot::{Mutex, RwLock};
 
+use crate::clock::NodeClock;
 use crate::machine::NodeMachine;
 use crate::mailbox::{Letter, Mailbox};
 use crate::shard::Shard;
@@ -87,7 +88,7 @@ pub struct Core {
     /// This node.
     pub me: NodeId,
     /// The node's clock.
-    pub clock: Arc<dyn Clock>,
+    pub clock: Arc<NodeClock>,
     /// How commands are treated.
     pub settings: CoreSettings,
     /// Frames to other nodes.
@@ -111,7 +112,7 @@ impl Core {
     #[must_use]
     pub fn new(
         me: NodeId,
-        clock: Arc<dyn Clock>,
+        clock: Arc<NodeClock>,
         settings: CoreSettings,
         post: Arc<dyn Post>,
         workers: usize,

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use keystead_replication::{Access as LogAccess, Completed, Doubt, Ending, Part, Rejection, Role, Submission};
 use keystead_resp::{Args, ReplyWriter, RunDecoder};
-use keystead_types::{Monotonic, NodeId, ShardId, Slot, limits};
+use keystead_types::{Clock, Monotonic, NodeId, ShardId, Slot, limits};
 
 use crate::core::{Core, PostKind, Routes, Routing};
 use crate::door::{Access, Door, Outcome, Refusal, Run, Ticket, UnknownReason};

@@ -8,6 +8,7 @@
 
 mod caller;
 mod children;
+mod clock;
 mod control;
 mod core;
 pub mod door;
@@ -30,6 +31,7 @@ mod sync;
 pub mod status;
 
 pub use caller::{CallOutcome, Caller};
+pub use clock::NodeClock;
 pub use children::{OnFatal, children};
 pub use core::{Core, CoreSettings, Post, PostKind, Routing};
 pub use door::{Access, Door, Outcome, Refusal, Run, Ticket, UnknownReason};

@@ -21,6 +21,7 @@ use parking_lot::{Condvar, Mutex, RwLock};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::caller::Caller;
+use crate::clock::NodeClock;
 use crate::core::{Core, CoreSettings};
 use crate::execute::NodeDoor;
 use crate::identity::{Identity, IdentityError, Stage};
@@ -265,7 +266,8 @@ impl Node {
             outbox.set_peer(NodeId(*peer), address);
         }
         let post = Arc::new(OutboxPost(outbox.clone()));
-        let core = Core::new(me, Arc::clone(&clock), settings.core, post, settings.workers);
+        let node_clock = Arc::new(NodeClock::new(Arc::clone(&clock)));
+        let core = Core::new(me, node_clock, settings.core, post, settings.workers);
         let (keeper, keeper_events) = mpsc::channel(EVENTS_MAX);
         let started_at = clock.monotonic_now();
         Arc::new_cyclic(|weak: &std::sync::Weak<Self>| {
@@ -422,7 +424,7 @@ impl Node {
         let shard = routes.local(routes.shard_of(slot)?)?;
         let now = self.core.clock.monotonic_now();
         let unix = self.core.clock.unix_now();
-        shard.with_store(now, |store| store.get(unix, slot, key).ok().map(|found| look(found.as_deref())))?
+        shard.with_store(now, unix, |store, now| store.get(now, slot, key).ok().map(|found| look(found.as_deref())))?
     }
 
     /// True once the node knows the cluster it belongs to.

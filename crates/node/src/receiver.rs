@@ -2,15 +2,16 @@
 //! Owns: the way from frames to workers, doors and the control plane. Never: blocks: it runs on the
 //! transport's thread.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use keystead_replication::transport::{FrameKind, Outbox, Receive, Reply};
 use keystead_replication::{Input, PeerMessage};
-use keystead_types::NodeId;
+use keystead_types::{Clock, NodeId, UnixMillis};
 use parking_lot::Mutex;
 
+use crate::clock::AHEAD_MS_MAX;
 use crate::control;
 use crate::core::{Post, PostKind};
 use crate::forward::{self, Answers};
@@ -35,17 +36,28 @@ pub(crate) struct Receiver {
     node: Arc<Node>,
     /// The way back to each peer that has called.
     answers: Mutex<BTreeMap<NodeId, Arc<Answers>>>,
+    /// Peers whose clock was found far ahead; each is reported once.
+    doubted: Mutex<BTreeSet<NodeId>>,
 }
 
 impl Receiver {
     pub(crate) fn new(node: Arc<Node>) -> Arc<Self> {
-        Arc::new(Self { node, answers: Mutex::default() })
+        Arc::new(Self { node, answers: Mutex::default(), doubted: Mutex::default() })
     }
 
     fn answers_to(&self, peer: NodeId) -> Arc<Answers> {
         let mut answers = self.answers.lock();
         let way = answers.entry(peer).or_insert_with(|| Answers::new(peer, Arc::clone(&self.node.core.post)));
         Arc::clone(way)
+    }
+
+    fn heard_time(&self, from: NodeId, payload: &[u8]) {
+        let Some(time) = payload.first_chunk::<8>() else { return };
+        let is_believed = self.node.core.clock.hear(UnixMillis(u64::from_le_bytes(*time)));
+        if !is_believed && self.doubted.lock().insert(from) {
+            tracing::error!(peer = %from, ahead_ms_max = AHEAD_MS_MAX,
+                "a node's clock is far ahead of this one's; expiry may differ after a failover: set the clocks (NTP)");
+        }
     }
 
     fn forwarded(&self, reply: Bytes) {
@@ -79,6 +91,7 @@ impl Receive for Receiver {
                     }
                 }
                 FrameKind::FORWARDED => self.forwarded(payload),
+                FrameKind::CLOCK => self.heard_time(from, &payload),
                 // Kinds of a later version are not for this one.
                 _ => {}
             }

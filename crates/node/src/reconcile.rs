@@ -13,7 +13,7 @@ use keystead_topology::{
     Action, Command, NodeState, Observed, ObservedNode, ObservedShard, ReplicaRole, Replication, Shard, Step,
     Topology, plan,
 };
-use keystead_types::{LogIndex, Monotonic, NodeId, ShardId};
+use keystead_types::{Clock, LogIndex, Monotonic, NodeId, ShardId};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::control::{self, Answer, Question, ShardReport};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use keystead_replication::{Durability, GroupCell, Role};
 use keystead_topology::NodeState;
-use keystead_types::{NodeId, ShardId};
+use keystead_types::{Clock, NodeId, ShardId};
 use keystead_wal::DiskState;
 
 use crate::node::{Heard, Node};

@@ -36,13 +36,13 @@ impl Shard {
         if !self.cell.may_read(now) {
             return false;
         }
-        self.store.read().read(unix, args, reply);
+        self.store.read().read(self.cell.read_time(unix), args, reply);
         true
     }
 
     /// Looks at the store, if this node may at `now`.
-    pub fn with_store<T>(&self, now: Monotonic, look: impl FnOnce(&Store) -> T) -> Option<T> {
-        self.cell.may_read(now).then(|| look(&self.store.read()))
+    pub fn with_store<T>(&self, now: Monotonic, unix: UnixMillis, look: impl FnOnce(&Store, UnixMillis) -> T) -> Option<T> {
+        self.cell.may_read(now).then(|| look(&self.store.read(), self.cell.read_time(unix)))
     }
 
     /// The store's counts, whether or not this node leads.

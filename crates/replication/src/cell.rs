@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
-use keystead_types::{LogIndex, Monotonic, NodeId, Term};
+use keystead_types::{LogIndex, Monotonic, NodeId, Term, UnixMillis};
 use parking_lot::Mutex;
 
 /// What a replica is in its group at the moment.
@@ -77,6 +77,8 @@ pub struct Members {
 #[derive(Debug, Default)]
 pub struct GroupCell {
     lease_until: AtomicU64,
+    /// The time stamped on the last entry applied: no read is answered as of an earlier one.
+    applied_now: AtomicU64,
     role: AtomicU8,
     leader: AtomicU64,
     term: AtomicU64,
@@ -99,6 +101,7 @@ pub(crate) struct Published {
     pub(crate) term: u64,
     pub(crate) commit: u64,
     pub(crate) applied: u64,
+    pub(crate) applied_now: UnixMillis,
     pub(crate) log_first: u64,
     pub(crate) log_last: u64,
     pub(crate) snapshot: u64,
@@ -114,11 +117,19 @@ impl GroupCell {
         now.0 < self.lease_until.load(Ordering::Acquire)
     }
 
+    /// The time as of which a read is answered when the clock says `unix`: not before that of the last
+    /// entry applied.
+    #[must_use]
+    pub fn read_time(&self, unix: UnixMillis) -> UnixMillis {
+        unix.max(UnixMillis(self.applied_now.load(Ordering::Relaxed)))
+    }
+
     pub(crate) fn set_lease(&self, until: Option<Monotonic>) {
         self.lease_until.store(until.map_or(0, |until| until.0), Ordering::Release);
     }
 
     pub(crate) fn publish(&self, now: Published) {
+        self.applied_now.store(now.applied_now.0, Ordering::Relaxed);
         self.role.store(now.role as u8, Ordering::Relaxed);
         self.leader.store(now.leader, Ordering::Relaxed);
         self.term.store(now.term, Ordering::Relaxed);

@@ -377,6 +377,7 @@ impl<M: Machine> Group<M> {
             term: raft.term,
             commit: raft.raft_log.committed,
             applied: self.applied,
+            applied_now: self.applied_now,
             log_first: log.first(),
             log_last: log.last(),
             snapshot: log.snapshot_origin().map_or(0, |origin| origin.index),
