@@ -32,7 +32,7 @@ mod registry;
 mod reply;
 mod session;
 mod stats;
-pub mod transaction;
+mod transaction;
 mod window;
 
 pub use config::GatewayConfig;

@@ -4,7 +4,8 @@
 //! changed; watches are part of the shard's replicated state (see `store/watch.rs`), so that EXEC
 //! means the same to whichever node leads the shard by then.
 //!
-//! What goes to the node, as one run of the shard that all keys lie in, with one reply:
+//! What goes to the node (its forms: `node/internal.rs`), as one run of the shard that all keys lie in, with
+//! one reply:
 //! ```text
 //! MULTI  <commands as queued>  EXEC [watch id]      the reply of EXEC: an array, or null if aborted
 //! KEYSTEAD.WATCH <watch id> <key> [<key> ...]       +OK
@@ -13,7 +14,7 @@
 //! INV-G5: a connection has at most one watch, of keys of one shard, and a transaction behind it runs
 //! in that shard.
 
-use keystead_node::{Access, Run};
+use keystead_node::{Access, Run, internal};
 use keystead_resp::{Args, encode};
 use keystead_store::command::{Command, Handler, flags};
 use keystead_types::ShardId;
@@ -24,11 +25,6 @@ use crate::registry::flag;
 use crate::reply::Failure;
 use crate::session::Session;
 use crate::window::{Address, Entry};
-
-/// The internal command that registers watched keys: `KEYSTEAD.WATCH id key [key ...]`.
-pub const WATCH_COMMAND: &[u8] = b"KEYSTEAD.WATCH";
-/// The internal command that ends a watch: `KEYSTEAD.UNWATCH id`.
-pub const UNWATCH_COMMAND: &[u8] = b"KEYSTEAD.UNWATCH";
 
 /// Commands queued behind MULTI.
 #[derive(Debug, Default)]
@@ -56,7 +52,7 @@ impl Dispatch<'_, '_> {
             return self.answer(|reply| reply.error(Failure::MultiNested));
         }
         let mut transaction = Transaction::default();
-        encode::command(&mut transaction.run, [b"MULTI".as_slice()]);
+        encode::command(&mut transaction.run, [internal::MULTI]);
         self.session.transaction = Some(Box::new(transaction));
         self.publish_queue();
         self.answer(|reply| reply.ok())
@@ -127,8 +123,8 @@ impl Dispatch<'_, '_> {
             return self.fail(&Failure::NoTopology);
         };
         match watch.map(|watch| watch.id.to_string()) {
-            Some(id) => encode::command(&mut run, [b"EXEC".as_slice(), id.as_bytes()]),
-            None => encode::command(&mut run, [b"EXEC".as_slice()]),
+            Some(id) => encode::command(&mut run, [internal::EXEC, id.as_bytes()]),
+            None => encode::command(&mut run, [internal::EXEC]),
         }
         self.submit_single(shard, &run)
     }
@@ -158,7 +154,7 @@ impl Dispatch<'_, '_> {
         self.session.watch = Some(Watch { id, shard });
         self.session.client().set_flag(flag::WATCHING, true);
         let id = id.to_string();
-        let mut words = vec![WATCH_COMMAND, id.as_bytes()];
+        let mut words = vec![internal::WATCH, id.as_bytes()];
         words.extend(args.from(1).iter());
         let mut run = Vec::new();
         encode::command(&mut run, words);
@@ -214,7 +210,7 @@ impl Session {
         let Some(watch) = self.take_watch() else { return };
         let id = watch.id.to_string();
         let mut commands = Vec::new();
-        encode::command(&mut commands, [UNWATCH_COMMAND, id.as_bytes()]);
+        encode::command(&mut commands, [internal::UNWATCH, id.as_bytes()]);
         // The connection's next window has another number, so this outcome finds nobody.
         let address = Address { serial: turn.local.next_serial(), slot: turn.slot, run: 0 };
         turn.door.submit(Run {

@@ -5,10 +5,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use keystead_gateway::{Wake, transaction};
+use keystead_gateway::Wake;
 use keystead_node::{
     Access, ClusterView, Door, NodeView, Outcome, Refusal, Run, ShardView, Status, Ticket,
-    UnknownReason,
+    UnknownReason, internal,
 };
 use keystead_resp::{Args, Protocol, ReplyWriter, RunDecoder, Span};
 use keystead_store::{Store, StoreConfig, WatchId};
@@ -140,11 +140,11 @@ impl LocalNode {
         reply: &mut ReplyWriter<'_>,
     ) {
         match &args[0] {
-            name if name == transaction::WATCH_COMMAND => {
+            name if name == internal::WATCH => {
                 store.watch(ctx, watch_id(&args[1]), args.from(2).iter());
                 reply.ok();
             }
-            name if name == transaction::UNWATCH_COMMAND => {
+            name if name == internal::UNWATCH => {
                 store.unwatch(watch_id(&args[1]));
                 reply.ok();
             }
