@@ -110,6 +110,7 @@ impl Target {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES)]
 struct ShellArgs {
     #[command(flatten)]
     target: Target,

@@ -32,6 +32,11 @@ use statement::Statement;
 /// Longest line of a script, bytes: a value of the greatest size and its command.
 const LINE_BYTES_MAX: usize = limits::BULK_BYTES_MAX + 64 * 1024;
 
+/// Who speaks where messages of several programs meet.
+const IN_SCRIPT: &str = "keystead shell";
+/// And where a person talks to the shell alone.
+const AT_TERMINAL: &str = "error";
+
 /// What the shell was asked to do.
 #[derive(Debug)]
 pub(crate) struct Options {
@@ -60,8 +65,7 @@ pub(crate) fn run(options: Options) -> Exit {
         Ok(session) => session,
         Err(error) => return exit_of_start(&error),
     };
-    let (keeps_going, pending) = (options.keeps_going, String::new());
-    let mut shell = Shell { session, keeps_going, pending, worst: Exit::Ok };
+    let mut shell = Shell::new(session, options.keeps_going);
     let ended = if !options.commands.is_empty() {
         shell.run_commands(&options.commands)
     } else if io::stdin().is_terminal() && is_terminal {
@@ -71,7 +75,7 @@ pub(crate) fn run(options: Options) -> Exit {
     };
     match ended {
         Ok(()) => shell.worst,
-        Err(error) => complain(&error),
+        Err(error) => complain(&error, IN_SCRIPT),
     }
 }
 
@@ -85,11 +89,18 @@ struct Shell {
     keeps_going: bool,
     /// Lines of a statement that is not complete yet.
     pending: String,
+    /// What a message begins with.
+    speaker: &'static str,
     /// The exit code of the first statement that failed.
     worst: Exit,
 }
 
 impl Shell {
+    const fn new(session: Session, keeps_going: bool) -> Self {
+        let pending = String::new();
+        Self { session, keeps_going, pending, speaker: IN_SCRIPT, worst: Exit::Ok }
+    }
+
     fn run_commands(&mut self, commands: &[String]) -> Result<(), ShellError> {
         for command in commands {
             if self.run_line(command)? == Flow::Exit || self.run_pending()? == Flow::Exit {
@@ -147,6 +158,7 @@ impl Shell {
     }
 
     fn run_terminal(&mut self) -> Result<(), ShellError> {
+        self.speaker = AT_TERMINAL;
         let colour = self.session.style().colour;
         let mut editor = LineEditor::open(colour).map_err(terminal_failed)?;
         let greeting = format!(
@@ -208,7 +220,7 @@ impl Shell {
                 io::stdout().write_all(&style.error(text))?;
             }
             (_, Format::Json) => io::stdout().write_all(&style.error(&error.to_string()))?,
-            _ => return Ok(complain(error)),
+            _ => return Ok(complain(error, self.speaker)),
         }
         Ok(exit_of(error))
     }
@@ -216,7 +228,7 @@ impl Shell {
 
 /// A server that refuses the login is as far away as one that does not answer.
 fn exit_of_start(error: &ShellError) -> Exit {
-    match complain(error) {
+    match complain(error, IN_SCRIPT) {
         Exit::Failed => Exit::Connection,
         exit => exit,
     }
@@ -227,13 +239,13 @@ fn terminal_failed(error: rustyline::error::ReadlineError) -> ShellError {
 }
 
 /// Writes the failure to standard error.
-fn complain(error: &ShellError) -> Exit {
+fn complain(error: &ShellError, speaker: &str) -> Exit {
     let is_closed_pipe =
         matches!(error, ShellError::Output(source) if source.kind() == io::ErrorKind::BrokenPipe);
     if !is_closed_pipe {
         let text = match error {
             ShellError::Reply { text } => format!("{text}\n"),
-            other => format!("keystead shell: {other}\n"),
+            other => format!("{speaker}: {other}\n"),
         };
         // Nobody is left to tell if standard error is gone too.
         drop(io::stderr().write_all(text.as_bytes()));

@@ -92,16 +92,18 @@ fn stderr_of(process: &mut Child) -> Box<dyn Read + Send> {
     Box::new(process.stderr.take().expect("piped"))
 }
 
-fn shell(address: &str, statements: &[&str]) -> String {
-    let statements = statements.iter().flat_map(|statement| ["-c", statement]);
-    let output = Command::new(env!("CARGO_BIN_EXE_keystead"))
-        .args(["shell", address])
-        .args(statements)
-        .output()
-        .expect("the shell runs");
+/// Runs `keystead` to its end, which must be a good one.
+fn run(args: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_keystead")).args(args).output();
+    let output = output.expect("the program runs");
     let text = String::from_utf8(output.stdout).expect("UTF-8");
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
     text
+}
+
+fn shell(address: &str, statements: &[&str]) -> String {
+    let statements = statements.iter().flat_map(|statement| ["-c", statement]);
+    run(&["shell", address].into_iter().chain(statements).collect::<Vec<_>>())
 }
 
 /// The word behind `mark` in `line`.
@@ -167,6 +169,12 @@ fn a_local_cluster_restarts_a_killed_node_and_ends_with_its_terminal() {
     cluster.line_with("the cluster of 3 is up");
     let address = format!("127.0.0.1:{}", port + 1);
     assert_eq!(shell(&address, &["put k {\"a\": 1}", "get k"]), "OK\n{\"a\": 1}\n");
+
+    assert!(run(&["cluster", "tree", &address]).starts_with("root"));
+    assert_eq!(run(&["cluster", "nodes", &address]).lines().count(), 1 + 3);
+    let status = run(&["cluster", "status", &address]);
+    assert!(status.starts_with("slots: ok\nreplication: "), "{status}");
+    assert_eq!(status.matches("  up  ").count(), 3, "{status}");
 
     send(n2, Signal::KILL);
     cluster.line_with("n2 ended (signal: 9 (SIGKILL)); it is started again");
