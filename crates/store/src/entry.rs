@@ -489,7 +489,7 @@ mod tests {
             for (round, step) in steps.into_iter().enumerate() {
                 match step {
                     Step::Set(n, at) => {
-                        let value = vec![round as u8; n];
+                        let value = vec![u8::try_from(round).unwrap(); n];
                         entry.set_string(&value, at.map(UnixMillis));
                         model = (Some(value), at.map(UnixMillis));
                     }

@@ -3,6 +3,7 @@
 //! Scripts in `tests/against_redis/` hold one command a line, quoted as redis-cli does; a line that
 //! begins with `~` has a reply without an order. Random sequences follow. What is meant to differ
 //! stands in [`DIFFERENCES`] and nowhere else. Needs redis-server 7.0 in the path.
+#![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -206,6 +207,51 @@ scripts! {
     replies_of_bitmap_commands_equal => "bitmaps.txt",
     replies_of_hash_commands_equal => "hashes.txt",
     replies_of_key_commands_equal => "keys.txt",
+}
+
+#[test]
+fn replies_to_random_commands_equal() {
+    let both = (Redis::start(Protocol::Resp3), Ours::new(Protocol::Resp3));
+    let both = std::cell::RefCell::new(both);
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(120));
+    let lines = proptest::collection::vec(random_line(), 1..60);
+    let outcome = runner.run(&lines, |lines| {
+        let (redis, ours) = &mut *both.borrow_mut();
+        let flush = [b"FLUSHALL".to_vec()];
+        prop_assert_eq!(redis.run(&flush), ours.run(&flush));
+        for line in lines {
+            let command = split(&line);
+            let (theirs, own) = (redis.run(&command), ours.run(&command));
+            let (theirs, own) = (theirs.escape_ascii(), own.escape_ascii());
+            prop_assert_eq!(theirs.to_string(), own.to_string(), "{}", line);
+        }
+        Ok(())
+    });
+    if let Err(error) = outcome {
+        panic!("{error}");
+    }
+}
+
+/// A line over a few keys and values, such that commands meet what others left: one of the shapes with
+/// a key for K, a field for F, a value for V, a number for N, a bit for B and a far time for T.
+fn random_line() -> impl Strategy<Value = String> {
+    let shapes: Vec<&str> = include_str!("against_redis/shapes.txt").lines().collect();
+    let words = proptest::collection::vec(any::<u32>(), 8);
+    (proptest::sample::select(shapes), words).prop_map(|(shape, draws)| {
+        let mut draws = draws.into_iter();
+        let mut pick =
+            |from: &[&str]| from[draws.next().unwrap_or(0) as usize % from.len()].to_owned();
+        let drawn = shape.split(' ').map(|word| match word {
+            "K" => pick(&["a", "b", "h", "k"]),
+            "F" => pick(&["f", "g", "field", "7"]),
+            "V" => pick(&["x", "hello", "\"\"", "12", "abcabcab", "\"\\xff\\x00\\x0f\"", "1.5"]),
+            "N" => pick(&["0", "1", "-1", "5", "-7", "100", "3000000000", "-9223372036854775808"]),
+            "B" => pick(&["0", "1", "3", "8", "13", "40"]),
+            "T" => pick(&["32503680000000", "32503680001500", "42503680000000"]),
+            word => word.to_owned(),
+        });
+        drawn.collect::<Vec<_>>().join(" ")
+    })
 }
 
 /// Rows that Redis 7.0 does not have, and so cannot be compared.

@@ -1,14 +1,15 @@
 //! What the tests of the store share: command lines to a store and back.
 #![allow(dead_code, reason = "each test binary uses its part")]
+#![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
 use keystead_resp::{Args, Protocol, ReplyWriter, Span};
 use keystead_store::{DumpStep, LoadError, Loader, Outcome, Store, StoreConfig, WatchId};
 use keystead_types::{ApplyContext, LogIndex, UnixMillis};
 
-pub const CONFIG: StoreConfig = StoreConfig { hash_seed: 42 };
+pub(crate) const CONFIG: StoreConfig = StoreConfig { hash_seed: 42 };
 
 /// Calls `run` with the command line as the decoder would give it.
-pub fn with_args<R>(command: &[impl AsRef<[u8]>], run: impl FnOnce(Args<'_>) -> R) -> R {
+pub(crate) fn with_args<R>(command: &[impl AsRef<[u8]>], run: impl FnOnce(Args<'_>) -> R) -> R {
     let (mut bytes, mut spans) = (Vec::new(), Vec::new());
     for arg in command {
         let start = u32::try_from(bytes.len()).unwrap();
@@ -18,12 +19,21 @@ pub fn with_args<R>(command: &[impl AsRef<[u8]>], run: impl FnOnce(Args<'_>) -> 
     run(Args::new(&bytes, &spans))
 }
 
-pub fn context(index: u64, now: u64) -> ApplyContext {
+pub(crate) fn context(index: u64, now: u64) -> ApplyContext {
     ApplyContext { index: LogIndex(index), now: UnixMillis(now), seed: index }
 }
 
 /// Applies one command at `now`; the reply in RESP2.
-pub fn apply(store: &mut Store, now: u64, command: &[impl AsRef<[u8]>]) -> (Outcome, Vec<u8>) {
+pub(crate) fn apply(store: &mut Store, now: u64, command: &[impl AsRef<[u8]>]) -> Vec<u8> {
+    apply_with_outcome(store, now, command).1
+}
+
+/// As [`apply`], with what the store says of it.
+pub(crate) fn apply_with_outcome(
+    store: &mut Store,
+    now: u64,
+    command: &[impl AsRef<[u8]>],
+) -> (Outcome, Vec<u8>) {
     let mut reply = Vec::new();
     let outcome = with_args(command, |args| {
         store.apply(&context(1, now), args, &mut ReplyWriter::new(&mut reply, Protocol::Resp2))
@@ -32,7 +42,12 @@ pub fn apply(store: &mut Store, now: u64, command: &[impl AsRef<[u8]>]) -> (Outc
 }
 
 /// Runs the commands of a MULTI.
-pub fn transact(store: &mut Store, now: u64, commands: &[&[&str]], watches: &[u64]) -> Vec<u8> {
+pub(crate) fn transact(
+    store: &mut Store,
+    now: u64,
+    commands: &[&[&str]],
+    watches: &[u64],
+) -> Vec<u8> {
     let mut reply = Vec::new();
     let lines: Vec<(Vec<u8>, Vec<Span>)> = commands
         .iter()
@@ -49,19 +64,20 @@ pub fn transact(store: &mut Store, now: u64, commands: &[&[&str]], watches: &[u6
     let args: Vec<_> = lines.iter().map(|(bytes, spans)| Args::new(bytes, spans)).collect();
     let ids: Vec<_> = watches.iter().map(|id| WatchId(*id)).collect();
     let mut writer = ReplyWriter::new(&mut reply, Protocol::Resp2);
-    let _ = store.apply_transaction(&context(1, now), &args, &ids, &mut writer);
+    let outcome = store.apply_transaction(&context(1, now), &args, &ids, &mut writer);
+    assert_eq!(outcome.is_aborted, reply == b"*-1\r\n");
     reply
 }
 
 /// All bytes of a dump of the store as it is.
-pub fn dump(store: &mut Store) -> Vec<u8> {
+pub(crate) fn dump(store: &mut Store) -> Vec<u8> {
     store.begin_dump();
     let mut bytes = Vec::new();
     while store.dump_step(&mut bytes, 1000) == DumpStep::More {}
     bytes
 }
 
-pub fn load(bytes: &[u8], piece: usize) -> Result<Store, LoadError> {
+pub(crate) fn load(bytes: &[u8], piece: usize) -> Result<Store, LoadError> {
     let mut loader = Loader::new(CONFIG);
     for piece in bytes.chunks(piece) {
         loader.feed(piece)?;

@@ -38,12 +38,9 @@ impl RangeUnit {
 
 /// The byte at `at` with the bits outside `start..end` set to zero.
 pub(super) fn masked_byte(bytes: &[u8], at: usize, (start, end): (usize, usize)) -> u8 {
-    let mut byte = bytes[at];
-    if start > at * 8 {
-        byte &= 0xff_u8.checked_shr((start - at * 8) as u32).unwrap_or(0);
-    }
-    if end < at * 8 + 8 {
-        byte &= 0xff_u8.checked_shl((at * 8 + 8 - end) as u32).unwrap_or(0);
-    }
-    byte
+    let outside = |bits: usize| u32::try_from(bits).unwrap_or(u32::MAX);
+    let before = outside(start.saturating_sub(at * 8));
+    let behind = outside((at * 8 + 8).saturating_sub(end));
+    let kept = 0xff_u8.checked_shr(before).unwrap_or(0) & 0xff_u8.checked_shl(behind).unwrap_or(0);
+    bytes[at] & kept
 }
