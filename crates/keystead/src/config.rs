@@ -279,6 +279,7 @@ mod tests {
         default.validate().expect("the defaults go together");
     }
 
+    /// INV-CFG1.
     #[test]
     fn names_are_unique_and_derive_variable_and_flag() {
         let mut names: Vec<_> = SETTINGS.iter().map(|setting| setting.name).collect();

@@ -154,6 +154,10 @@ fn a_node_that_cannot_start_says_why() {
     let node = Program::start(&["serve", "--shards", "0"], stderr_of);
     node.line_with("--shards: shards cannot be `0`");
     assert_eq!(node.end().code(), Some(2));
+
+    let cluster = Program::start(&["dev", "--data", data, "--", "--durability", "none"], stderr_of);
+    cluster.line_with("--durability: durability cannot be `none`");
+    assert_eq!(cluster.end().code(), Some(2));
 }
 
 #[test]

@@ -15,7 +15,9 @@ use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, Parser};
+use keystead::Config;
+use keystead::config::ConfigError;
 use keystead_client::{Client, ConnectOptions};
 use keystead_supervisor::{
     ChildContext, ChildError, ChildSpec, ExitReason, Intensity, Restart, SpecError, Strategy,
@@ -26,6 +28,7 @@ use tokio::process::{Child, Command};
 use tokio::runtime::{Builder, Handle};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use super::settings::SettingFlags;
 use super::{Exit, complain};
 use crate::shell::wants_colour;
 
@@ -46,9 +49,22 @@ pub(crate) struct DevArgs {
     serve_flags: Vec<OsString>,
 }
 
+/// The flags of a node, read before it starts.
+#[derive(Debug, Parser)]
+struct NodeFlags {
+    #[command(flatten)]
+    settings: SettingFlags,
+}
+
 /// Why there is no cluster.
 #[derive(Debug, thiserror::Error)]
 enum DevError {
+    /// The flags for the nodes are none of `serve`.
+    #[error("the flags behind -- are those of keystead serve: {0}")]
+    Flags(#[from] clap::Error),
+    /// The nodes' settings are wrong.
+    #[error(transparent)]
+    Settings(#[from] ConfigError),
     /// A port is taken.
     #[error("cannot use port {port}: {source}; end what uses it, or choose others with --port")]
     Port { port: u16, source: io::Error },
@@ -88,21 +104,32 @@ pub(crate) fn run(args: &DevArgs) -> Exit {
     match run_cluster(args) {
         Ok(()) => Exit::Ok,
         Err(error) => {
-            complain(error);
-            Exit::Failed
+            complain(&error);
+            match error {
+                DevError::Flags(_) | DevError::Settings(_) => Exit::Usage,
+                _ => Exit::Failed,
+            }
         }
     }
 }
 
 fn run_cluster(args: &DevArgs) -> Result<(), DevError> {
     let nodes = Node::all(args)?;
+    let mut password = None;
     for node in &nodes {
+        password = node.settings()?.requirepass.reveal().map(str::to_owned);
         node.check_ports()?;
     }
+    let options = ConnectOptions {
+        password,
+        connect_timeout: Duration::from_secs(1),
+        command_timeout: Duration::from_secs(1),
+        ..ConnectOptions::default()
+    };
     let runtime = Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let interrupted = stop_requests()?;
-        let tree = Supervisor::start(cluster_spec(&nodes), &Handle::current())?;
+        let tree = Supervisor::start(cluster_spec(&nodes, &options), &Handle::current())?;
         let ended = tokio::select! {
             ended = tree.wait() => ended,
             () = interrupted => {
@@ -117,15 +144,16 @@ fn run_cluster(args: &DevArgs) -> Result<(), DevError> {
     })
 }
 
-fn cluster_spec(nodes: &[Node]) -> SupervisorSpec {
+fn cluster_spec(nodes: &[Node], options: &ConnectOptions) -> SupervisorSpec {
     let mut spec = SupervisorSpec::new("dev", Strategy::OneForOne).intensity(INTENSITY);
     for node in nodes {
         let node = node.clone();
         let child = ChildSpec::task(node.name.clone(), move |context| node.clone().run(context));
         spec = spec.child(child.shutdown_grace(STOP_GRACE));
     }
-    let nodes = nodes.to_vec();
-    let greeter = ChildSpec::task("greeter", move |context| greet(nodes.clone(), context));
+    let (nodes, options) = (nodes.to_vec(), options.clone());
+    let greeter =
+        ChildSpec::task("greeter", move |context| greet(nodes.clone(), options.clone(), context));
     spec.child(greeter.restart(Restart::Temporary))
 }
 
@@ -167,6 +195,11 @@ impl Node {
             Self { name, program: program.clone(), flags, client_port, data, prefix }
         });
         Ok(nodes.collect())
+    }
+
+    /// The settings that the process will read, so that a mistake is told once, before any node starts.
+    fn settings(&self) -> Result<Config, DevError> {
+        Ok(NodeFlags::try_parse_from(&self.flags)?.settings.load()?.config)
     }
 
     /// Fails early and in plain words where every node would fail in its own.
@@ -265,7 +298,11 @@ fn announce(text: &str) {
 }
 
 /// Says how to connect once every slot is served and every replica level.
-async fn greet(nodes: Vec<Node>, context: ChildContext) -> Result<(), ChildError> {
+async fn greet(
+    nodes: Vec<Node>,
+    options: ConnectOptions,
+    context: ChildContext,
+) -> Result<(), ChildError> {
     let addresses: Vec<String> = nodes.iter().map(|n| local(n.client_port).to_string()).collect();
     let deadline = Instant::now() + GREETING_DEADLINE;
     let mut looks = interval(GREETING_PAUSE);
@@ -275,7 +312,7 @@ async fn greet(nodes: Vec<Node>, context: ChildContext) -> Result<(), ChildError
             _ = looks.tick() => {}
             () = context.shutdown() => return Ok(()),
         }
-        if all_see_all(&addresses).await {
+        if all_see_all(&addresses, &options).await {
             break "is up";
         }
         if Instant::now() >= deadline {
@@ -293,9 +330,9 @@ async fn greet(nodes: Vec<Node>, context: ChildContext) -> Result<(), ChildError
 }
 
 /// Asks every node: one that has not joined yet does not know what is missing.
-async fn all_see_all(addresses: &[String]) -> bool {
+async fn all_see_all(addresses: &[String], options: &ConnectOptions) -> bool {
     for address in addresses {
-        if !sees_all(address, addresses.len()).await {
+        if !sees_all(address, addresses.len(), options).await {
             return false;
         }
     }
@@ -303,13 +340,8 @@ async fn all_see_all(addresses: &[String]) -> bool {
 }
 
 /// True if the node knows so many nodes, every slot is served, and every replica is level.
-async fn sees_all(address: &str, nodes: usize) -> bool {
-    let options = ConnectOptions {
-        connect_timeout: Duration::from_secs(1),
-        command_timeout: Duration::from_secs(1),
-        ..ConnectOptions::default()
-    };
-    let Ok(mut client) = Client::connect(address, options).await else { return false };
+async fn sees_all(address: &str, nodes: usize, options: &ConnectOptions) -> bool {
+    let Ok(mut client) = Client::connect(address, options.clone()).await else { return false };
     let Ok(reply) = client.command(&["CLUSTER", "INFO"]).await else { return false };
     let text = reply.as_str().unwrap_or("");
     let says = |wanted: &str| text.lines().any(|line| line == wanted);
