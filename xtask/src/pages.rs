@@ -10,7 +10,8 @@ struct Page {
 }
 
 /// Every generated page.
-const PAGES: &[Page] = &[];
+const PAGES: &[Page] =
+    &[Page { path: "docs/operate/settings.md", arguments: &["reference", "settings"] }];
 
 /// Compares the pages in the tree with what the tables say; `update` writes them.
 pub(crate) fn run(project: &Project, arguments: &[String]) -> Outcome {
