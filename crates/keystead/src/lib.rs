@@ -3,6 +3,7 @@
 pub mod config;
 mod embedded;
 mod error;
+mod faults;
 pub mod server;
 
 pub use config::Config;

@@ -26,6 +26,7 @@ use thiserror::Error;
 use tokio::runtime::Runtime;
 
 use crate::config::{Config, Durability, Routing, SETTINGS};
+use crate::faults::FaultFile;
 
 /// How long a stopping node waits for other nodes to take over its leaderships.
 const RESIGN_MAX: Duration = Duration::from_secs(2);
@@ -107,12 +108,17 @@ impl Server {
             let gateway = Gateway::new(gateway_config(config), clock, node.identity().incarnation);
             spec = spec.child(ChildSpec::supervisor(gateway_children(&node, &gateway, Arc::new(listener))));
         }
+        let mut faults = options.faults;
+        if let Some(file) = FaultFile::from_environment() {
+            faults = file.faults();
+            spec = spec.child(file.child());
+        }
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("control")
             .enable_all()
             .build()?;
-        let tree = Supervisor::start_with_faults(spec, runtime.handle(), options.faults)?;
+        let tree = Supervisor::start_with_faults(spec, runtime.handle(), faults)?;
         node.set_tree(tree.tree());
         Ok(Self { node, tree, client_address, runtime: Some(runtime) })
     }
@@ -244,7 +250,7 @@ fn gateway_children(node: &Arc<Node>, gateway: &Gateway, listener: Arc<std::net:
         let (node, gateway) = (Arc::clone(node), gateway.clone());
         let body = move |context: ChildContext| {
             let door = |wake: keystead_gateway::Wake| node.door(Arc::new(move || wake.wake()));
-            gateway.run_io_thread(position, &context.shutdown_signal(), || context.ready(), door)?;
+            gateway.run_io_child(position, &context, door)?;
             Ok(())
         };
         spec = spec.child(ChildSpec::thread(format!("io-{position}"), body).shutdown_grace(GATEWAY_GRACE));
