@@ -10,11 +10,11 @@
 //! A FLUSHALL that succeeded on some shards only is answered UNCERTAIN: it is not true that nothing
 //! happened.
 
-use keystead_node::{Access, Outcome, Refusal, UnknownReason};
+use keystead_node::{Access, Door, Outcome, Refusal, UnknownReason};
 use keystead_resp::{Args, ReplyWriter, skip_reply};
 use keystead_store::ScanCursor;
 use keystead_store::command::GatherCommand;
-use keystead_types::{ShardId, Slot};
+use keystead_types::{SLOT_COUNT, ShardId, Slot};
 
 use crate::dispatch::{Dispatch, Verdict};
 use crate::pipeline::Turn;
@@ -28,9 +28,12 @@ pub(crate) struct Gather {
     kind: GatherCommand,
     /// Replies of the shards that answered at once.
     local: Vec<Vec<u8>>,
-    /// For SCAN: where to go on after a shard's end; 0 after the last.
-    next_shard: u64,
+    /// For SCAN: the shard that is walked through, and the slot its cursor stands in.
+    scanned: Option<(ShardId, Slot)>,
 }
+
+/// What a shard answers to SCAN at its end: cursor 0, before the last keys.
+const LAST_PAGE: &[u8] = b"*2\r\n$1\r\n0\r\n";
 
 /// One shard's part.
 #[derive(Clone, Debug)]
@@ -50,11 +53,11 @@ pub(crate) fn begin(
     if shards.is_empty() {
         return dispatch.fail(&Failure::NoTopology);
     }
-    let mut gather = Gather { kind, local: Vec::new(), next_shard: 0 };
+    let mut gather = Gather { kind, local: Vec::new(), scanned: None };
     let asked = match kind {
-        GatherCommand::Scan => match begin_scan(dispatch, args) {
-            Ok((shard, next_shard)) => {
-                gather.next_shard = next_shard;
+        GatherCommand::Scan => match place_of_cursor(dispatch, args) {
+            Ok((shard, slot)) => {
+                gather.scanned = Some((shard, slot));
                 vec![shard]
             }
             Err(failure) => return dispatch.fail(&failure),
@@ -81,28 +84,36 @@ pub(crate) fn begin(
     }
     if window.is_empty() {
         dispatch.turn.local.give_window(window);
-        return dispatch.answer(|reply| gather.write_local(reply));
+        let mut answer = Vec::new();
+        let mut reply = ReplyWriter::new(&mut answer, dispatch.session.protocol());
+        gather.write_local(&*dispatch.turn.door, &mut reply);
+        return dispatch.answer(|reply| reply.raw(&answer));
     }
     *dispatch.window = Some(window);
     *dispatch.purpose = Purpose::Gather(Box::new(gather));
     Verdict::Submit
 }
 
-/// The shard that a cursor leads to, and the cursor that follows its end.
-fn begin_scan(
+/// The shard and slot that a cursor leads to.
+fn place_of_cursor(
     dispatch: &Dispatch<'_, '_>,
     args: Args<'_>,
-) -> Result<(ShardId, u64), Failure<'static>> {
+) -> Result<(ShardId, Slot), Failure<'static>> {
     let text = args.get(1).and_then(|text| std::str::from_utf8(text).ok());
     let cursor: u64 = text.and_then(|text| text.parse().ok()).ok_or(Failure::InvalidCursor)?;
-    let door = &*dispatch.turn.door;
     // A number that never was a cursor finds nothing and ends the walk, as in Redis.
-    let slot = ScanCursor(cursor).slot().or(Slot::new(keystead_types::SLOT_COUNT - 1));
-    let shard = slot.and_then(|slot| door.shard_of(slot)).ok_or(Failure::NoTopology)?;
-    let cluster = door.cluster();
-    let mut later = cluster.shards.iter().skip_while(|view| view.id != shard).skip(1);
-    let next = later.next().and_then(|view| Slot::new(view.slot_first));
-    Ok((shard, next.map_or(0, |slot| ScanCursor::start_of(slot).0)))
+    let slot = ScanCursor(cursor).slot().or(Slot::new(SLOT_COUNT - 1));
+    let place = slot.and_then(|slot| Some((dispatch.turn.door.shard_of(slot)?, slot)));
+    place.ok_or(Failure::NoTopology)
+}
+
+/// The cursor at the beginning of the shard that follows `shard`; 0 behind the last.
+///
+/// Looks slot by slot, as cursors are compared with the slot map alone; once per shard of a walk.
+fn cursor_behind(door: &dyn Door, shard: ShardId, from: Slot) -> u64 {
+    let mut later = (from.number()..SLOT_COUNT).filter_map(Slot::new);
+    let next = later.find(|slot| door.shard_of(*slot) != Some(shard));
+    next.map_or(0, |slot| ScanCursor::start_of(slot).0)
 }
 
 impl Gather {
@@ -115,19 +126,24 @@ impl Gather {
             Outcome::Unknown(reason) => Part::Unknown(shard, reason),
         });
         let parts: Vec<Part<'_>> = local.chain(remote).collect();
-        if self.write(&parts, reply).is_err() {
+        if self.write(&*turn.door, &parts, reply).is_err() {
             turn.local.stats.errors.add(1);
         }
     }
 
-    fn write_local(&self, reply: &mut ReplyWriter<'_>) {
+    fn write_local(&self, door: &dyn Door, reply: &mut ReplyWriter<'_>) {
         let parts: Vec<Part<'_>> = self.local.iter().map(|part| Part::Done(part)).collect();
         // Every part is there, so nothing can be missing.
-        self.write(&parts, reply).ok();
+        self.write(door, &parts, reply).ok();
     }
 
     /// Writes the reply; an error if it is one because a shard's part is missing.
-    fn write(&self, parts: &[Part<'_>], reply: &mut ReplyWriter<'_>) -> Result<(), ()> {
+    fn write(
+        &self,
+        door: &dyn Door,
+        parts: &[Part<'_>],
+        reply: &mut ReplyWriter<'_>,
+    ) -> Result<(), ()> {
         if let Some(failure) = self.failure(parts) {
             reply.error(&failure);
             return Err(());
@@ -155,7 +171,7 @@ impl Gather {
                     None => reply.null(),
                 }
             }
-            GatherCommand::Scan => parts.for_each(|part| self.write_scan(part, reply)),
+            GatherCommand::Scan => parts.for_each(|part| self.write_scan(door, part, reply)),
         }
         Ok(())
     }
@@ -179,16 +195,15 @@ impl Gather {
     }
 
     /// Passes a shard's page on, with the cursor that leads to the next shard if this one is done.
-    fn write_scan(&self, part: &[u8], reply: &mut ReplyWriter<'_>) {
-        const LAST_PAGE: &[u8] = b"*2\r\n$1\r\n0\r\n";
-        match part.strip_prefix(LAST_PAGE) {
-            Some(keys) if self.next_shard != 0 => {
-                reply.array(2);
-                reply.bulk(self.next_shard.to_string().as_bytes());
-                reply.raw(keys);
-            }
-            _ => reply.raw(part),
-        }
+    fn write_scan(&self, door: &dyn Door, part: &[u8], reply: &mut ReplyWriter<'_>) {
+        let keys = part.strip_prefix(LAST_PAGE);
+        let (Some(keys), Some((shard, slot))) = (keys, self.scanned) else {
+            reply.raw(part);
+            return;
+        };
+        reply.array(2);
+        reply.bulk(cursor_behind(door, shard, slot).to_string().as_bytes());
+        reply.raw(keys);
     }
 }
 

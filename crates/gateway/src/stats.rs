@@ -36,8 +36,6 @@ pub(crate) struct ThreadStats {
     pub(crate) protocol_errors: Counter,
     /// Connections closed because their client did not read its replies.
     pub(crate) slow_readers: Counter,
-    /// Panics of single connections; the others went on.
-    pub(crate) panics: Counter,
     /// By position in the command table.
     pub(crate) calls: Box<[Counter]>,
 }
@@ -55,7 +53,6 @@ pub(crate) struct Totals {
     pub(crate) errors: u64,
     pub(crate) protocol_errors: u64,
     pub(crate) slow_readers: u64,
-    pub(crate) panics: u64,
     pub(crate) calls: Vec<u64>,
 }
 
@@ -106,7 +103,6 @@ impl Stats {
             sum.errors += thread.errors.get();
             sum.protocol_errors += thread.protocol_errors.get();
             sum.slow_readers += thread.slow_readers.get();
-            sum.panics += thread.panics.get();
             sum.calls.resize(thread.calls.len(), 0);
             for (total, calls) in sum.calls.iter_mut().zip(&thread.calls) {
                 *total += calls.get();
@@ -128,7 +124,6 @@ impl Totals {
         self.errors -= base.errors;
         self.protocol_errors -= base.protocol_errors;
         self.slow_readers -= base.slow_readers;
-        self.panics -= base.panics;
         for (total, base) in self.calls.iter_mut().zip(&base.calls) {
             *total -= base;
         }

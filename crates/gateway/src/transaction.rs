@@ -16,7 +16,7 @@
 
 use keystead_node::{Access, Run, internal};
 use keystead_resp::{Args, encode};
-use keystead_store::command::{Command, Handler, flags};
+use keystead_store::command::{Command, Handler, SessionCommand, flags};
 use keystead_types::ShardId;
 
 use crate::dispatch::{Dispatch, Verdict};
@@ -60,7 +60,7 @@ impl Dispatch<'_, '_> {
 
     /// Queues a command behind MULTI.
     pub(crate) fn queue(&mut self, row: &'static Command, args: Args<'_>) -> Verdict {
-        if row.flags & flags::NO_MULTI != 0 {
+        if row.flags & flags::NO_MULTI != 0 || !runs_in_transaction(row) {
             return self.fail(&Failure::NotInTransaction);
         }
         let shard = match self.shard_for_queue(row, args) {
@@ -194,6 +194,19 @@ impl Dispatch<'_, '_> {
         let queued = self.session.transaction.as_ref().map_or(0, |queue| queue.count + 1);
         let shown = &self.session.client().queued_plus_one;
         shown.store(queued, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+/// True if the store can run the command in the midst of others. Of those about connections it knows
+/// the few that need nothing but their arguments; the others are refused when they are queued, since
+/// EXEC runs on every replica, where the connection is not.
+const fn runs_in_transaction(row: &Command) -> bool {
+    use SessionCommand as Cmd;
+    match row.handler {
+        Handler::Session(kind) => {
+            matches!(kind, Cmd::Ping | Cmd::Echo | Cmd::Time | Cmd::Select)
+        }
+        Handler::Read(_) | Handler::Write(_) | Handler::Gather(_) => true,
     }
 }
 

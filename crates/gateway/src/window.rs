@@ -465,3 +465,46 @@ const fn opposite(access: Access) -> Access {
         Access::Write => Access::Read,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_ticket_holds_its_address(
+            serial in any::<u32>(),
+            slot in 0u32..1 << SLOT_BITS,
+            run in 0u32..1 << RUN_BITS,
+        ) {
+            let address = Address { serial, slot, run };
+            prop_assert_eq!(Address::of(address.ticket()), address);
+        }
+    }
+
+    #[test]
+    fn neighbours_are_handed_over_in_place_and_others_are_gathered() {
+        let input = b"aaabbbcccddd";
+        let mut window = Window::default();
+        let mut push = |shard: u32, wire: &[u8], input_start| {
+            let (shard, access) = (ShardId(shard), Access::Write);
+            window.push(Entry { shard, access, wire, input_start, is_silent: false });
+        };
+        push(1, b"aaa", Some(0));
+        push(1, b"bbb", Some(3));
+        push(2, b"ccc", Some(6));
+        push(3, b"x", None);
+        push(2, b"ddd", Some(9));
+        push(3, b"y", None);
+        push(3, b"aaa", Some(0));
+        let bytes = |run: usize| {
+            let mut scratch = Vec::new();
+            let bytes = window.run_bytes(&window.runs[run], input, &mut scratch).to_vec();
+            (bytes, !scratch.is_empty())
+        };
+        assert_eq!(bytes(0), (b"aaabbb".to_vec(), false));
+        assert_eq!(bytes(1), (b"cccddd".to_vec(), false));
+        assert_eq!(bytes(2), (b"xyaaa".to_vec(), true));
+    }
+}

@@ -173,6 +173,7 @@ fn transactions_run_in_one_shard_or_not_at_all() {
     assert_eq!(client.call("DISCARD"), "-ERR DISCARD without MULTI\r\n");
 
     assert_eq!(client.call("MULTI"), "+OK\r\n");
+    assert!(client.call("CLIENT ID").starts_with("-ERR Command not allowed inside a transaction"));
     assert!(client.call("DBSIZE").starts_with("-CROSSSLOT "));
     assert_eq!(client.call("DISCARD"), "+OK\r\n");
 }

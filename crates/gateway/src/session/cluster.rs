@@ -212,3 +212,79 @@ fn endpoint(address: &str) -> Endpoint<'_> {
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     Endpoint { host, port: port.parse().unwrap_or_default() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use keystead_types::{Epoch, ShardId};
+
+    /// Three nodes, the last of them down, and four shards, the last without a leader.
+    fn view() -> ClusterView {
+        let node = |id: u64, host: &str, is_up: bool| NodeView {
+            id: NodeId(id),
+            client_address: format!("{host}:7379"),
+            peer_address: format!("{host}:17379"),
+            is_up,
+            ..NodeView::default()
+        };
+        let shard = |id: u32, leader: Option<u64>| ShardView {
+            id: ShardId(id),
+            slot_first: u16::try_from((id - 1) * 4096).unwrap(),
+            slot_last: u16::try_from(id * 4096 - 1).unwrap(),
+            leader: leader.map(NodeId),
+            replicas: vec![NodeId(1), NodeId(2), NodeId(3)],
+        };
+        ClusterView {
+            epoch: Epoch(7),
+            me: NodeId(1),
+            nodes: vec![node(1, "10.0.0.1", true), node(2, "[::2]", true), node(3, "three", false)],
+            shards: vec![shard(1, Some(1)), shard(2, Some(1)), shard(3, Some(2)), shard(4, None)],
+            ..ClusterView::default()
+        }
+    }
+
+    #[test]
+    fn nodes_are_listed_with_the_slots_they_lead() {
+        let id = |number: u64| NodeId(number).to_hex40();
+        let expected = format!(
+            "{} 10.0.0.1:7379@17379 myself,master - 0 0 7 connected 0-8191\n\
+             {} ::2:7379@17379 master - 0 0 7 connected 8192-12287\n\
+             {} three:7379@17379 master,fail? - 0 0 7 disconnected\n",
+            id(1),
+            id(2),
+            id(3)
+        );
+        assert_eq!(nodes(&view()), expected);
+    }
+
+    #[test]
+    fn slots_without_a_leader_are_not_counted_as_served() {
+        let state = state(&view());
+        for field in [
+            "cluster_state:fail\r\n",
+            "cluster_slots_assigned:16384\r\n",
+            "cluster_slots_ok:12288\r\n",
+            "cluster_slots_fail:4096\r\n",
+            "cluster_known_nodes:3\r\n",
+            "cluster_size:2\r\n",
+            "cluster_current_epoch:7\r\n",
+            "keystead_replication:repairing\r\n",
+        ] {
+            assert!(state.contains(field), "{field} in {state}");
+        }
+    }
+
+    #[test]
+    fn each_shard_names_its_leader_first() {
+        let view = view();
+        let ids = |shard: usize| -> Vec<u64> {
+            leader_first(&view, &view.shards[shard]).map(|node| node.id.0).collect()
+        };
+        assert_eq!(ids(0), [1, 2, 3]);
+        assert_eq!(ids(2), [2, 1, 3]);
+        assert_eq!(ids(3), [1, 2, 3]);
+        let mut reply = Vec::new();
+        write_slots(&view, &mut ReplyWriter::new(&mut reply, keystead_resp::Protocol::Resp2));
+        assert!(reply.starts_with(b"*3\r\n*5\r\n:0\r\n:4095\r\n*4\r\n$8\r\n10.0.0.1\r\n:7379\r\n"));
+    }
+}

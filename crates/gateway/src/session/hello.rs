@@ -124,3 +124,24 @@ fn equal_in_constant_time(right: &[u8], guess: &[u8]) -> bool {
     }
     difference == 0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::equal_in_constant_time;
+
+    #[test]
+    fn only_the_password_itself_is_the_password() {
+        for (right, guess, is_equal) in [
+            ("sesame", "sesame", true),
+            ("sesame", "sesamE", false),
+            ("sesame", "sesamesesame", false),
+            ("sesame", "", false),
+            ("", "", true),
+            ("", "x", false),
+            ("a", "aa", false),
+        ] {
+            let found = equal_in_constant_time(right.as_bytes(), guess.as_bytes());
+            assert_eq!(found, is_equal, "{right:?} {guess:?}");
+        }
+    }
+}

@@ -132,6 +132,16 @@ impl Client {
         }
     }
 
+    /// The next reply, or nothing if the connection is closed.
+    pub(crate) fn rest_or_reply(&mut self) -> Vec<u8> {
+        let mut chunk = [0; 1024];
+        match self.stream.read(&mut chunk) {
+            Ok(count) => chunk[..count].to_vec(),
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => Vec::new(),
+            Err(error) => panic!("neither answered nor closed: {error}"),
+        }
+    }
+
     /// Sends a command given as words and returns its reply as text.
     pub(crate) fn call(&mut self, line: &str) -> String {
         self.send(&command(&line.split_whitespace().collect::<Vec<_>>()));
