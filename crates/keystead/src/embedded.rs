@@ -38,6 +38,7 @@ mod update;
 pub use options::Options;
 pub use scan::Scan;
 
+use crate::config::value::Address;
 use crate::error::Error;
 use exchange::{Exchange, Place};
 use host::Host;
@@ -66,8 +67,29 @@ pub struct Keystead {
 }
 
 struct Inner {
-    host: Box<dyn Host>,
+    /// Taken by `drop`.
+    host: Option<Box<dyn Host>>,
     exchange: Arc<Exchange>,
+}
+
+impl Inner {
+    fn host(&self) -> &dyn Host {
+        self.host.as_deref().expect("only `drop` takes it")
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // Ended on a thread outside any runtime: there it waits until the node's threads are gone and the
+        // data directory is free for the next start, which a thread of a runtime could not.
+        let host = self.host.take();
+        let ending = std::thread::Builder::new().name("keystead-drop".into()).spawn(|| drop(host));
+        if let Ok(ending) = ending
+            && ending.join().is_err()
+        {
+            tracing::error!("a node that was dropped panicked while it stopped");
+        }
+    }
 }
 
 impl std::fmt::Debug for Keystead {
@@ -123,19 +145,19 @@ impl Keystead {
     /// Where Redis clients reach this node, if it serves them.
     #[must_use]
     pub fn client_address(&self) -> Option<SocketAddr> {
-        self.inner.host.client_address()
+        self.inner.host().client_address()
     }
 
     /// Where other nodes reach this one, `HOST:PORT`: what they are given to join.
     #[must_use]
     pub fn peer_address(&self) -> String {
-        self.inner.host.peer_address()
+        self.inner.host().peer_address()
     }
 
     /// A handle of a node that runs.
     pub(crate) fn over(host: Box<dyn Host>) -> Self {
         let exchange = Exchange::open(&*host);
-        Self { inner: Arc::new(Inner { host, exchange }) }
+        Self { inner: Arc::new(Inner { host: Some(host), exchange }) }
     }
 
     /// Stores `value` as JSON under `key`, whatever was there before, and returns once it is kept.
@@ -424,6 +446,37 @@ impl Keystead {
         self.offloaded("keystead-sync", move |host| host.sync(patience)).await
     }
 
+    /// Joins this node to the cluster that the node at `address` (`HOST:PORT`, where it answers nodes)
+    /// belongs to, and returns once it takes part, at most after `patience`.
+    ///
+    /// Everything else follows by itself: replicas come here until the load is even. Calls under way end
+    /// first; Redis clients of this node lose their connection and find the cluster when they come back.
+    /// A node joins once; one that knows at its start which cluster to join is given
+    /// [`Options::join`] instead, with which it founds nothing before.
+    ///
+    /// # Errors
+    /// `Conflict` if this node has keys of its own, which joining would lose, or is one of several
+    /// nodes already; then it goes on as before, and the message says how to bring keys along. `Invalid` if
+    /// `address` is not `HOST:PORT`. `Unavailable` if the node does not take part in time; it goes on
+    /// trying, and [`ready`](Self::ready) waits for that.
+    pub async fn connect(
+        &self,
+        address: impl AsRef<str>,
+        patience: Duration,
+    ) -> Result<(), Error> {
+        let address: Address = address.as_ref().parse()?;
+        let inner = Arc::clone(&self.inner);
+        let joined = offload("keystead-join", move || {
+            let before = inner.host().incarnation();
+            let joined = inner.host().connect(address, patience);
+            if inner.host().incarnation() != before {
+                inner.exchange.reopen(inner.host());
+            }
+            joined
+        });
+        joined.await?
+    }
+
     /// Stops the node: refuses new calls, ends those under way, hands its shards over, closes the log.
     ///
     /// Other handles of the node answer `Closed` from then on. Dropping the future does not stop the
@@ -436,7 +489,7 @@ impl Keystead {
         self.inner.exchange.refuse();
         let inner = Arc::clone(&self.inner);
         let stopped = offload("keystead-stop", move || {
-            let stopped = inner.host.shutdown();
+            let stopped = inner.host().shutdown();
             inner.exchange.close();
             stopped
         });
@@ -450,13 +503,13 @@ impl Keystead {
         call: impl FnOnce(&dyn Host) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let inner = Arc::clone(&self.inner);
-        offload(name, move || call(&*inner.host)).await?
+        offload(name, move || call(inner.host())).await?
     }
 
     /// What `look` sees under `key`; `None` if this node may not say, or the key holds no string.
     fn look_at<R>(&self, key: &[u8], look: impl FnOnce(Option<&[u8]>) -> R) -> Option<R> {
         let (mut look, mut seen) = (Some(look), None);
-        self.inner.host.look_at(key, &mut |value| seen = look.take().map(|look| look(value)));
+        self.inner.host().look_at(key, &mut |value| seen = look.take().map(|look| look(value)));
         seen
     }
 

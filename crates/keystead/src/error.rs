@@ -5,6 +5,7 @@
 //! [`Kind::Unknown`]; there only reading tells.
 
 use std::io;
+use std::path::PathBuf;
 
 use keystead_node::{Refusal, StartError, SyncError, UnknownReason};
 use keystead_wal::WalError;
@@ -200,6 +201,38 @@ pub enum Error {
     /// Not all replicas are known to be equal.
     #[error(transparent)]
     Sync(#[from] SyncError),
+    /// A node with keys of its own was told to join a cluster.
+    #[error(
+        "this node has {keys} keys of its own, which joining would lose; to bring them along, start a \
+         fresh node that joins, copy the keys from here to there with SCAN, DUMP and RESTORE, then \
+         remove {data}"
+    )]
+    HasKeys {
+        /// How many.
+        keys: u64,
+        /// Its data directory.
+        data: PathBuf,
+    },
+    /// A node that belongs to a cluster was told to join one.
+    #[error(
+        "this node belongs to a cluster of {nodes} nodes already and cannot join another; start a \
+         fresh node for that"
+    )]
+    InCluster {
+        /// How many nodes it has.
+        nodes: usize,
+    },
+    /// The data directory cannot be moved.
+    #[error(
+        "cannot rename the data directory {data}: {source}; the node is stopped and has not joined; \
+         remove the directory, which holds no keys, and start the node with `join`"
+    )]
+    SetAside {
+        /// The directory.
+        data: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
     /// The operating system gave no thread to a call that blocks.
     #[error("cannot start a thread: {source}; raise the limit of threads of this process")]
     Thread {
@@ -240,7 +273,8 @@ impl Error {
                 Kind::Overloaded
             }
             Self::Unknown { .. } | Self::Partly { .. } => Kind::Unknown,
-            Self::Contended { .. } => Kind::Conflict,
+            Self::Contended { .. } | Self::HasKeys { .. } | Self::InCluster { .. } => Kind::Conflict,
+            Self::SetAside { .. } => Kind::Unavailable,
             Self::Closed => Kind::Closed,
         }
     }

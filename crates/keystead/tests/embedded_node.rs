@@ -94,3 +94,27 @@ fn a_key_whose_time_is_up_is_gone() {
     }
     assert!(store.exists("long").unwrap());
 }
+
+#[test]
+fn a_fresh_node_connects_and_one_with_keys_refuses() {
+    let data = tempfile::tempdir().unwrap();
+    let start = |name| Keystead::start(small(Options::new(data.path().join(name)))).unwrap();
+    let (first, second, third) = (start("first"), start("second"), start("third"));
+    first.put("n", &1).unwrap();
+    third.put("own", &1).unwrap();
+
+    second.connect(first.peer_address(), PATIENCE).unwrap();
+    assert_eq!(second.get::<u32>("n").unwrap(), Some(1));
+    second.put("n", &2).unwrap();
+    assert_eq!(first.get::<u32>("n").unwrap(), Some(2));
+    first.sync(PATIENCE).unwrap();
+
+    // INV-EMB5: nothing of a node with keys is touched.
+    let refused = third.connect(first.peer_address(), PATIENCE).unwrap_err();
+    assert_eq!(refused.kind(), Kind::Conflict, "{refused}");
+    assert_eq!(third.get::<u32>("own").unwrap(), Some(1));
+    let refused = second.connect(first.peer_address(), PATIENCE).unwrap_err();
+    assert_eq!(refused.kind(), Kind::Conflict, "{refused}");
+    let refused = third.connect("nowhere", PATIENCE).unwrap_err();
+    assert_eq!(refused.kind(), Kind::Invalid, "{refused}");
+}

@@ -200,6 +200,14 @@ impl Keystead {
         block_on(self.store.sync(patience))
     }
 
+    /// See [`connect`](crate::Keystead::connect).
+    ///
+    /// # Errors
+    /// See [`connect`](crate::Keystead::connect).
+    pub fn connect(&self, address: impl AsRef<str>, patience: Duration) -> Result<(), Error> {
+        block_on(self.store.connect(address, patience))
+    }
+
     /// See [`shutdown`](crate::Keystead::shutdown).
     ///
     /// # Errors

@@ -12,7 +12,7 @@
 //! by somebody who found the door taken is always seen.
 //! INV-EMB2: every call that was taken ends exactly once, [`close`](Exchange::close) included.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicU8, Ordering, fence};
 use std::task::Waker;
 
@@ -80,22 +80,25 @@ struct Queued {
 }
 
 impl Exchange {
-    /// Opens a door of `host`.
+    /// Opens a door of `host`, which was just started.
     pub(crate) fn open(host: &dyn Host) -> Arc<Self> {
-        Arc::new_cyclic(|this: &std::sync::Weak<Self>| {
-            let this = this.clone();
-            let ring = move || {
-                if let Some(exchange) = this.upgrade() {
-                    exchange.look_for(RUNG);
-                }
-            };
-            Self {
-                door: Mutex::new(host.open_door(Arc::new(ring))),
-                desk: Mutex::default(),
-                // Something may have rung while there was nobody to hear it.
-                work: AtomicU8::new(RUNG),
-            }
+        let open = |bell| host.open_door(bell).expect("a host that was started has a node");
+        Arc::new_cyclic(|this| Self {
+            door: Mutex::new(open(bell_of(this))),
+            desk: Mutex::default(),
+            // Something may have rung while there was nobody to hear it.
+            work: AtomicU8::new(RUNG),
         })
+    }
+
+    /// Takes another door of `host`, whose first one is void, and ends the calls under way.
+    pub(crate) fn reopen(self: &Arc<Self>, host: &dyn Host) {
+        match host.open_door(bell_of(&Arc::downgrade(self))) {
+            Some(door) => *self.door.lock() = door,
+            None => self.refuse(),
+        }
+        self.end_all();
+        self.look_for(RUNG);
     }
 
     /// Sends a run on its way.
@@ -149,8 +152,12 @@ impl Exchange {
 
     /// Refuses further calls and ends those under way: reads as closed, writes as unknown.
     pub(crate) fn close(&self) {
+        self.refuse();
+        self.end_all();
+    }
+
+    fn end_all(&self) {
         let mut desk = self.desk.lock();
-        desk.is_closed = true;
         desk.queue.clear();
         let calls: Vec<Call> = desk.calls.drain().collect();
         drop(desk);
@@ -227,6 +234,16 @@ impl Exchange {
             }
         }
     }
+}
+
+/// What a door rings with.
+fn bell_of(exchange: &Weak<Exchange>) -> Arc<dyn Fn() + Send + Sync> {
+    let exchange = Weak::clone(exchange);
+    Arc::new(move || {
+        if let Some(exchange) = exchange.upgrade() {
+            exchange.look_for(RUNG);
+        }
+    })
 }
 
 impl std::fmt::Debug for Exchange {

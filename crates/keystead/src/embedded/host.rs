@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use keystead_node::{Door, SyncReport};
 
+use crate::config::value::Address;
 use crate::error::Error;
 
 /// A node, as the handle sees it. The methods that are given patience, and the last, block.
 pub(crate) trait Host: Send + Sync + 'static {
-    /// A way for commands into the node. `wake` is called when the door has completions to tell, by
+    /// A way for commands into the node; `None` if there is none any more. `wake` is called when the door has completions to tell, by
     /// any thread, also while that thread is within a method of the door.
-    fn open_door(&self, wake: Arc<dyn Fn() + Send + Sync>) -> Box<dyn Door + Send>;
+    fn open_door(&self, wake: Arc<dyn Fn() + Send + Sync>) -> Option<Box<dyn Door + Send>>;
 
     /// Shows the string under `key` if this node may answer at once (it leads the key's shard and
     /// holds a lease) and the key holds no other type. False: `look` was not called.
@@ -31,6 +32,12 @@ pub(crate) trait Host: Send + Sync + 'static {
 
     /// Waits until every replica of every shard is there and level, and compares their digests.
     fn sync(&self, patience: Duration) -> Result<SyncReport, Error>;
+
+    /// Grows whenever another node takes the place of the one before: doors opened earlier are void.
+    fn incarnation(&self) -> u64;
+
+    /// Joins the cluster of the node at `address`.
+    fn connect(&self, address: Address, patience: Duration) -> Result<(), Error>;
 
     /// Hands leaderships over, writes out what is left, stops every thread.
     fn shutdown(&self) -> Result<(), Error>;

@@ -1,15 +1,25 @@
 //! The real host: a node with its supervision tree in this process.
-//! Owns: starting it, and turning its errors into those of the handle. Never: a command.
+//!
+//! Owns: starting it, joining, and turning its errors into those of the handle. Never: a command.
+//!
+//! A node that joins becomes another node: the one that it founded a cluster of one with ends, and one
+//! with a new identity begins in the same data directory, at the same addresses.
+//! INV-EMB5: the first one's directory is removed only after it was stopped and found to hold no key.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use keystead_node::{Door, SyncReport};
+use keystead_node::{Door, Node, SyncReport};
+use parking_lot::RwLock;
 use tokio::time::{Instant, sleep};
 
 use super::host::Host;
 use super::options::Options;
+use crate::config::Config;
+use crate::config::value::Address;
 use crate::error::Error;
 use crate::server::{Server, ServerOptions};
 
@@ -20,7 +30,13 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// See the module.
 pub(super) struct Local {
-    server: Server,
+    serves_clients: bool,
+    config: Config,
+    /// `None` while one node ended and the next has not begun.
+    server: RwLock<Option<Arc<Server>>>,
+    incarnation: AtomicU64,
+    /// Read by calls that keep the server for long, written by the one that replaces it.
+    replacing: RwLock<()>,
 }
 
 impl Local {
@@ -34,65 +50,147 @@ impl Local {
             config.listen.set_port(0);
             config.advertise_listen.get_or_insert(config.listen.into());
         }
-        let server_options = ServerOptions { serves_clients, ..ServerOptions::default() };
-        let local = Self { server: Server::start(&config, server_options)? };
+        let server = start_server(&config, serves_clients)?;
         if config.join.is_empty() {
             // A node that takes longer is not given up: its calls say that it knows no cluster yet.
-            local.wait_until(FOUNDING_MAX, Self::knows_cluster);
+            wait_until(&server, FOUNDING_MAX, knows_cluster);
         }
-        Ok(local)
+        let (server, replacing) = (RwLock::new(Some(Arc::new(server))), RwLock::default());
+        Ok(Self { serves_clients, config, server, incarnation: AtomicU64::new(0), replacing })
     }
 
-    fn knows_cluster(&self) -> bool {
-        !self.server.node().cluster_view().shards.is_empty()
+    /// The node of this moment.
+    fn server(&self) -> Result<Arc<Server>, Error> {
+        self.server.read().clone().ok_or(Error::Closed)
     }
 
-    /// Waits until `is_so`, at most `patience`; false if it is not.
-    fn wait_until(&self, patience: Duration, is_so: impl Fn(&Self) -> bool) -> bool {
-        self.server.block_on(async {
-            let deadline = Instant::now() + patience;
-            while !is_so(self) {
-                if Instant::now() >= deadline {
-                    return false;
-                }
-                sleep(LOOK_EVERY).await;
-            }
-            true
-        })
+    /// Refuses to join if something would be lost by it.
+    fn check_alone_and_empty(&self, node: &Node) -> Result<(), Error> {
+        let nodes = node.cluster_view().nodes.len();
+        if nodes > 1 || !self.config.join.is_empty() {
+            return Err(Error::InCluster { nodes });
+        }
+        let keys = node.status().keys_held;
+        if keys > 0 {
+            return Err(Error::HasKeys { keys, data: self.config.data.clone() });
+        }
+        Ok(())
+    }
+
+    /// The settings of the node that joins: the same, at the addresses that `first` has.
+    fn config_to_join(&self, address: Address, first: &Server) -> Result<Config, Error> {
+        let mut config = Config { join: vec![address], ..self.config.clone() };
+        config.listen = first.client_address().unwrap_or(config.listen);
+        if config.advertise_peer.is_none() {
+            config.peer = first.node().peer_address().parse().unwrap_or(config.peer);
+        }
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// Ends the node that is alone, and frees its addresses and its directory.
+    fn end_first(&self) -> Result<PathBuf, Error> {
+        let Some(first) = self.server.write().take() else { return Err(Error::Closed) };
+        self.incarnation.fetch_add(1, Ordering::SeqCst);
+        first.stop()?;
+        // Again, now that nobody writes any more: a write of the last moment is not lost.
+        if let Err(error) = self.check_alone_and_empty(first.node()) {
+            drop(first);
+            *self.server.write() = Some(Arc::new(start_server(&self.config, self.serves_clients)?));
+            return Err(error);
+        }
+        drop(first);
+        let data = &self.config.data;
+        let mut aside = data.clone().into_os_string();
+        aside.push(".before-join");
+        let aside = PathBuf::from(aside);
+        match std::fs::rename(data, &aside) {
+            Ok(()) => Ok(aside),
+            Err(source) => Err(Error::SetAside { data: data.clone(), source }),
+        }
     }
 }
 
+fn start_server(config: &Config, serves_clients: bool) -> Result<Server, Error> {
+    let options = ServerOptions { serves_clients, ..ServerOptions::default() };
+    Ok(Server::start(config, options)?)
+}
+
+fn knows_cluster(node: &Node) -> bool {
+    !node.cluster_view().shards.is_empty()
+}
+
+/// Waits until `is_so`, at most `patience`; false if it is not.
+fn wait_until(server: &Server, patience: Duration, is_so: impl Fn(&Node) -> bool) -> bool {
+    server.block_on(async {
+        let deadline = Instant::now() + patience;
+        while !is_so(server.node()) {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            sleep(LOOK_EVERY).await;
+        }
+        true
+    })
+}
+
 impl Host for Local {
-    fn open_door(&self, wake: Arc<dyn Fn() + Send + Sync>) -> Box<dyn Door + Send> {
-        Box::new(self.server.node().door(wake))
+    fn open_door(&self, wake: Arc<dyn Fn() + Send + Sync>) -> Option<Box<dyn Door + Send>> {
+        Some(Box::new(self.server().ok()?.node().door(wake)))
     }
 
     fn look_at(&self, key: &[u8], look: &mut dyn FnMut(Option<&[u8]>)) -> bool {
-        self.server.node().look(key, look).is_some()
+        let server = self.server.read();
+        server.as_ref().is_some_and(|server| server.node().look(key, look).is_some())
     }
 
     fn client_address(&self) -> Option<SocketAddr> {
-        self.server.client_address()
+        self.server().ok()?.client_address()
     }
 
     fn peer_address(&self) -> String {
-        self.server.node().peer_address().to_owned()
+        self.server().map_or_else(|_| String::new(), |server| server.node().peer_address().to_owned())
     }
 
     fn ready(&self, patience: Duration) -> Result<(), Error> {
-        if self.wait_until(patience, |local| local.server.node().cluster_view().is_ok) {
+        let _kept = self.replacing.read();
+        let server = self.server()?;
+        if wait_until(&server, patience, |node| node.cluster_view().is_ok) {
             return Ok(());
         }
-        let view = self.server.node().cluster_view();
+        let view = server.node().cluster_view();
         let leaderless = view.shards.iter().find(|shard| shard.leader.is_none());
         Err(leaderless.map_or(Error::NoTopology, |shard| Error::NoLeader { shard: shard.id }))
     }
 
     fn sync(&self, patience: Duration) -> Result<SyncReport, Error> {
-        Ok(self.server.block_on(self.server.node().sync(patience))?)
+        let _kept = self.replacing.read();
+        let server = self.server()?;
+        Ok(server.block_on(server.node().sync(patience))?)
+    }
+
+    fn incarnation(&self) -> u64 {
+        self.incarnation.load(Ordering::SeqCst)
+    }
+
+    fn connect(&self, address: Address, patience: Duration) -> Result<(), Error> {
+        let _replacing = self.replacing.write();
+        let config = {
+            let first = self.server()?;
+            self.check_alone_and_empty(first.node())?;
+            self.config_to_join(address, &first)?
+        };
+        let aside = self.end_first()?;
+        let joined = Arc::new(start_server(&config, self.serves_clients)?);
+        *self.server.write() = Some(Arc::clone(&joined));
+        if let Err(error) = std::fs::remove_dir_all(&aside) {
+            tracing::warn!(directory = %aside.display(), %error, "an empty node's directory is left behind; remove it");
+        }
+        let has_joined = wait_until(&joined, patience, knows_cluster);
+        if has_joined { Ok(()) } else { Err(Error::NoTopology) }
     }
 
     fn shutdown(&self) -> Result<(), Error> {
-        Ok(self.server.stop()?)
+        Ok(self.server()?.stop()?)
     }
 }

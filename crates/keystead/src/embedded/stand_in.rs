@@ -19,6 +19,7 @@ use keystead_types::{ApplyContext, LogIndex, SLOT_COUNT, ShardId, Slot, UnixMill
 use parking_lot::{Mutex, RwLock};
 
 use super::host::Host;
+use crate::config::value::Address;
 use crate::error::Error;
 
 /// See the module. Clones are the same host.
@@ -215,9 +216,9 @@ impl Door for StandInDoor {
 }
 
 impl Host for StandIn {
-    fn open_door(&self, wake: Arc<dyn Fn() + Send + Sync>) -> Box<dyn Door + Send> {
+    fn open_door(&self, wake: Arc<dyn Fn() + Send + Sync>) -> Option<Box<dyn Door + Send>> {
         *self.world.wake.lock() = Some(wake);
-        Box::new(StandInDoor(Arc::clone(&self.world)))
+        Some(Box::new(StandInDoor(Arc::clone(&self.world))))
     }
 
     fn look_at(&self, key: &[u8], look: &mut dyn FnMut(Option<&[u8]>)) -> bool {
@@ -247,6 +248,14 @@ impl Host for StandIn {
 
     fn sync(&self, _: Duration) -> Result<SyncReport, Error> {
         Ok(SyncReport::default())
+    }
+
+    fn incarnation(&self) -> u64 {
+        0
+    }
+
+    fn connect(&self, _: Address, _: Duration) -> Result<(), Error> {
+        Ok(())
     }
 
     fn shutdown(&self) -> Result<(), Error> {
