@@ -72,6 +72,22 @@ pub fn keys_and_flags(row: &Command, args: Args<'_>, reply: &mut ReplyWriter<'_>
     }
 }
 
+/// Writes what OBJECT HELP answers.
+pub fn object_help(reply: &mut ReplyWriter<'_>) {
+    const LINES: [&str; 8] = [
+        "OBJECT <subcommand> <key>. Subcommands are:",
+        "ENCODING",
+        "    How the value is kept in memory, in the words of Redis.",
+        "FREQ, IDLETIME",
+        "    Not tracked: an error and 0.",
+        "REFCOUNT",
+        "    1: values are never shared.",
+        "HELP: this text.",
+    ];
+    reply.array(LINES.len());
+    LINES.iter().for_each(|line| reply.simple(line));
+}
+
 impl Command {
     /// Bits of the ACL categories that the command is in; see [`flags::CATEGORY_NAMES`].
     #[must_use]

@@ -105,7 +105,6 @@ pub const fn categories(flags: u32, extra: u32) -> u32 {
     if flags & WRITE != 0 {
         bits |= WRITE_CATEGORY;
     }
-    // Redis puts a command for people's eyes (a scripting or connection one) into none of the two.
     if flags & READONLY != 0 {
         bits |= READ_CATEGORY;
     }

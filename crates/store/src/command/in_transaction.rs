@@ -1,5 +1,5 @@
 //! Session commands that a client may queue in MULTI and that need nothing but their arguments.
-//! Owns: PING, ECHO, TIME, SELECT 0 inside a transaction. Never: anything that needs a connection.
+//! Owns: PING, ECHO, TIME, SELECT 0, OBJECT HELP inside a transaction. Never: anything that needs a connection.
 
 use keystead_resp::{Args, ReplyWriter};
 use keystead_types::ApplyContext;
@@ -23,6 +23,7 @@ pub(crate) fn run(
             Some(text) => reply.bulk(text),
             None => reply.simple("PONG"),
         },
+        SessionCommand::ObjectHelp => super::describe::object_help(reply),
         SessionCommand::Echo => reply.bulk(&args[1]),
         SessionCommand::Time => {
             let (seconds, micros) = (ctx.now.0 / 1000, ctx.now.0 % 1000 * 1000);

@@ -36,8 +36,6 @@ const REPLACE_KEY: &[KeySpec] = &[KeySpec::one(1, "OW update")];
 
 impl Command {
     const fn row(name: &'static str, arity: i32, group: Group, handler: Handler) -> Self {
-        let is_fit_for_name = name.len() <= 40;
-        assert!(is_fit_for_name, "a command's name is short");
         Self {
             name,
             arity,

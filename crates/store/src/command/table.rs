@@ -163,6 +163,16 @@ mod tests {
     }
 
     #[test]
+    fn names_are_found_at_the_first_or_second_look() {
+        for (row, command) in ROWS.iter().enumerate() {
+            let first = bucket_of(command.name.as_bytes());
+            let at = INDEX.iter().position(|found| usize::from(*found) == row).expect("indexed");
+            let looks = (at + BUCKETS - first) % BUCKETS + 1;
+            assert!(looks <= 3, "{} is found at look {looks}", command.name);
+        }
+    }
+
+    #[test]
     fn names_are_lower_case_and_stand_once() {
         let names: BTreeSet<_> = TABLE.iter().map(|row| row.name).collect();
         assert_eq!(names.len(), TABLE.len());

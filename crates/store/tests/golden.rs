@@ -1,0 +1,147 @@
+//! Golden scripts: what the store holds after each step, to be read as prose.
+//!
+//! A line of `tests/golden/*.txt` that begins with `>` is a step; what follows it up to the next step is
+//! the reply and, behind `=`, everything a client can see. Steps: `at MS` (the time from here on), `due N`
+//! (remove at most N of what is due), `watch ID KEY`, `exec ID CMD ; CMD`, `dump` (begin), `dump N` (N
+//! bytes more), `load` (finish the dump and show what it holds), anything else is a command.
+//! With KEYSTEAD_GOLDEN=update the files are rewritten, for review.
+#![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
+
+mod support;
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use keystead_store::{DumpStep, Store, WatchId};
+use keystead_types::UnixMillis;
+use support::{CONFIG, apply, context, load, transact};
+
+struct World {
+    store: Store,
+    now: u64,
+    dumped: Vec<u8>,
+}
+
+impl World {
+    fn step(&mut self, step: &str) -> String {
+        let words: Vec<&str> = step.split(' ').collect();
+        let mut said = String::new();
+        match words[..] {
+            ["at", ms] => self.now = ms.parse().unwrap(),
+            ["due", limit] => {
+                let ctx = context(1, self.now);
+                let removed = self.store.expire_due(&ctx, limit.parse().unwrap());
+                let next = self.store.next_expiry();
+                let next = next.map_or_else(|| "nothing".to_owned(), |at| at.0.to_string());
+                writeln!(said, "removed {removed}, next {next}").unwrap();
+            }
+            ["watch", id, key] => {
+                let id = WatchId(id.parse().unwrap());
+                self.store.watch(&context(1, self.now), id, [key.as_bytes()]);
+            }
+            ["exec", id, ..] => {
+                let commands: Vec<Vec<&str>> =
+                    words[2..].split(|word| *word == ";").map(<[&str]>::to_vec).collect();
+                let commands: Vec<&[&str]> = commands.iter().map(Vec::as_slice).collect();
+                let id = id.parse().unwrap();
+                let reply = transact(&mut self.store, self.now, &commands, &[id]);
+                said.push_str(&shown(&reply));
+            }
+            ["dump"] => {
+                self.dumped.clear();
+                self.store.begin_dump();
+            }
+            ["dump", bytes] => {
+                let step = self.store.dump_step(&mut self.dumped, bytes.parse().unwrap());
+                writeln!(said, "{step:?}, {} bytes wait", self.store.stats().dump_pending_bytes)
+                    .unwrap();
+            }
+            ["load"] => {
+                while self.store.dump_step(&mut self.dumped, 100) == DumpStep::More {}
+                let mut loaded = load(&self.dumped, 10).unwrap();
+                writeln!(said, "the dump holds {}", state(&mut loaded, self.now)).unwrap();
+            }
+            _ => said.push_str(&shown(&apply(&mut self.store, self.now, &words))),
+        }
+        writeln!(said, "= {}", state(&mut self.store, self.now)).unwrap();
+        said
+    }
+}
+
+/// A reply in RESP2, its lines joined.
+fn shown(reply: &[u8]) -> String {
+    let text = String::from_utf8(reply.to_vec()).unwrap();
+    let lines: Vec<&str> =
+        text.lines().filter(|line| !line.starts_with('$') || *line == "$-1").collect();
+    format!("{}\n", lines.join(" "))
+}
+
+/// All that a client can see, in the order of the keys, then what is held in memory.
+fn state(store: &mut Store, now: u64) -> String {
+    let mut keys = Vec::new();
+    store.keys(UnixMillis(now), b"*", |key| keys.push(String::from_utf8(key.to_vec()).unwrap()));
+    keys.sort();
+    let mut parts: Vec<String> = Vec::new();
+    for key in &keys {
+        let mut ask = |words: &[&str]| shown(&apply(store, now, words)).trim().to_owned();
+        let value = if ask(&["TYPE", key]) == "+hash" {
+            let pairs = ask(&["HGETALL", key]);
+            let pairs: Vec<&str> = pairs.split(' ').skip(1).collect();
+            let fields = pairs.chunks(2).map(|pair| {
+                let at = ask(&["HPEXPIRETIME", key, "FIELDS", "1", pair[0]]);
+                format!("{}:{}{}", pair[0], pair[1], until(at.trim_start_matches("*1 :")))
+            });
+            format!("{{{}}}", fields.collect::<Vec<_>>().join(" "))
+        } else {
+            ask(&["GET", key])
+        };
+        let at = ask(&["PEXPIRETIME", key]);
+        parts.push(format!("{key}={value}{}", until(at.trim_start_matches(':'))));
+    }
+    let hidden = store.key_count() - keys.len() as u64;
+    if hidden > 0 {
+        parts.push(format!("({hidden} expired)"));
+    }
+    if parts.is_empty() { "nothing".to_owned() } else { parts.join(" ") }
+}
+
+fn until(at: &str) -> String {
+    if at == "-1" { String::new() } else { format!("@{at}") }
+}
+
+fn replay(script: &str) -> String {
+    let mut world = World { store: Store::new(CONFIG), now: 0, dumped: Vec::new() };
+    let mut out = String::new();
+    for line in script.lines() {
+        if line.is_empty() || line.starts_with('#') {
+            writeln!(out, "{line}").unwrap();
+        } else if let Some(step) = line.strip_prefix("> ") {
+            writeln!(out, "{line}").unwrap();
+            out.push_str(&world.step(step));
+        }
+    }
+    out
+}
+
+#[test]
+fn golden_scripts_read_as_written() {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "how a person asks for the files to be rewritten"
+    )]
+    let is_update = std::env::var("KEYSTEAD_GOLDEN").is_ok_and(|mode| mode == "update");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let mut files: Vec<_> =
+        std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
+    files.sort();
+    assert!(!files.is_empty());
+    for file in files {
+        let written = std::fs::read_to_string(&file).unwrap();
+        let replayed = replay(&written);
+        if is_update {
+            std::fs::write(&file, replayed).unwrap();
+        } else {
+            assert_eq!(replayed, written, "{}", file.display());
+        }
+    }
+}
