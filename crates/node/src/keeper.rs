@@ -13,14 +13,16 @@ use std::time::Duration;
 
 use keystead_replication::{Found, GroupInput, Identity, Input, Replica};
 use keystead_supervisor::{ChildContext, ChildError, ChildSpec};
-use keystead_types::ShardId;
+use keystead_types::{LogIndex, NodeId, ShardId};
 use keystead_wal::{Batch, RealDisk};
 use tokio::sync::oneshot;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
+use crate::control::{Answer, Question};
+use crate::control::{Answer, Question, ShardReport};
 use crate::identity::random;
 use crate::machine::NodeMachine;
-use crate::membership::write_durably;
+use crate::membership::{ask, write_durably};
 use crate::node::{KeeperEvent, Node};
 use crate::snapshots;
 
@@ -28,6 +30,12 @@ use crate::snapshots;
 pub(crate) const SHARDS: &str = "shards";
 /// How long a replica may take to stop.
 const STOP_MAX: Duration = Duration::from_secs(5);
+/// How long a shard's leader may take to say whether a replica has moved away.
+const LEADER_ANSWER_MAX: Duration = Duration::from_millis(700);
+/// Between two looks while no leader has said so.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// How long a question may take.
+const ASK_MAX: Duration = Duration::from_secs(1);
 /// Between two looks at whether the worker runs.
 const WORKER_POLL: Duration = Duration::from_millis(2);
 
@@ -59,7 +67,10 @@ async fn live(
         start(node, context, &parent, id).await;
     }
     context.ready();
-    while let Some(event) = events.recv().await {
+    let mut is_undecided = false;
+    loop {
+        let next = if is_undecided { timeout(LOOK_AGAIN, events.recv()).await } else { Ok(events.recv().await) };
+        let Some(event) = next.unwrap_or(Some(KeeperEvent::Look)) else { return Ok(()) };
         match event {
             KeeperEvent::Guest(id) if node.is_founded() && may_host(node, id) => {
                 if here.insert(id) {
@@ -69,14 +80,16 @@ async fn live(
             KeeperEvent::Guest(_) => {}
             KeeperEvent::Look => {
                 start_recovered(node, context, &parent, &mut here).await;
-                for id in moved_away(node, &here) {
+                let candidates = moved_away(node, &here);
+                let confirmed = confirmed_by_leaders(node, &candidates).await;
+                is_undecided = confirmed.len() < candidates.len();
+                for id in confirmed {
                     here.remove(&id);
                     let_go(node, context, &parent, id).await?;
                 }
             }
         }
     }
-    Ok(())
 }
 
 /// Starts what the log had and nobody has started yet.
@@ -112,17 +125,44 @@ fn may_host(node: &Node, id: ShardId) -> bool {
     !topology.is_founded() || topology.shards().contains_key(&id)
 }
 
-/// Replicas that the topology has moved elsewhere, as of a later configuration than their own.
-fn moved_away(node: &Node, here: &BTreeSet<ShardId>) -> Vec<ShardId> {
+/// Replicas that were moved elsewhere: the shard's own leader says so, as of a later configuration than the
+/// one that the replica here has applied.
+///
+/// INV-K1: a replica is let go of only on its group's own word. The topology alone does not do: after a restart
+/// it is replayed from the past, and a replica that is still wanted would lose what it acknowledged. What a
+/// leader has applied is committed: a replica that has not come as far as its own removal has acknowledged
+/// nothing behind it.
+async fn moved_away(node: &Arc<Node>, here: &BTreeSet<ShardId>) -> Vec<ShardId> {
     let topology = Arc::clone(&node.core.routes().topology);
-    let is_gone = |id: &ShardId| {
-        let Some(shard) = topology.shards().get(id) else { return false };
-        let members = node.cell(*id).members();
-        !shard.is_hosted_by(node.core.me)
-            && shard.conf_index > members.index
-            && shard.step.is_none()
-    };
-    here.iter().copied().filter(is_gone).collect()
+    let mut gone = Vec::new();
+    for id in here {
+        let Some(shard) = topology.shards().get(id) else { continue };
+        if shard.is_hosted_by(node.core.me) || shard.step.is_some() || node.group_is_down(*id) {
+            continue;
+        }
+        let own = node.cell(*id).members();
+        if own.voters.is_empty() {
+            continue;
+        }
+        for replica in shard.replicas.keys() {
+            let Some(report) = report_of(node, *replica, *id).await else { continue };
+            let me = &node.core.me.0;
+            if report.members_index > own.index.0 && !report.voters.contains(me) && !report.learners.contains(me) {
+                gone.push(*id);
+                break;
+            }
+        }
+    }
+    gone
+}
+
+/// What a node says of a shard, if it leads it.
+async fn report_of(node: &Arc<Node>, peer: NodeId, shard: ShardId) -> Option<ShardReport> {
+    let address = node.address_of(peer)?;
+    match ask(node, &address, &Question::Observe, ASK_MAX).await {
+        Ok(Answer::Observed(reports)) => reports.into_iter().find(|report| report.shard == shard.0),
+        _ => None,
+    }
 }
 
 /// Stops a replica that moved away and forgets what the disk has of it.
