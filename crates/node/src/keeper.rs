@@ -18,7 +18,6 @@ use keystead_wal::{Batch, RealDisk};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
-use crate::control::{Answer, Question};
 use crate::control::{Answer, Question, ShardReport};
 use crate::identity::random;
 use crate::machine::NodeMachine;
@@ -80,10 +79,9 @@ async fn live(
             KeeperEvent::Guest(_) => {}
             KeeperEvent::Look => {
                 start_recovered(node, context, &parent, &mut here).await;
-                let candidates = moved_away(node, &here);
-                let confirmed = confirmed_by_leaders(node, &candidates).await;
-                is_undecided = confirmed.len() < candidates.len();
-                for id in confirmed {
+                let (gone, undecided) = moved_away(node, &here).await;
+                is_undecided = undecided > 0;
+                for id in gone {
                     here.remove(&id);
                     let_go(node, context, &parent, id).await?;
                 }
@@ -132,9 +130,11 @@ fn may_host(node: &Node, id: ShardId) -> bool {
 /// it is replayed from the past, and a replica that is still wanted would lose what it acknowledged. What a
 /// leader has applied is committed: a replica that has not come as far as its own removal has acknowledged
 /// nothing behind it.
-async fn moved_away(node: &Arc<Node>, here: &BTreeSet<ShardId>) -> Vec<ShardId> {
+///
+/// Returns them, and how many more may be: their leaders could not be asked.
+async fn moved_away(node: &Arc<Node>, here: &BTreeSet<ShardId>) -> (Vec<ShardId>, usize) {
     let topology = Arc::clone(&node.core.routes().topology);
-    let mut gone = Vec::new();
+    let (mut gone, mut undecided) = (Vec::new(), 0);
     for id in here {
         let Some(shard) = topology.shards().get(id) else { continue };
         if shard.is_hosted_by(node.core.me) || shard.step.is_some() || node.group_is_down(*id) {
@@ -144,16 +144,18 @@ async fn moved_away(node: &Arc<Node>, here: &BTreeSet<ShardId>) -> Vec<ShardId> 
         if own.voters.is_empty() {
             continue;
         }
+        undecided += 1;
         for replica in shard.replicas.keys() {
             let Some(report) = report_of(node, *replica, *id).await else { continue };
             let me = &node.core.me.0;
             if report.members_index > own.index.0 && !report.voters.contains(me) && !report.learners.contains(me) {
                 gone.push(*id);
+                undecided -= 1;
                 break;
             }
         }
     }
-    gone
+    (gone, undecided)
 }
 
 /// What a node says of a shard, if it leads it.
