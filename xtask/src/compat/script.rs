@@ -10,6 +10,7 @@
 //! ~any INFO                  # answered, but not compared
 //! ~raw "*1\r\n$4\r\nPING\r\n"   # bytes as they are, one reply
 //! ~gone k                    # wait until the key has expired on both
+//! ~alone CLUSTER INFO        # to the tested server alone, which must not answer with an error
 //! ~closed                    # both servers close the connection
 //! + SET k v IFEQ w           # newer than the Redis of the comparison; over RESP2 only, and
 //! = $-1\r\n                  # this must be the reply
@@ -44,6 +45,8 @@ pub(super) enum Step {
     AwaitGone(Vec<u8>),
     /// Both servers close the first connection.
     Closed,
+    /// Sends a command to the tested server alone, which must not refuse it.
+    Alone { text: String, words: Vec<Vec<u8>> },
     /// Sends a command to the tested server alone, which must answer this.
     Expect { text: String, words: Vec<Vec<u8>>, reply: Vec<u8> },
 }
@@ -55,6 +58,7 @@ pub(super) enum Comparison {
     Sorted,
     Shape,
     Any,
+    NoError,
 }
 
 impl Script {
@@ -74,13 +78,22 @@ impl Script {
         Ok(scripts)
     }
 
-    /// The names of the commands it plays.
+    /// The names of the commands it plays, in lower case, each alone and with the word behind it
+    /// (`config` and `config|get`), as COMMAND LIST names subcommands.
     pub(super) fn commands(&self) -> impl Iterator<Item = String> {
-        self.lines.iter().filter_map(|line| match &line.step {
-            Step::Send { words, .. } | Step::Expect { words, .. } => {
-                words.first().map(|word| String::from_utf8_lossy(word).into_owned())
+        let played = self.lines.iter().filter_map(|line| match &line.step {
+            Step::Send { words, .. } | Step::Expect { words, .. } | Step::Alone { words, .. } => {
+                Some(words)
             }
             _ => None,
+        });
+        played.flat_map(|words| {
+            let text: Vec<String> = words
+                .iter()
+                .take(2)
+                .map(|word| String::from_utf8_lossy(word).to_lowercase())
+                .collect();
+            [text[0].clone(), text.join("|")]
         })
     }
 }
@@ -137,6 +150,7 @@ fn parse_line(line: &str) -> Outcome<Option<Step>> {
         "any" => send(Comparison::Any, operand),
         "raw" => first_word().map(|bytes| Some(Step::Raw { text: line.to_owned(), bytes })),
         "gone" => first_word().map(|key| Some(Step::AwaitGone(key))),
+        "alone" => Ok(Some(Step::Alone { text: line.to_owned(), words: words(operand)? })),
         "closed" => Ok(Some(Step::Closed)),
         _ => Err(format!("`~{name}` means nothing").into()),
     }
