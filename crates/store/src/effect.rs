@@ -5,10 +5,10 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct Outcome {
-    /// True if the reply is an error; nothing was changed then.
+    /// True if the reply is an error; then nothing was changed but what had expired already.
     pub is_error: bool,
     /// True if EXEC found a watch dirty: nothing was run, the reply is the absent array.
     pub is_aborted: bool,
-    /// Changes of keys, as Redis counts them for `rdb_changes_since_last_save`.
+    /// Changes of keys, one per key and command, removals of expired ones included.
     pub changes: u64,
 }

@@ -18,6 +18,7 @@ use crate::entry::{Entry, Value};
 use crate::expiry::ExpiryIndex;
 use crate::snapshot::Dump;
 use crate::table::{Hasher, Place, Table};
+use crate::value::hash::{Field, Hash};
 use crate::watch::{Cause, KeyAtWatch, WatchId, Watches};
 
 const SLOTS_PER_PAGE: usize = 256;
@@ -101,7 +102,7 @@ impl Times {
     const NONE: Self = Self { key: None, field: None, bytes: 0 };
 
     fn of(entry: &Entry) -> Self {
-        let field = entry.as_hash().and_then(crate::value::hash::Hash::next_expiry);
+        let field = entry.as_hash().and_then(Hash::next_expiry);
         Self { key: entry.expiry(), field, bytes: entry.bytes() }
     }
 }
@@ -202,16 +203,15 @@ impl Keyspace {
         }
         let entry = table.at_mut(at);
         let old = Times::of(entry);
-        if let Some(fields) = entry.hash_mut() {
-            self.counts.expired += fields.remove_due(&self.hasher, now, usize::MAX) as u64;
-        }
+        let due = entry.hash_mut().map_or(0, |h| h.remove_due(&self.hasher, now, usize::MAX));
+        self.counts.expired += due as u64;
         let (change, result) = f(entry, &self.hasher);
         let is_empty = entry.as_hash().is_some_and(|fields| fields.len() == 0);
         let new = Times::of(entry);
         self.follow(Position::new(slot, hash), old, new);
         if is_empty {
             self.remove_at(slot, at, Cause::Command);
-        } else if change == Change::Changed {
+        } else if change == Change::Changed || due > 0 {
             self.changed(key, Cause::Command);
         }
         Some(result)
@@ -279,13 +279,21 @@ impl Keyspace {
     }
 
     /// True if EXEC must abort: a watched key changed or expired since, or the watch is not known.
+    ///
+    /// A field that expired since counts as a change of its key, whether it is removed yet or not.
     pub(crate) fn is_watch_dirty(&self, id: WatchId, now: UnixMillis) -> bool {
         let Some(watch) = self.watches.get(id) else { return true };
+        let has_expired = |entry: &Entry| {
+            let fields = entry.as_hash().filter(|hash| hash.next_expiry().is_some());
+            let expired_since =
+                |field: Field<'_>| !field.is_live(now) && field.is_live(watch.since);
+            !is_visible(entry, now) || fields.is_some_and(|hash| hash.iter().any(expired_since))
+        };
         watch.is_dirty
             || watch.keys.iter().any(|(key, was)| {
                 let table = self.slots.get(Slot::of_key(key));
                 let entry = table.and_then(|t| t.get(&self.hasher, self.hasher.hash(key), key));
-                *was == KeyAtWatch::Plain && entry.is_some_and(|entry| !is_visible(entry, now))
+                *was == KeyAtWatch::Plain && entry.is_some_and(has_expired)
             })
     }
 
@@ -293,7 +301,7 @@ impl Keyspace {
         self.counts
     }
 
-    /// Changes since the store was made; EXEC, INFO and the caller of `apply` read differences.
+    /// Changes since the store was made, one per key and command; who needs a number takes differences.
     pub(crate) const fn changes(&self) -> u64 {
         self.changes
     }

@@ -51,7 +51,7 @@ pub struct Stats {
     pub dump_pending_bytes: u64,
     /// Watches registered.
     pub watches: u64,
-    /// Changes of keys, as Redis counts them, since the process started or loaded.
+    /// Changes of keys, one per key and command, since the process started or loaded.
     pub changes: u64,
 }
 
