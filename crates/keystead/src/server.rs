@@ -32,6 +32,10 @@ use crate::faults::FaultFile;
 const RESIGN_MAX: Duration = Duration::from_secs(2);
 /// How long a thread of the gateway may take to end: longer than its connections have to drain.
 const GATEWAY_GRACE: Duration = Duration::from_secs(5);
+/// How long clients wait for a node that starts before they are told that it knows no cluster yet.
+const FOUNDING_MAX: Duration = Duration::from_secs(2);
+/// How often a condition of the node is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
 /// Exit code of a process whose log failed (EX_IOERR of sysexits).
 const LOG_FAILED: i32 = 74;
 
@@ -255,12 +259,18 @@ fn gateway_children(node: &Arc<Node>, gateway: &Gateway, listener: Arc<std::net:
         };
         spec = spec.child(ChildSpec::thread(format!("io-{position}"), body).shutdown_grace(GATEWAY_GRACE));
     }
-    let gateway = gateway.clone();
+    let (node, gateway) = (Arc::clone(node), gateway.clone());
     let accept = move |context: ChildContext| {
-        let (gateway, listener) = (gateway.clone(), Arc::clone(&listener));
+        let (node, gateway, listener) = (Arc::clone(&node), gateway.clone(), Arc::clone(&listener));
         async move {
             let listener = listener.try_clone()?;
             let shutdown = context.shutdown_signal();
+            // Clients that come while the node starts wait in the listener's queue; a node that waits for
+            // others to join tells its clients so.
+            let deadline = tokio::time::Instant::now() + FOUNDING_MAX;
+            while node.cluster_view().shards.is_empty() && tokio::time::Instant::now() < deadline {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
             tokio::select! {
                 ended = gateway.accept(listener, &shutdown) => Ok(ended?),
                 fault = context.fault("listener") => Err(fault.into()),

@@ -69,7 +69,13 @@ impl Caller {
             let ticket = state.next_ticket;
             state.next_ticket += 1;
             state.waiting.insert(ticket, sender);
-            state.door.submit(Run { ticket: Ticket(ticket), shard, commands, protocol: Protocol::Resp3, access });
+            state.door.submit(Run {
+                ticket: Ticket(ticket),
+                shard,
+                commands,
+                protocol: Protocol::Resp3,
+                access,
+            });
             state.door.flush();
         }
         self.drain_if_rung();

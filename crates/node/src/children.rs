@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keystead_replication::transport::{FrameKind, serve};
-use keystead_replication::{Driver, Event, Mailer, SnapshotQueue, Surroundings, Worker, write_snapshots};
+use keystead_replication::{
+    Driver, Event, Mailer, SnapshotQueue, Surroundings, Worker, write_snapshots,
+};
 use keystead_supervisor::{
     ChildContext, ChildError, ChildSpec, Intensity, OnExhausted, Restart, Strategy, SupervisorSpec,
 };
@@ -54,7 +56,12 @@ fn intensity(restarts_max: u32) -> Intensity {
 fn log(node: &Arc<Node>, on_fatal: OnFatal) -> SupervisorSpec {
     let (writer_of, preparer_of) = (Arc::clone(node), Arc::clone(node));
     let writer = ChildSpec::thread("writer", move |context| {
-        let writer = writer_of.log_threads.lock().writer.take().ok_or("the log's writer cannot be started twice")?;
+        let writer = writer_of
+            .log_threads
+            .lock()
+            .writer
+            .take()
+            .ok_or("the log's writer cannot be started twice")?;
         let handle = writer_of.log.clone();
         context.on_shutdown(move || handle.shutdown());
         context.ready();
@@ -109,7 +116,8 @@ fn snapshot_threads(node: &Arc<Node>, queue: &SnapshotQueue) -> SupervisorSpec {
         write_snapshots(&RealDisk, &dir, &queue, inbox_of, before_each);
         Ok(())
     });
-    let fetcher = ChildSpec::thread("fetcher", move |context| snapshots::fetch_offers(&fetcher_of, &context));
+    let fetcher =
+        ChildSpec::thread("fetcher", move |context| snapshots::fetch_offers(&fetcher_of, &context));
     SupervisorSpec::new("snapshots", Strategy::OneForOne)
         .intensity(intensity(10))
         .child(writer.shutdown_grace(GRACE))
@@ -125,12 +133,18 @@ fn workers(node: &Arc<Node>, queue: &SnapshotQueue) -> SupervisorSpec {
             fell(&node, number);
             ended
         };
-        spec = spec.child(ChildSpec::thread(format!("worker-{number}"), body).shutdown_grace(GRACE));
+        spec =
+            spec.child(ChildSpec::thread(format!("worker-{number}"), body).shutdown_grace(GRACE));
     }
     spec
 }
 
-fn run_worker(node: &Arc<Node>, number: usize, queue: &SnapshotQueue, context: &ChildContext) -> Result<(), ChildError> {
+fn run_worker(
+    node: &Arc<Node>,
+    number: usize,
+    queue: &SnapshotQueue,
+    context: &ChildContext,
+) -> Result<(), ChildError> {
     /// Tells the shards of a worker that fell, also when it panicked.
     struct Falling<'a>(&'a Arc<Node>, usize);
     impl Drop for Falling<'_> {
@@ -155,7 +169,8 @@ fn run_worker(node: &Arc<Node>, number: usize, queue: &SnapshotQueue, context: &
             }
         }),
     };
-    let driver = Driver::new(Worker::new(node.core.me, node.settings.replication), around, queue.clone());
+    let driver =
+        Driver::new(Worker::new(node.core.me, node.settings.replication), around, queue.clone());
     // ORDER: after the driver opened the inbox, which forgets an earlier request to close it.
     context.on_shutdown(move || to_close.close());
     context.ready();
@@ -167,7 +182,8 @@ fn run_worker(node: &Arc<Node>, number: usize, queue: &SnapshotQueue, context: &
 fn fell(node: &Node, number: usize) {
     let workers = node.core.workers().len();
     let mut exits = node.exits.lock();
-    let ids: Vec<ShardId> = exits.keys().copied().filter(|id| id.0 as usize % workers == number).collect();
+    let ids: Vec<ShardId> =
+        exits.keys().copied().filter(|id| id.0 as usize % workers == number).collect();
     for id in ids {
         if let Some(exit) = exits.remove(&id) {
             // The replica's child may have ended before.
@@ -188,7 +204,8 @@ fn on_event(node: &Node, event: Event) {
             tracing::error!(shard = %group, %reason, applying = ?applying, "a replica failed");
             let exit = node.exits.lock().remove(&group);
             if let Some(exit) = exit {
-                let at = applying.map_or_else(String::new, |index| format!(" (applying log index {index})"));
+                let at = applying
+                    .map_or_else(String::new, |index| format!(" (applying log index {index})"));
                 drop(exit.send(format!("{reason}{at}")));
             }
         }
@@ -208,9 +225,15 @@ fn control(node: &Arc<Node>) -> SupervisorSpec {
         (Arc::clone(node), Arc::clone(node), Arc::clone(node), Arc::clone(node));
     SupervisorSpec::new("control", Strategy::OneForOne)
         .intensity(intensity(20))
-        .child(ChildSpec::task("keeper", move |context| keeper::run(Arc::clone(&keeper_of), context)))
-        .child(ChildSpec::task("membership", move |context| membership::run(Arc::clone(&member_of), context)))
-        .child(ChildSpec::task("reconcile", move |context| reconcile::run(Arc::clone(&reconcile_of), context)))
+        .child(ChildSpec::task("keeper", move |context| {
+            keeper::run(Arc::clone(&keeper_of), context)
+        }))
+        .child(ChildSpec::task("membership", move |context| {
+            membership::run(Arc::clone(&member_of), context)
+        }))
+        .child(ChildSpec::task("reconcile", move |context| {
+            reconcile::run(Arc::clone(&reconcile_of), context)
+        }))
         .child(ChildSpec::task("pacer", move |context| pace(Arc::clone(&pacer_of), context)))
 }
 

@@ -34,7 +34,9 @@ impl NodeClock {
     /// A peer said what time it has. False if it is too far ahead to be followed.
     pub(crate) fn hear(&self, peer: UnixMillis) -> bool {
         let ours = self.unix_now();
-        let (Ok(theirs), Ok(ours)) = (i64::try_from(peer.0), i64::try_from(ours.0)) else { return false };
+        let (Ok(theirs), Ok(ours)) = (i64::try_from(peer.0), i64::try_from(ours.0)) else {
+            return false;
+        };
         if theirs - ours > AHEAD_MS_MAX {
             return false;
         }
@@ -53,7 +55,11 @@ impl Clock for NodeClock {
         let machine = i64::try_from(self.machine.unix_now().0).unwrap_or(i64::MAX);
         let own = machine.saturating_sub(monotonic);
         let seen = self.offset_ms.load(Ordering::Acquire);
-        let offset = if own > seen { self.offset_ms.fetch_max(own, Ordering::AcqRel).max(own) } else { seen };
+        let offset = if own > seen {
+            self.offset_ms.fetch_max(own, Ordering::AcqRel).max(own)
+        } else {
+            seen
+        };
         UnixMillis(u64::try_from(offset.saturating_add(monotonic)).unwrap_or(0))
     }
 
@@ -92,7 +98,11 @@ mod tests {
         assert_eq!(clock.unix_now(), UnixMillis(1_000_300), "as far as the peer");
         fake.monotonic_ms.store(50, Ordering::Relaxed);
         fake.unix.store(900_000, Ordering::Relaxed);
-        assert_eq!(clock.unix_now(), UnixMillis(1_000_350), "set back, it goes on by its monotonic time");
+        assert_eq!(
+            clock.unix_now(),
+            UnixMillis(1_000_350),
+            "set back, it goes on by its monotonic time"
+        );
         assert!(!clock.hear(UnixMillis(2_000_000)), "too far ahead to be right");
         assert!(clock.hear(UnixMillis(5)), "behind: nothing to follow");
         assert_eq!(clock.unix_now(), UnixMillis(1_000_350));

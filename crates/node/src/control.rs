@@ -167,7 +167,11 @@ impl Question {
 pub(crate) async fn answer(node: Arc<Node>, from: Option<NodeId>, question: &[u8]) -> Answer {
     let question = match serde_json::from_slice(question) {
         Ok(question) => question,
-        Err(error) => return Answer::never(format!("this question is not understood ({error}); do both run the same version?")),
+        Err(error) => {
+            return Answer::never(format!(
+                "this question is not understood ({error}); do both run the same version?"
+            ));
+        }
     };
     match question {
         Question::Who => who(&node),
@@ -176,7 +180,9 @@ pub(crate) async fn answer(node: Arc<Node>, from: Option<NodeId>, question: &[u8
         Question::Change(step) => change(&node, step).await,
         Question::Propose(command) => propose(&node, from, command).await,
         Question::View { applied } => view(&node, applied),
-        Question::TakeDigest { shard } => Answer::DigestWillBeAt { index: take_digest(&node, ShardId(shard)).await },
+        Question::TakeDigest { shard } => {
+            Answer::DigestWillBeAt { index: take_digest(&node, ShardId(shard)).await }
+        }
         Question::DigestAt { shard, index } => {
             let digest = digest_at(&node, ShardId(shard), LogIndex(index)).await;
             Answer::Digest { digest: digest.map(|digest| format!("{digest:032x}")) }
@@ -204,7 +210,12 @@ async fn join(node: &Arc<Node>, record: NodeRecord) -> Answer {
     let known = topology.nodes().values().map(|other| (other.id.0, other.peer_addr.clone()));
     let me = (node.core.me.0, node.settings.peer_address.clone());
     let peers = known.chain([me]).collect::<BTreeMap<_, _>>().into_iter().collect();
-    Answer::Joined { cluster: identity.cluster, hash_seed: identity.hash_seed, shards: identity.shards, peers }
+    Answer::Joined {
+        cluster: identity.cluster,
+        hash_seed: identity.hash_seed,
+        shards: identity.shards,
+        peers,
+    }
 }
 
 async fn propose(node: &Arc<Node>, from: Option<NodeId>, command: Command) -> Answer {
@@ -222,17 +233,24 @@ pub(crate) async fn propose_anywhere(node: &Node, command: Command) -> Result<()
     let call = node.caller.call(ShardId::META, &meta::encode_command(&command), Access::Write);
     match call.await {
         CallOutcome::Done(reply) if reply.first() == Some(&b'+') => Ok(()),
-        CallOutcome::Done(reply) => Err(Answer::never(String::from_utf8_lossy(reply.trim_ascii()).into_owned())),
-        CallOutcome::Refused(Refusal::NoLeader { .. }) => Err(Answer::no("the metadata group has no leader now")),
+        CallOutcome::Done(reply) => {
+            Err(Answer::never(String::from_utf8_lossy(reply.trim_ascii()).into_owned()))
+        }
+        CallOutcome::Refused(Refusal::NoLeader { .. }) => {
+            Err(Answer::no("the metadata group has no leader now"))
+        }
         CallOutcome::Refused(refusal) => Err(Answer::no(format!("{refusal:?}"))),
-        CallOutcome::Unknown(_) => Err(Answer::no("whether the metadata group took the command is not known")),
+        CallOutcome::Unknown(_) => {
+            Err(Answer::no("whether the metadata group took the command is not known"))
+        }
     }
 }
 
 /// The shards that this node leads.
 pub(crate) fn observe(node: &Node) -> Vec<ShardReport> {
     let led = node.groups().into_iter().filter(|(_, cell)| cell.role() == Role::Leader);
-    let reports = led.map(|(id, cell)| ShardReport::of(id, &cell.members(), cell.commit(), &cell.progress()));
+    let reports =
+        led.map(|(id, cell)| ShardReport::of(id, &cell.members(), cell.commit(), &cell.progress()));
     reports.collect()
 }
 
@@ -246,7 +264,9 @@ pub(crate) async fn change(node: &Node, step: Step) -> Answer {
         }
         Action::AddLearner { node, .. } => ReplicaChange::AddLearner(node),
         Action::Promote { node } => ReplicaChange::Promote(node),
-        Action::Remove { node: gone } if gone == node.core.me => return hand_over(node, step.shard, gone),
+        Action::Remove { node: gone } if gone == node.core.me => {
+            return hand_over(node, step.shard, gone);
+        }
         Action::Remove { node } => ReplicaChange::Remove(node),
     };
     let (sender, receiver) = oneshot::channel();
@@ -283,7 +303,8 @@ fn hand_over(node: &Node, shard: ShardId, gone: NodeId) -> Answer {
 fn view(node: &Node, applied: u64) -> Answer {
     let topology = Arc::clone(&node.core.routes().topology);
     let view = node.view_of_cluster();
-    let newer = (topology.applied().0 != applied && topology.is_founded()).then(|| encode_topology(&topology));
+    let newer = (topology.applied().0 != applied && topology.is_founded())
+        .then(|| encode_topology(&topology));
     let leaders = view.leaders.iter().map(|(shard, leader)| (shard.0, leader.0)).collect();
     Answer::View(Box::new(View { topology: newer, is_full: view.is_full, leaders }))
 }
@@ -325,10 +346,20 @@ mod tests {
 
     #[test]
     fn every_kind_of_question_and_answer_survives_the_wire() {
-        let report = ShardReport { shard: 3, voters: vec![1, 2], progress: vec![(1, 9, true)], ..ShardReport::default() };
+        let report = ShardReport {
+            shard: 3,
+            voters: vec![1, 2],
+            progress: vec![(1, 9, true)],
+            ..ShardReport::default()
+        };
         let answers = [
             Answer::Me { node: 1, cluster: 2, is_ready: true },
-            Answer::Joined { cluster: 1, hash_seed: u64::MAX, shards: 16, peers: vec![(1, "a:1".into())] },
+            Answer::Joined {
+                cluster: 1,
+                hash_seed: u64::MAX,
+                shards: 16,
+                peers: vec![(1, "a:1".into())],
+            },
             Answer::Observed(vec![report]),
             Answer::View(Box::new(View { leaders: [(1, 2)].into(), ..View::default() })),
             Answer::DigestWillBeAt { index: Some(7) },
@@ -346,7 +377,10 @@ mod tests {
             Question::Who,
             Question::Observe,
             Question::Change(step),
-            Question::Propose(Command::SetNodeState { node: NodeId(1), state: keystead_topology::NodeState::Active }),
+            Question::Propose(Command::SetNodeState {
+                node: NodeId(1),
+                state: keystead_topology::NodeState::Active,
+            }),
             Question::View { applied: 3 },
             Question::TakeDigest { shard: 1 },
             Question::DigestAt { shard: 1, index: 2 },

@@ -203,7 +203,11 @@ impl Core {
     }
 
     /// What the group's replica here shows of itself, if one runs.
-    pub(crate) fn cell_of<'a>(&'a self, shard: ShardId, routes: &'a Routes) -> Option<&'a GroupCell> {
+    pub(crate) fn cell_of<'a>(
+        &'a self,
+        shard: ShardId,
+        routes: &'a Routes,
+    ) -> Option<&'a GroupCell> {
         let cell = if shard.is_meta() { &self.meta } else { &routes.local(shard)?.cell };
         Some(&**cell).filter(|cell| cell.role() != Role::Down)
     }
@@ -277,8 +281,12 @@ impl Core {
 
 /// The shard of each slot, and the shards in slot order.
 fn slots_of(topology: &Topology) -> (Vec<ShardId>, Arc<[ShardId]>) {
-    let mut ranges: Vec<_> =
-        topology.shards().iter().filter(|(id, _)| !id.is_meta()).map(|(id, shard)| (shard.slots, *id)).collect();
+    let mut ranges: Vec<_> = topology
+        .shards()
+        .iter()
+        .filter(|(id, _)| !id.is_meta())
+        .map(|(id, shard)| (shard.slots, *id))
+        .collect();
     ranges.sort_by_key(|(slots, _)| slots.first);
     let mut slots = Vec::with_capacity(usize::from(SLOT_COUNT));
     for (range, id) in &ranges {

@@ -11,7 +11,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use keystead_replication::{Access as LogAccess, Completed, Doubt, Ending, Part, Rejection, Role, Submission};
+use keystead_replication::{
+    Access as LogAccess, Completed, Doubt, Ending, Part, Rejection, Role, Submission,
+};
 use keystead_resp::{Args, ReplyWriter, RunDecoder};
 use keystead_types::{Clock, Monotonic, NodeId, ShardId, Slot, limits};
 
@@ -120,18 +122,22 @@ impl NodeDoor {
         if local.is_some_and(|cell| cell.role() == Role::Leader) {
             return Target::Here;
         }
-        let leader = self.core.leader_of(shard, &self.routes).filter(|leader| *leader != self.core.me);
+        let leader =
+            self.core.leader_of(shard, &self.routes).filter(|leader| *leader != self.core.me);
         match leader.or(hint.filter(|hint| *hint != self.core.me)) {
             Some(leader) => Target::There(leader),
             // Its replicas know, if there is none here.
-            None if local.is_none() => self.any_replica(shard).map_or(Target::Nowhere, Target::There),
+            None if local.is_none() => {
+                self.any_replica(shard).map_or(Target::Nowhere, Target::There)
+            }
             None => Target::Nowhere,
         }
     }
 
     fn any_replica(&self, shard: ShardId) -> Option<NodeId> {
         let replicas = &self.routes.topology.shards().get(&shard)?.replicas;
-        let others: Vec<NodeId> = replicas.keys().copied().filter(|node| *node != self.core.me).collect();
+        let others: Vec<NodeId> =
+            replicas.keys().copied().filter(|node| *node != self.core.me).collect();
         // Another one each time, so that one that is down does not hold up every try.
         others.get(self.next_call as usize % others.len().max(1)).copied()
     }
@@ -234,20 +240,32 @@ impl NodeDoor {
         self.refused.push((run.batch.parts, refusal));
     }
 
-    fn completed(&mut self, completed: Completed, now: Monotonic, each: &mut dyn FnMut(Ticket, Outcome<'_>)) {
+    fn completed(
+        &mut self,
+        completed: Completed,
+        now: Monotonic,
+        each: &mut dyn FnMut(Ticket, Outcome<'_>),
+    ) {
         let Completed { group, access, parts, deadline, ending } = completed;
         match ending {
             Ending::Done(replies) => done(&parts, &replies.ends, &replies.bytes, each),
             Ending::Unknown(doubt) => unknown(&parts, reason_of(doubt), each),
             Ending::Rejected { why, commands } => {
                 let batch = Batch { commands, parts };
-                let run = Waiting { shard: group, access, batch, deadline, not_before: now, hint: None };
+                let run =
+                    Waiting { shard: group, access, batch, deadline, not_before: now, hint: None };
                 self.rejected(why, run, self.core.me, now);
             }
         }
     }
 
-    fn answered(&mut self, number: u32, reply: bytes::Bytes, now: Monotonic, each: &mut dyn FnMut(Ticket, Outcome<'_>)) {
+    fn answered(
+        &mut self,
+        number: u32,
+        reply: bytes::Bytes,
+        now: Monotonic,
+        each: &mut dyn FnMut(Ticket, Outcome<'_>),
+    ) {
         let Some(away) = self.away.remove(&number) else { return };
         let Away { node, shard, access, batch, deadline } = away;
         match Answer::read(reply).map(|answer| answer.ending) {
@@ -275,13 +293,17 @@ impl NodeDoor {
         now: Monotonic,
         each: &mut dyn FnMut(Ticket, Outcome<'_>),
     ) {
-        let numbers: Vec<u32> = self.away.iter().filter(|(_, away)| which(away)).map(|(number, _)| *number).collect();
+        let numbers: Vec<u32> =
+            self.away.iter().filter(|(_, away)| which(away)).map(|(number, _)| *number).collect();
         for number in numbers {
             let Some(away) = self.away.remove(&number) else { continue };
             let Away { shard, access, batch, deadline, .. } = away;
             self.core.heard_leader(shard, None);
             if access == LogAccess::Read {
-                self.wait(Waiting { shard, access, batch, deadline, not_before: now, hint: None }, now);
+                self.wait(
+                    Waiting { shard, access, batch, deadline, not_before: now, hint: None },
+                    now,
+                );
             } else {
                 unknown(&batch.parts, reason, each);
             }
@@ -308,7 +330,8 @@ impl Door for NodeDoor {
         let form = form_of(protocol);
         if commands.len() > limits::ENTRY_BYTES_MAX {
             let part = Part { ticket: ticket.0, bytes: 0, form };
-            let refusal = Refusal::TooLarge { bytes: commands.len(), bytes_max: limits::ENTRY_BYTES_MAX };
+            let refusal =
+                Refusal::TooLarge { bytes: commands.len(), bytes_max: limits::ENTRY_BYTES_MAX };
             self.refused.push((vec![part], refusal));
             return self.mailbox.ring();
         }
@@ -332,7 +355,11 @@ impl Door for NodeDoor {
         let mut here = Vec::new();
         for ((shard, is_write), batch) in std::mem::take(&mut self.taken) {
             let access = if is_write { LogAccess::Write } else { LogAccess::Read };
-            self.dispatch(Waiting { shard, access, batch, deadline, not_before: now, hint: None }, now, &mut here);
+            self.dispatch(
+                Waiting { shard, access, batch, deadline, not_before: now, hint: None },
+                now,
+                &mut here,
+            );
         }
         if !here.is_empty() {
             self.core.submit_here(here);
@@ -360,7 +387,12 @@ impl Door for NodeDoor {
             }
         }
         self.letters = letters;
-        self.lost(|away| away.deadline.after(ANSWER_GRACE) <= now, UnknownReason::Deadline, now, each);
+        self.lost(
+            |away| away.deadline.after(ANSWER_GRACE) <= now,
+            UnknownReason::Deadline,
+            now,
+            each,
+        );
         self.retry(now);
         for (parts, refusal) in std::mem::take(&mut self.refused) {
             for part in parts {

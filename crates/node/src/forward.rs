@@ -12,7 +12,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes};
-use keystead_replication::{Access, Completed, Doubt, Ending, Part, Rejection, Replies, ReplyTo, Submission};
+use keystead_replication::{
+    Access, Completed, Doubt, Ending, Part, Rejection, Replies, ReplyTo, Submission,
+};
 use keystead_types::{Monotonic, NodeId, ShardId};
 use parking_lot::Mutex;
 
@@ -90,7 +92,11 @@ impl Call {
             return Err(malformed);
         }
         let parts: Vec<Part> = (0..count)
-            .map(|position| Part { bytes: bytes.get_u32_le(), form: bytes.get_u8(), ticket: position as u64 })
+            .map(|position| Part {
+                bytes: bytes.get_u32_le(),
+                form: bytes.get_u8(),
+                ticket: position as u64,
+            })
             .collect();
         let total: u64 = parts.iter().map(|part| u64::from(part.bytes)).sum();
         if total != bytes.len() as u64 || !are_canonical(&parts, &bytes) {
@@ -151,7 +157,9 @@ impl Answer {
         out.put_u64_le(detail);
         let none = Replies::default();
         let replies = if let Ending::Done(replies) = ending { replies } else { &none };
-        out.put_u16_le(u16::try_from(replies.ends.len()).expect("a call has at most PARTS_MAX parts"));
+        out.put_u16_le(
+            u16::try_from(replies.ends.len()).expect("a call has at most PARTS_MAX parts"),
+        );
         for end in &replies.ends {
             out.put_u32_le(u32::try_from(*end).unwrap_or(u32::MAX));
         }
@@ -227,7 +235,12 @@ impl ReplyTo for Return {
 }
 
 /// Takes in a call: hands it to the shard's worker here, whatever that says of it.
-pub(crate) fn take_call(core: &Core, answers: &Arc<Answers>, bytes: Bytes, now: Monotonic) -> Result<(), MalformedForward> {
+pub(crate) fn take_call(
+    core: &Core,
+    answers: &Arc<Answers>,
+    bytes: Bytes,
+    now: Monotonic,
+) -> Result<(), MalformedForward> {
     let call = Call::read(bytes)?;
     let submission = Submission {
         group: call.shard,

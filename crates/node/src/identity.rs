@@ -58,7 +58,9 @@ pub struct Identity {
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
     /// The data directory cannot be made, read or written.
-    #[error("cannot {what} {path}: {source}; check that the data directory exists, is writable and has room")]
+    #[error(
+        "cannot {what} {path}: {source}; check that the data directory exists, is writable and has room"
+    )]
     Io {
         /// What was tried.
         what: &'static str,
@@ -79,7 +81,9 @@ pub enum IdentityError {
         source: serde_json::Error,
     },
     /// A newer program wrote it.
-    #[error("{path} has format {format}, this program knows {FORMAT}: start the program that wrote it, or a newer one")]
+    #[error(
+        "{path} has format {format}, this program knows {FORMAT}: start the program that wrote it, or a newer one"
+    )]
     Format {
         /// The file.
         path: PathBuf,
@@ -109,7 +113,10 @@ impl Identity {
     fn parse(path: &Path, bytes: &[u8]) -> Result<Self, IdentityError> {
         let damaged = |source| IdentityError::Damaged { path: path.to_owned(), source };
         let any: serde_json::Value = serde_json::from_slice(bytes).map_err(damaged)?;
-        let format = any.get("format").and_then(serde_json::Value::as_u64).and_then(|f| u32::try_from(f).ok());
+        let format = any
+            .get("format")
+            .and_then(serde_json::Value::as_u64)
+            .and_then(|f| u32::try_from(f).ok());
         if let Some(format) = format.filter(|format| *format != FORMAT) {
             return Err(IdentityError::Format { path: path.to_owned(), format });
         }
@@ -134,9 +141,13 @@ impl Identity {
     ///
     /// # Errors
     /// [`IdentityError::Io`].
+    ///
+    /// # Panics
+    /// Never: no part of an identity can fail to become JSON.
     pub fn save(&self, dir: &Path) -> Result<(), IdentityError> {
         let bytes = serde_json::to_vec_pretty(self).expect("an identity is numbers and strings");
-        write_durably(&RealDisk, dir, FILE, |file| file.write_all(&bytes)).map_err(io_error("write", &dir.join(FILE)))?;
+        write_durably(&RealDisk, dir, FILE, |file| file.write_all(&bytes))
+            .map_err(io_error("write", &dir.join(FILE)))?;
         Ok(())
     }
 

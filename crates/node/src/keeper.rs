@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use keystead_replication::{Found, GroupInput, Identity, Input, Replica};
 use keystead_supervisor::{ChildContext, ChildError, ChildSpec};
-use keystead_types::{LogIndex, NodeId, ShardId};
+use keystead_types::{NodeId, ShardId};
 use keystead_wal::{Batch, RealDisk};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
@@ -29,8 +29,6 @@ use crate::snapshots;
 pub(crate) const SHARDS: &str = "shards";
 /// How long a replica may take to stop.
 const STOP_MAX: Duration = Duration::from_secs(5);
-/// How long a shard's leader may take to say whether a replica has moved away.
-const LEADER_ANSWER_MAX: Duration = Duration::from_millis(700);
 /// Between two looks while no leader has said so.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How long a question may take.
@@ -68,7 +66,11 @@ async fn live(
     context.ready();
     let mut is_undecided = false;
     loop {
-        let next = if is_undecided { timeout(LOOK_AGAIN, events.recv()).await } else { Ok(events.recv().await) };
+        let next = if is_undecided {
+            timeout(LOOK_AGAIN, events.recv()).await
+        } else {
+            Ok(events.recv().await)
+        };
         let Some(event) = next.unwrap_or(Some(KeeperEvent::Look)) else { return Ok(()) };
         match event {
             KeeperEvent::Guest(id) if node.is_founded() && may_host(node, id) => {
@@ -91,7 +93,12 @@ async fn live(
 }
 
 /// Starts what the log had and nobody has started yet.
-async fn start_recovered(node: &Arc<Node>, context: &ChildContext, parent: &str, here: &mut BTreeSet<ShardId>) {
+async fn start_recovered(
+    node: &Arc<Node>,
+    context: &ChildContext,
+    parent: &str,
+    here: &mut BTreeSet<ShardId>,
+) {
     if node.identity().cluster == 0 {
         return;
     }
@@ -105,8 +112,9 @@ async fn start_recovered(node: &Arc<Node>, context: &ChildContext, parent: &str,
 
 async fn start(node: &Arc<Node>, context: &ChildContext, parent: &str, id: ShardId) {
     let of = Arc::clone(node);
-    let spec = ChildSpec::task(name_of(id), move |context| live_as_replica(Arc::clone(&of), id, context))
-        .shutdown_grace(STOP_MAX);
+    let spec =
+        ChildSpec::task(name_of(id), move |context| live_as_replica(Arc::clone(&of), id, context))
+            .shutdown_grace(STOP_MAX);
     if let Err(error) = context.supervisor().add_child(parent, spec).await {
         tracing::debug!(shard = %id, %error, "the replica's child is there already");
     }
@@ -148,7 +156,10 @@ async fn moved_away(node: &Arc<Node>, here: &BTreeSet<ShardId>) -> (Vec<ShardId>
         for replica in shard.replicas.keys() {
             let Some(report) = report_of(node, *replica, *id).await else { continue };
             let me = &node.core.me.0;
-            if report.members_index > own.index.0 && !report.voters.contains(me) && !report.learners.contains(me) {
+            if report.members_index > own.index.0
+                && !report.voters.contains(me)
+                && !report.learners.contains(me)
+            {
                 gone.push(*id);
                 undecided -= 1;
                 break;
@@ -168,9 +179,16 @@ async fn report_of(node: &Arc<Node>, peer: NodeId, shard: ShardId) -> Option<Sha
 }
 
 /// Stops a replica that moved away and forgets what the disk has of it.
-async fn let_go(node: &Arc<Node>, context: &ChildContext, parent: &str, id: ShardId) -> Result<(), ChildError> {
+async fn let_go(
+    node: &Arc<Node>,
+    context: &ChildContext,
+    parent: &str,
+    id: ShardId,
+) -> Result<(), ChildError> {
     tracing::info!(shard = %id, "the replica has moved away");
-    if let Err(error) = context.supervisor().remove_child(&format!("{parent}/{}", name_of(id))).await {
+    if let Err(error) =
+        context.supervisor().remove_child(&format!("{parent}/{}", name_of(id))).await
+    {
         tracing::warn!(shard = %id, %error, "the replica's child was gone already");
     }
     let mut records = Batch::new();
@@ -182,7 +200,11 @@ async fn let_go(node: &Arc<Node>, context: &ChildContext, parent: &str, id: Shar
 }
 
 /// The body of a replica's child.
-async fn live_as_replica(node: Arc<Node>, id: ShardId, context: ChildContext) -> Result<(), ChildError> {
+async fn live_as_replica(
+    node: Arc<Node>,
+    id: ShardId,
+    context: ChildContext,
+) -> Result<(), ChildError> {
     let outcome = live_until_it_ends(&node, id, &context).await;
     if let Err(error) = &outcome {
         node.core.set_down(id, Some(error.to_string()));
@@ -190,7 +212,11 @@ async fn live_as_replica(node: Arc<Node>, id: ShardId, context: ChildContext) ->
     outcome
 }
 
-async fn live_until_it_ends(node: &Arc<Node>, id: ShardId, context: &ChildContext) -> Result<(), ChildError> {
+async fn live_until_it_ends(
+    node: &Arc<Node>,
+    id: ShardId,
+    context: &ChildContext,
+) -> Result<(), ChildError> {
     let worker = node.core.worker_of(id).clone();
     while !worker.is_open() {
         sleep(WORKER_POLL).await;
@@ -222,7 +248,7 @@ async fn live_until_it_ends(node: &Arc<Node>, id: ShardId, context: &ChildContex
         }
         () = context.shutdown() => {
             let (sender, stopped) = oneshot::channel();
-            worker.push(Input::Stop(id, Box::new(move || drop(sender.send(())))));
+            worker.push(Input::Stop(id, Box::new(move || sender.send(()).unwrap_or_default())));
             drop(stopped.await);
             Ok(())
         }

@@ -27,17 +27,19 @@ mod reconcile;
 mod report;
 mod shard;
 mod snapshots;
-mod sync;
 pub mod status;
+mod sync;
 
 pub use caller::{CallOutcome, Caller};
-pub use clock::NodeClock;
 pub use children::{OnFatal, children};
+pub use clock::NodeClock;
 pub use core::{Core, CoreSettings, Post, PostKind, Routing};
 pub use door::{Access, Door, Outcome, Refusal, Run, Ticket, UnknownReason};
 pub use execute::NodeDoor;
 pub use identity::{Identity, IdentityError, Stage};
 pub use node::{Node, NodeSettings, StartError};
 pub use shard::Shard;
+pub use status::{
+    ClusterView, LogStatus, NodeView, PeerProgress, ReplicaStatus, ShardView, Status,
+};
 pub use sync::{SyncError, SyncReport};
-pub use status::{ClusterView, LogStatus, NodeView, PeerProgress, ReplicaStatus, ShardView, Status};

@@ -10,7 +10,7 @@ use crate::meta::MetaMachine;
 use crate::shard::ShardMachine;
 
 /// A group's state: keys, or the cluster's own metadata.
-pub enum NodeMachine {
+pub(crate) enum NodeMachine {
     /// A shard's keys.
     Shard(ShardMachine),
     /// The metadata group.
@@ -18,7 +18,7 @@ pub enum NodeMachine {
 }
 
 /// A state loaded from a snapshot.
-pub enum Loaded {
+pub(crate) enum Loaded {
     /// A shard's keys.
     Shard(Box<Store>),
     /// The metadata.
@@ -37,7 +37,13 @@ macro_rules! each {
 impl Machine for NodeMachine {
     type Loaded = Loaded;
 
-    fn apply(&mut self, context: &ApplyContext, commands: &[u8], parts: &[Part], replies: &mut Replies) {
+    fn apply(
+        &mut self,
+        context: &ApplyContext,
+        commands: &[u8],
+        parts: &[Part],
+        replies: &mut Replies,
+    ) {
         each!(self, machine => machine.apply(context, commands, parts, replies));
     }
 

@@ -93,7 +93,9 @@ async fn enter(node: &Arc<Node>) -> Result<(), ChildError> {
                     seen.insert(other);
                 }
                 Who::InCluster(_) if join(node, address).await? => return Ok(()),
-                Who::InCluster(_) => silent.push(format!("{address} (in a cluster that cannot take this node yet)")),
+                Who::InCluster(_) => {
+                    silent.push(format!("{address} (in a cluster that cannot take this node yet)"))
+                }
                 Who::Nobody(reason) => silent.push(format!("{address} ({reason})")),
             }
         }
@@ -156,7 +158,10 @@ async fn found(node: &Arc<Node>) -> Result<(), ChildError> {
     node.outbox.set_cluster(identity.cluster);
     let missing: Vec<ShardId> = {
         let recovered = node.recovered.lock();
-        (0..=identity.shards).map(ShardId).filter(|id| !recovered.contains_key(id) && node.group_is_down(*id)).collect()
+        (0..=identity.shards)
+            .map(ShardId)
+            .filter(|id| !recovered.contains_key(id) && node.group_is_down(*id))
+            .collect()
     };
     if !missing.is_empty() {
         let found = Found::founding(node.core.me);
@@ -167,7 +172,11 @@ async fn found(node: &Arc<Node>) -> Result<(), ChildError> {
         write_durably(node, records).await?;
         let mut recovered = node.recovered.lock();
         for id in missing {
-            let group = RecoveredGroup { state: found.state.clone(), snapshot: found.origin.clone(), entries: Vec::new() };
+            let group = RecoveredGroup {
+                state: found.state.clone(),
+                snapshot: found.origin.clone(),
+                entries: Vec::new(),
+            };
             recovered.insert(id, group);
         }
     }
@@ -186,7 +195,11 @@ async fn found(node: &Arc<Node>) -> Result<(), ChildError> {
         }
     }
     node.update_identity(|identity| identity.stage = Stage::Member)?;
-    tracing::info!(cluster = format!("{:012x}", identity.cluster), shards = identity.shards, "founded a cluster");
+    tracing::info!(
+        cluster = format!("{:012x}", identity.cluster),
+        shards = identity.shards,
+        "founded a cluster"
+    );
     Ok(())
 }
 
@@ -196,12 +209,13 @@ pub(crate) async fn write_durably(node: &Node, batch: Batch) -> Result<(), Child
     let sender = parking_lot::Mutex::new(Some(sender));
     let done = Arc::new(move |_: Written| {
         if let Some(sender) = sender.lock().take() {
-            drop(sender.send(()));
+            // Nobody waits any more.
+            sender.send(()).ok();
         }
     });
-    node.log
-        .submit(Submission { batch, must_sync: true, token: 0, done })
-        .map_err(|refused| format!("the log does not take the founding's records: {:?}", refused.reason))?;
+    node.log.submit(Submission { batch, must_sync: true, token: 0, done }).map_err(|refused| {
+        format!("the log does not take the founding's records: {:?}", refused.reason)
+    })?;
     receiver.await.map_err(|_| "the log ended before the founding's records were written".into())
 }
 
@@ -254,7 +268,11 @@ async fn look(node: &Arc<Node>) {
             || known.state == NodeState::Gone
     });
     if topology.is_founded() && !is_known {
-        let proposed = timeout(ASK_MAX, control::propose_anywhere(node, Command::RegisterNode { node: record })).await;
+        let proposed = timeout(
+            ASK_MAX,
+            control::propose_anywhere(node, Command::RegisterNode { node: record }),
+        )
+        .await;
         if let Ok(Err(answer)) = proposed {
             tracing::warn!(?answer, "this node's addresses could not be made known");
         }
@@ -267,14 +285,18 @@ async fn hear(node: &Arc<Node>) {
     let applied = routes.topology.applied().0;
     let leader = node.core.leader_of(ShardId::META, &routes);
     let heard = leader.or_else(|| node.heard.read().leaders.get(&ShardId::META).copied());
-    let known = routes.topology.nodes().values().map(|other| other.id).filter(|id| *id != node.core.me);
+    let known =
+        routes.topology.nodes().values().map(|other| other.id).filter(|id| *id != node.core.me);
     let mut candidates: Vec<NodeId> = heard.into_iter().filter(|id| *id != node.core.me).collect();
     candidates.extend(known);
     candidates.extend(node.identity().peers.iter().map(|(id, _)| NodeId(*id)));
     for peer in candidates.into_iter().take(4) {
         let Some(address) = node.address_of(peer) else { continue };
-        if let Ok(Answer::View(view)) = ask(node, &address, &Question::View { applied }, ASK_MAX).await {
-            let leaders = view.leaders.iter().map(|(shard, leader)| (ShardId(*shard), NodeId(*leader)));
+        if let Ok(Answer::View(view)) =
+            ask(node, &address, &Question::View { applied }, ASK_MAX).await
+        {
+            let leaders =
+                view.leaders.iter().map(|(shard, leader)| (ShardId(*shard), NodeId(*leader)));
             let leaders: BTreeMap<_, _> = leaders.collect();
             *node.heard.write() = Arc::new(Heard { is_full: view.is_full, leaders });
             let newer = view.topology.and_then(|dump| Topology::load(dump.as_bytes()).ok());
@@ -291,7 +313,12 @@ async fn hear(node: &Arc<Node>) {
 }
 
 /// Asks a node a question.
-pub(crate) async fn ask(node: &Node, address: &str, question: &Question, within: Duration) -> Result<Answer, AskError> {
+pub(crate) async fn ask(
+    node: &Node,
+    address: &str,
+    question: &Question,
+    within: Duration,
+) -> Result<Answer, AskError> {
     let hello = node.outbox.hello(Purpose::Call, NodeId::NONE);
     let reply: Bytes = call(address, &hello, &question.to_bytes(), within).await?;
     Ok(serde_json::from_slice(&reply)?)
@@ -313,7 +340,11 @@ impl Node {
         if let Some(known) = topology.nodes().get(&peer) {
             return Some(known.peer_addr.clone());
         }
-        self.identity().peers.iter().find(|(id, _)| *id == peer.0).map(|(_, address)| address.clone())
+        self.identity()
+            .peers
+            .iter()
+            .find(|(id, _)| *id == peer.0)
+            .map(|(_, address)| address.clone())
     }
 
     /// True if no replica of the group runs here.

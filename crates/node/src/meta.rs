@@ -18,7 +18,7 @@ const NAME: &[u8] = b"META";
 pub(crate) type OnTopology = Arc<dyn Fn(Arc<Topology>) + Send + Sync>;
 
 /// See the module.
-pub struct MetaMachine {
+pub(crate) struct MetaMachine {
     topology: Arc<Topology>,
     on_topology: OnTopology,
     dump: Option<Vec<u8>>,
@@ -36,12 +36,16 @@ impl MetaMachine {
     fn apply_one(&mut self, context: &ApplyContext, command: &[u8], reply: &mut ReplyWriter<'_>) {
         let mut spans = std::mem::take(&mut self.spans);
         let outcome = match RunDecoder::new(command).next(&mut spans) {
-            Ok(Some(args)) if args.len() == 2 && &args[0] == NAME => Command::decode(&args[1]).map_err(|e| e.to_string()),
+            Ok(Some(args)) if args.len() == 2 && &args[0] == NAME => {
+                Command::decode(&args[1]).map_err(|e| e.to_string())
+            }
             _ => Err("not a metadata command".to_owned()),
         };
         self.spans = spans;
         let applied = outcome.and_then(|command| {
-            Arc::make_mut(&mut self.topology).apply(context.index, command).map_err(|refused| refused.to_string())
+            Arc::make_mut(&mut self.topology)
+                .apply(context.index, command)
+                .map_err(|refused| refused.to_string())
         });
         match applied {
             Ok(_) => {
@@ -63,7 +67,13 @@ pub(crate) fn encode_command(command: &Command) -> Vec<u8> {
 impl Machine for MetaMachine {
     type Loaded = Box<Topology>;
 
-    fn apply(&mut self, context: &ApplyContext, commands: &[u8], parts: &[Part], replies: &mut Replies) {
+    fn apply(
+        &mut self,
+        context: &ApplyContext,
+        commands: &[u8],
+        parts: &[Part],
+        replies: &mut Replies,
+    ) {
         // One command an entry (see `replication::group`), so one part at most.
         let mut reply = match parts {
             [] => ReplyWriter::discard(),

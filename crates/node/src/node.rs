@@ -16,7 +16,9 @@ use keystead_replication::{GroupCell, Role, Settings};
 use keystead_store::StoreConfig;
 use keystead_topology::NodeRecord;
 use keystead_types::{Clock, Monotonic, NodeId, ShardId, Slot};
-use keystead_wal::{Handle, Log, LogOptions, Preparer, RealDisk, RecoveredGroup, WalError, Writer, WriterOptions};
+use keystead_wal::{
+    Handle, Log, LogOptions, Preparer, RealDisk, RecoveredGroup, WalError, Writer, WriterOptions,
+};
 use parking_lot::{Condvar, Mutex, RwLock};
 use tokio::sync::{Notify, mpsc, oneshot};
 
@@ -97,7 +99,9 @@ pub enum StartError {
         other: u64,
     },
     /// The peer listener.
-    #[error("cannot listen for other nodes on {address}: {source}; choose another address with --peer")]
+    #[error(
+        "cannot listen for other nodes on {address}: {source}; choose another address with --peer"
+    )]
     Listen {
         /// Where.
         address: SocketAddr,
@@ -227,7 +231,10 @@ impl Node {
     ///
     /// # Errors
     /// [`StartError`]: nothing was changed.
-    pub fn open(mut settings: NodeSettings, clock: Arc<dyn Clock>) -> Result<Arc<Self>, StartError> {
+    pub fn open(
+        mut settings: NodeSettings,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Arc<Self>, StartError> {
         let listener = listen(&mut settings)?;
         let identity = Identity::open(&settings.data_dir)?;
         let mut options = LogOptions::new(identity.node_id(), identity.log);
@@ -245,22 +252,24 @@ impl Node {
         let (writer, preparer, handle) =
             Writer::new(log, WriterOptions { background_sync, ..WriterOptions::default() });
         let log_threads = LogThreads { writer: Some(writer), preparer: Some(preparer) };
-        std::fs::create_dir_all(settings.data_dir.join("snapshots")).map_err(|source| IdentityError::Io {
-            what: "create",
-            path: settings.data_dir.join("snapshots"),
-            source,
+        std::fs::create_dir_all(settings.data_dir.join("snapshots")).map_err(|source| {
+            IdentityError::Io { what: "create", path: settings.data_dir.join("snapshots"), source }
         })?;
         // Nobody writes there yet: what a crash left half done is cleared away.
         keystead_replication::snapshot_file::list(&RealDisk, &settings.data_dir.join("snapshots"))?;
-        let opened = Opened { listener, identity, log: handle, log_threads, groups: recovered.groups };
+        let opened =
+            Opened { listener, identity, log: handle, log_threads, groups: recovered.groups };
         Ok(Self::assemble(settings, clock, opened))
     }
 
     fn assemble(settings: NodeSettings, clock: Arc<dyn Clock>, opened: Opened) -> Arc<Self> {
         let Opened { listener, identity, log, log_threads, groups } = opened;
         let me = identity.node_id();
-        let peer_identity =
-            PeerIdentity { node: me, cluster: identity.cluster, address: settings.peer_address.clone() };
+        let peer_identity = PeerIdentity {
+            node: me,
+            cluster: identity.cluster,
+            address: settings.peer_address.clone(),
+        };
         let outbox = Outbox::new(peer_identity, Arc::clone(&clock), Timing::default());
         for (peer, address) in &identity.peers {
             outbox.set_peer(NodeId(*peer), address);
@@ -310,7 +319,12 @@ impl Node {
         let other = node.clone();
         let status = move || node.upgrade().map_or_else(Status::default, |node| node.status());
         let view = move || other.upgrade().map_or_else(Arc::default, |node| node.cluster_view());
-        NodeDoor::new(Arc::clone(core), wake, Arc::new(status), Arc::new(view) as Arc<dyn Fn() -> Arc<ClusterView> + Send + Sync>)
+        NodeDoor::new(
+            Arc::clone(core),
+            wake,
+            Arc::new(status),
+            Arc::new(view) as Arc<dyn Fn() -> Arc<ClusterView> + Send + Sync>,
+        )
     }
 
     /// A door for one caller; `wake` is called, on any thread, when the door's completions have something.
@@ -326,7 +340,10 @@ impl Node {
     }
 
     /// Changes the identity, durably.
-    pub(crate) fn update_identity(&self, change: impl FnOnce(&mut Identity)) -> Result<Identity, IdentityError> {
+    pub(crate) fn update_identity(
+        &self,
+        change: impl FnOnce(&mut Identity),
+    ) -> Result<Identity, IdentityError> {
         let mut identity = self.identity.lock();
         let mut new = identity.clone();
         change(&mut new);
@@ -424,7 +441,9 @@ impl Node {
         let shard = routes.local(routes.shard_of(slot)?)?;
         let now = self.core.clock.monotonic_now();
         let unix = self.core.clock.unix_now();
-        shard.with_store(now, unix, |store, now| store.get(now, slot, key).ok().map(|found| look(found.as_deref())))?
+        shard.with_store(now, unix, |store, now| {
+            store.get(now, slot, key).ok().map(|found| look(found.as_deref()))
+        })?
     }
 
     /// True once the node knows the cluster it belongs to.
@@ -461,7 +480,9 @@ impl Node {
         let mut led = groups.iter().filter(|(_, cell)| cell.role() == Role::Leader);
         led.any(|(_, cell)| {
             let members = cell.members();
-            cell.progress().iter().any(|p| p.node != self.core.me && p.is_active && members.voters.contains(&p.node))
+            cell.progress()
+                .iter()
+                .any(|p| p.node != self.core.me && p.is_active && members.voters.contains(&p.node))
         })
     }
 

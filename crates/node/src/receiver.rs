@@ -47,7 +47,9 @@ impl Receiver {
 
     fn answers_to(&self, peer: NodeId) -> Arc<Answers> {
         let mut answers = self.answers.lock();
-        let way = answers.entry(peer).or_insert_with(|| Answers::new(peer, Arc::clone(&self.node.core.post)));
+        let way = answers
+            .entry(peer)
+            .or_insert_with(|| Answers::new(peer, Arc::clone(&self.node.core.post)));
         Arc::clone(way)
     }
 
@@ -63,7 +65,8 @@ impl Receiver {
     fn forwarded(&self, reply: Bytes) {
         let Some(number) = reply.first_chunk::<8>() else { return };
         let number = u64::from_le_bytes(*number);
-        let (door, call) = (u32::try_from(number >> 32), u32::try_from(number & u64::from(u32::MAX)));
+        let (door, call) =
+            (u32::try_from(number >> 32), u32::try_from(number & u64::from(u32::MAX)));
         let (Ok(door), Ok(number)) = (door, call) else { return };
         if let Some(mailbox) = self.node.core.mailbox(door) {
             mailbox.put(Letter::Forwarded { number, reply });
@@ -80,13 +83,18 @@ impl Receive for Receiver {
         for (kind, payload) in frames.drain(..) {
             match kind {
                 FrameKind::RAFT => match PeerMessage::decode(from, &payload) {
-                    Ok(Some(message)) => messages[message.group().0 as usize % workers.len()].push(message),
+                    Ok(Some(message)) => {
+                        messages[message.group().0 as usize % workers.len()].push(message)
+                    }
                     Ok(None) => {}
-                    Err(error) => tracing::error!(%from, %error, "a peer sent a message that is none"),
+                    Err(error) => {
+                        tracing::error!(%from, %error, "a peer sent a message that is none")
+                    }
                 },
                 FrameKind::FORWARD => {
                     let answers = self.answers_to(from);
-                    if let Err(error) = forward::take_call(&self.node.core, &answers, payload, now) {
+                    if let Err(error) = forward::take_call(&self.node.core, &answers, payload, now)
+                    {
                         tracing::error!(%from, %error, "a forwarded run is left unanswered");
                     }
                 }

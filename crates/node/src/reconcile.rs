@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use keystead_supervisor::{ChildContext, ChildError};
 use keystead_topology::{
-    Action, Command, NodeState, Observed, ObservedNode, ObservedShard, ReplicaRole, Replication, Shard, Step,
-    Topology, plan,
+    Action, Command, NodeState, Observed, ObservedNode, ObservedShard, ReplicaRole, Replication,
+    Shard, Step, Topology, plan,
 };
 use keystead_types::{Clock, LogIndex, Monotonic, NodeId, ShardId};
 use tokio::time::{Instant, sleep, timeout};
@@ -77,7 +77,8 @@ async fn round(node: &Arc<Node>, memory: &mut Memory) -> bool {
     let observed = digest_reports(node, &topology, &reports, memory);
     let replication = observed.replication(&topology);
     let is_full = replication == Replication::Full;
-    let leaders = observed.shards.iter().filter_map(|(id, seen)| Some((*id, seen.leader?))).collect();
+    let leaders =
+        observed.shards.iter().filter_map(|(id, seen)| Some((*id, seen.leader?))).collect();
     *node.heard.write() = Arc::new(Heard { is_full, leaders });
     let mut is_busy = !is_full;
     for command in corrections(&topology, &observed, &reports) {
@@ -89,7 +90,10 @@ async fn round(node: &Arc<Node>, memory: &mut Memory) -> bool {
         carry_on(node, shard, &observed, &reports, memory).await;
     }
     memory.steps.retain(|(shard, id), _| {
-        topology.shards().get(shard).is_some_and(|shard| shard.step.is_some_and(|step| step.id == *id))
+        topology
+            .shards()
+            .get(shard)
+            .is_some_and(|shard| shard.step.is_some_and(|step| step.id == *id))
     });
     for step in plan(&topology, &observed) {
         is_busy = true;
@@ -100,10 +104,17 @@ async fn round(node: &Arc<Node>, memory: &mut Memory) -> bool {
 }
 
 /// Asks every node what the shards it leads look like.
-async fn observe_all(node: &Arc<Node>, topology: &Topology, memory: &mut Memory) -> BTreeMap<ShardId, (NodeId, ShardReport)> {
+async fn observe_all(
+    node: &Arc<Node>,
+    topology: &Topology,
+    memory: &mut Memory,
+) -> BTreeMap<ShardId, (NodeId, ShardReport)> {
     let mut all: Vec<(NodeId, ShardReport)> = Vec::new();
     all.extend(control::observe(node).into_iter().map(|report| (node.core.me, report)));
-    let others = topology.nodes().values().filter(|other| other.id != node.core.me && other.state != NodeState::Gone);
+    let others = topology
+        .nodes()
+        .values()
+        .filter(|other| other.id != node.core.me && other.state != NodeState::Gone);
     for other in others {
         let asked = ask(node, &other.peer_addr, &Question::Observe, OBSERVE_MAX).await;
         match asked {
@@ -142,18 +153,26 @@ fn digest_reports(
     for id in topology.nodes().keys() {
         let away_ms = memory.away_since.get(id).map_or(0, |since| now.since(*since).as_millis());
         let away_ms = u64::try_from(away_ms).unwrap_or(u64::MAX);
-        observed.nodes.insert(*id, ObservedNode { is_up: !memory.away_since.contains_key(id), away_ms });
+        observed
+            .nodes
+            .insert(*id, ObservedNode { is_up: !memory.away_since.contains_key(id), away_ms });
     }
     for (id, (leader, report)) in reports {
         let level = memory.committed.insert(*id, report.commit).unwrap_or(u64::MAX);
-        let caught_up = report.progress.iter().filter(|(_, matched, is_active)| *is_active && *matched >= level);
+        let caught_up = report
+            .progress
+            .iter()
+            .filter(|(_, matched, is_active)| *is_active && *matched >= level);
         let ids = |ids: &[u64]| ids.iter().map(|id| NodeId(*id)).collect();
-        observed.shards.insert(*id, ObservedShard {
-            leader: Some(*leader),
-            voters: ids(&report.voters),
-            learners: ids(&report.learners),
-            caught_up: caught_up.map(|(node, ..)| NodeId(*node)).collect(),
-        });
+        observed.shards.insert(
+            *id,
+            ObservedShard {
+                leader: Some(*leader),
+                voters: ids(&report.voters),
+                learners: ids(&report.learners),
+                caught_up: caught_up.map(|(node, ..)| NodeId(*node)).collect(),
+            },
+        );
     }
     observed
 }
@@ -173,7 +192,10 @@ fn corrections(
     for (id, (_, report)) in reports {
         let Some(shard) = topology.shards().get(id) else { continue };
         let replicas = replicas_of(report);
-        if shard.step.is_none() && report.members_index > shard.conf_index.0 && replicas != shard.replicas {
+        if shard.step.is_none()
+            && report.members_index > shard.conf_index.0
+            && replicas != shard.replicas
+        {
             let conf_index = LogIndex(report.members_index);
             commands.push(Command::SetReplicas { shard: *id, conf_index, replicas });
         }
@@ -200,15 +222,23 @@ async fn carry_on(
     let (first, last) = *memory.steps.entry((shard.id, step.id)).or_insert((now, now - STEP_AGAIN));
     if let Some((leader, report)) = reports.get(&shard.id) {
         let is_done = match step.action {
-            Action::AddLearner { node, .. } => report.learners.contains(&node.0) || report.voters.contains(&node.0),
+            Action::AddLearner { node, .. } => {
+                report.learners.contains(&node.0) || report.voters.contains(&node.0)
+            }
             Action::Promote { node } => report.voters.contains(&node.0),
-            Action::Remove { node } => !report.voters.contains(&node.0) && !report.learners.contains(&node.0),
+            Action::Remove { node } => {
+                !report.voters.contains(&node.0) && !report.learners.contains(&node.0)
+            }
             Action::TransferLeader { to } => *leader == to,
         };
         if is_done {
             tracing::info!(shard = %shard.id, action = %step.action, "done");
             let conf_index = LogIndex(report.members_index);
-            return propose(node, Command::ConfirmStep { shard: shard.id, step: step.id, conf_index }).await;
+            return propose(
+                node,
+                Command::ConfirmStep { shard: shard.id, step: step.id, conf_index },
+            )
+            .await;
         }
     }
     let is_hopeless = now - first > STEP_MAX
@@ -242,7 +272,9 @@ async fn request(node: &Arc<Node>, leader: NodeId, step: Step) {
 
 async fn propose(node: &Arc<Node>, command: Command) {
     let what = format!("{command:?}");
-    if let Ok(Err(answer)) = timeout(Duration::from_secs(2), control::propose_anywhere(node, command)).await {
+    if let Ok(Err(answer)) =
+        timeout(Duration::from_secs(2), control::propose_anywhere(node, command)).await
+    {
         tracing::debug!(%what, ?answer, "not taken into the metadata; planned anew");
     }
 }

@@ -10,7 +10,9 @@ use keystead_types::{Clock, NodeId, ShardId};
 use keystead_wal::DiskState;
 
 use crate::node::{Heard, Node};
-use crate::status::{ClusterView, LogStatus, NodeView, PeerProgress, ReplicaStatus, ShardView, Status};
+use crate::status::{
+    ClusterView, LogStatus, NodeView, PeerProgress, ReplicaStatus, ShardView, Status,
+};
 
 impl Node {
     /// The node as it is now.
@@ -53,7 +55,9 @@ impl Node {
     fn all_groups(&self) -> Vec<(ShardId, Arc<GroupCell>)> {
         let meta = self.group(ShardId::META).map(|cell| (ShardId::META, cell));
         let shards = self.shards_here();
-        meta.into_iter().chain(shards.iter().map(|shard| (shard.id, Arc::clone(&shard.cell)))).collect()
+        meta.into_iter()
+            .chain(shards.iter().map(|shard| (shard.id, Arc::clone(&shard.cell))))
+            .collect()
     }
 
     fn log_status(&self) -> LogStatus {
@@ -125,9 +129,14 @@ fn replica_status(id: ShardId, cell: &GroupCell, keys: Option<u64>, node: &Node)
     let (log_first, log_last) = cell.log_bounds();
     let progress = cell.progress();
     let members = cell.members();
-    let all = members.voters.iter().map(|node| (*node, false)).chain(members.learners.iter().map(|node| (*node, true)));
+    let all = members
+        .voters
+        .iter()
+        .map(|node| (*node, false))
+        .chain(members.learners.iter().map(|node| (*node, true)));
     let peers = all.map(|(peer, is_learner)| {
-        let matched = progress.iter().find(|p| p.node == peer).map(|p| p.matched).unwrap_or_default();
+        let matched =
+            progress.iter().find(|p| p.node == peer).map(|p| p.matched).unwrap_or_default();
         PeerProgress { node: peer, matched, is_learner }
     });
     ReplicaStatus {

@@ -32,7 +32,13 @@ impl Shard {
     }
 
     /// Answers a command that only reads, if this node may at `now`; false if it may not.
-    pub fn try_read(&self, now: Monotonic, unix: UnixMillis, args: Args<'_>, reply: &mut ReplyWriter<'_>) -> bool {
+    pub fn try_read(
+        &self,
+        now: Monotonic,
+        unix: UnixMillis,
+        args: Args<'_>,
+        reply: &mut ReplyWriter<'_>,
+    ) -> bool {
         if !self.cell.may_read(now) {
             return false;
         }
@@ -41,7 +47,12 @@ impl Shard {
     }
 
     /// Looks at the store, if this node may at `now`.
-    pub fn with_store<T>(&self, now: Monotonic, unix: UnixMillis, look: impl FnOnce(&Store, UnixMillis) -> T) -> Option<T> {
+    pub fn with_store<T>(
+        &self,
+        now: Monotonic,
+        unix: UnixMillis,
+        look: impl FnOnce(&Store, UnixMillis) -> T,
+    ) -> Option<T> {
         self.cell.may_read(now).then(|| look(&self.store.read(), self.cell.read_time(unix)))
     }
 
@@ -59,7 +70,7 @@ impl Shard {
 }
 
 /// The machine of one shard.
-pub struct ShardMachine {
+pub(crate) struct ShardMachine {
     shard: Arc<Shard>,
     spans: Vec<Span>,
 }
@@ -67,14 +78,14 @@ pub struct ShardMachine {
 impl ShardMachine {
     /// A machine over `shard`, with `store` as its state.
     #[must_use]
-    pub fn new(shard: Arc<Shard>, store: Store) -> Self {
+    pub(crate) fn new(shard: Arc<Shard>, store: Store) -> Self {
         *shard.store.write() = store;
         Self { shard, spans: Vec::new() }
     }
 
     /// A machine over `shard` without keys.
     #[must_use]
-    pub fn empty(shard: Arc<Shard>) -> Self {
+    pub(crate) fn empty(shard: Arc<Shard>) -> Self {
         let store = Store::new(shard.config);
         Self::new(shard, store)
     }
@@ -83,7 +94,13 @@ impl ShardMachine {
 impl Machine for ShardMachine {
     type Loaded = Store;
 
-    fn apply(&mut self, context: &ApplyContext, commands: &[u8], parts: &[Part], replies: &mut Replies) {
+    fn apply(
+        &mut self,
+        context: &ApplyContext,
+        commands: &[u8],
+        parts: &[Part],
+        replies: &mut Replies,
+    ) {
         let mut store = self.shard.store.write();
         if parts.is_empty() {
             apply_run(&mut store, context, commands, &mut self.spans, &mut ReplyWriter::discard());
@@ -157,8 +174,12 @@ pub(crate) const fn protocol_of(form: u8) -> Protocol {
 }
 
 /// The next command of a run that was checked before it was proposed.
-fn next_command<'r: 's, 's>(run: &mut RunDecoder<'r>, spans: &'s mut Vec<Span>) -> Option<Args<'s>> {
-    run.next(spans).unwrap_or_else(|error| panic!("INV-S1: a run in the log is not canonical: {error}"))
+fn next_command<'r: 's, 's>(
+    run: &mut RunDecoder<'r>,
+    spans: &'s mut Vec<Span>,
+) -> Option<Args<'s>> {
+    run.next(spans)
+        .unwrap_or_else(|error| panic!("INV-S1: a run in the log is not canonical: {error}"))
 }
 
 fn apply_run(
@@ -194,11 +215,14 @@ fn apply_transaction(
     loop {
         let (start, mut spans) = (run.offset(), Vec::new());
         let mut ahead = RunDecoder::new(&commands[start..]);
-        let args = next_command(&mut ahead, &mut spans).expect("INV-S1: a MULTI in the log has its EXEC");
+        let args =
+            next_command(&mut ahead, &mut spans).expect("INV-S1: a MULTI in the log has its EXEC");
         if &args[0] == internal::EXEC {
             let watches: Vec<WatchId> = args.from(1).iter().filter_map(watch_id).collect();
-            let held: Vec<Args<'_>> =
-                queued.iter().map(|(from, to, spans)| Args::new(&commands[*from..*to], spans)).collect();
+            let held: Vec<Args<'_>> = queued
+                .iter()
+                .map(|(from, to, spans)| Args::new(&commands[*from..*to], spans))
+                .collect();
             let _outcome = store.apply_transaction(context, &held, &watches, reply);
             skip_command(run);
             return;
@@ -209,10 +233,16 @@ fn apply_transaction(
 }
 
 fn skip_command(run: &mut RunDecoder<'_>) {
-    drop(run.next(&mut Vec::new()));
+    let mut spans = Vec::new();
+    assert!(next_command(run, &mut spans).is_some(), "INV-S1: the command was just looked at");
 }
 
-fn apply_internal(store: &mut Store, context: &ApplyContext, args: Args<'_>, reply: &mut ReplyWriter<'_>) {
+fn apply_internal(
+    store: &mut Store,
+    context: &ApplyContext,
+    args: Args<'_>,
+    reply: &mut ReplyWriter<'_>,
+) {
     let first = args.get(1).unwrap_or_default();
     match &args[0] {
         internal::WATCH => {
@@ -220,7 +250,9 @@ fn apply_internal(store: &mut Store, context: &ApplyContext, args: Args<'_>, rep
                 store.watch(context, id, args.from(2).iter());
             }
         }
-        internal::UNWATCH => args.from(1).iter().filter_map(watch_id).for_each(|id| store.unwatch(id)),
+        internal::UNWATCH => {
+            args.from(1).iter().filter_map(watch_id).for_each(|id| store.unwatch(id))
+        }
         internal::EXPIRE => {
             let limit = number(first).and_then(|limit| usize::try_from(limit).ok());
             store.expire_due(context, limit.unwrap_or(0).min(internal::EXPIRE_KEYS_MAX));

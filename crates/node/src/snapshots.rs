@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use keystead_replication::snapshot_file::{
-    self, Abort, ChunkRequest, FetchOrder, PeerSource, SnapshotFile, SnapshotId, SnapshotReader, fetch,
+    self, Abort, ChunkRequest, FetchOrder, PeerSource, SnapshotFile, SnapshotId, SnapshotReader,
+    fetch,
 };
 use keystead_replication::transport::Purpose;
 use keystead_replication::{FetchedState, GroupInput, SnapshotPlace};
@@ -45,7 +46,10 @@ fn on_topology(node: &Node) -> OnTopology {
 }
 
 /// A machine with the state of the newest complete snapshot, and the snapshot's place in the log.
-pub(crate) fn newest(node: &Node, id: ShardId) -> Result<(NodeMachine, Option<SnapshotPlace>), ChildError> {
+pub(crate) fn newest(
+    node: &Node,
+    id: ShardId,
+) -> Result<(NodeMachine, Option<SnapshotPlace>), ChildError> {
     let dir = node.snapshot_dir();
     let Some(newest) = snapshot_file::newest(&RealDisk, &dir, id)? else {
         return Ok((empty_machine(node, id), None));
@@ -76,7 +80,11 @@ fn load(node: &Node, id: ShardId, path: &Path) -> Result<(Loaded, SnapshotPlace)
     Ok((loaded, place))
 }
 
-fn load_store(node: &Node, id: ShardId, reader: &mut SnapshotReader<RealDisk>) -> Result<Store, ChildError> {
+fn load_store(
+    node: &Node,
+    id: ShardId,
+    reader: &mut SnapshotReader<RealDisk>,
+) -> Result<Store, ChildError> {
     let mut loader = node.shard(id).loader();
     while let Some(chunk) = reader.next_chunk()? {
         loader.feed(&chunk)?;

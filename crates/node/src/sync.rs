@@ -29,7 +29,9 @@ pub struct SyncReport {
 #[derive(Debug, thiserror::Error)]
 pub enum SyncError {
     /// The deadline passed.
-    #[error("not all replicas are level after {waited_ms} ms: {shard} {what}; is a node down or still catching up?")]
+    #[error(
+        "not all replicas are level after {waited_ms} ms: {shard} {what}; is a node down or still catching up?"
+    )]
     Deadline {
         /// How long it took.
         waited_ms: u128,
@@ -72,7 +74,8 @@ impl Node {
         let mut report = SyncReport::default();
         loop {
             let topology = std::sync::Arc::clone(&self.core.routes().topology);
-            let mut missing = (ShardId::META, "is not known: this node is in no cluster yet".to_owned());
+            let mut missing =
+                (ShardId::META, "is not known: this node is in no cluster yet".to_owned());
             let mut is_complete = topology.is_founded();
             for (id, shard) in topology.shards() {
                 if report.shards.contains_key(id) {
@@ -86,7 +89,9 @@ impl Node {
                     continue;
                 }
                 match self.compare(*id, &replicas).await? {
-                    Ok((index, digest)) => drop(report.shards.insert(*id, (index, digest, replicas.len()))),
+                    Ok((index, digest)) => {
+                        drop(report.shards.insert(*id, (index, digest, replicas.len())))
+                    }
                     Err(what) => {
                         missing = (*id, what);
                         is_complete = false;
@@ -98,32 +103,52 @@ impl Node {
             }
             if began.elapsed() >= within {
                 let (shard, what) = missing;
-                return Err(SyncError::Deadline { waited_ms: began.elapsed().as_millis(), shard, what });
+                return Err(SyncError::Deadline {
+                    waited_ms: began.elapsed().as_millis(),
+                    shard,
+                    what,
+                });
             }
             sleep(AGAIN).await;
         }
     }
 
     /// The replicas' digest at one index, or what is missing.
-    async fn compare(&self, id: ShardId, replicas: &[NodeId]) -> Result<Result<(LogIndex, u128), String>, SyncError> {
+    async fn compare(
+        &self,
+        id: ShardId,
+        replicas: &[NodeId],
+    ) -> Result<Result<(LogIndex, u128), String>, SyncError> {
         let Some(leader) = self.leader_now(id) else { return Ok(Err("has no leader".to_owned())) };
         let taken = match self.question(leader, &Question::TakeDigest { shard: id.0 }).await {
             Some(Answer::DigestWillBeAt { index }) => index,
             _ => None,
         };
-        let Some(index) = taken.map(LogIndex) else { return Ok(Err(format!("is not led by {leader} any more"))) };
+        let Some(index) = taken.map(LogIndex) else {
+            return Ok(Err(format!("is not led by {leader} any more")));
+        };
         let mut first: Option<(NodeId, u128)> = None;
         for replica in replicas {
-            let answer = self.question(*replica, &Question::DigestAt { shard: id.0, index: index.0 }).await;
+            let answer =
+                self.question(*replica, &Question::DigestAt { shard: id.0, index: index.0 }).await;
             let digest = match answer {
-                Some(Answer::Digest { digest: Some(digest) }) => u128::from_str_radix(&digest, 16).ok(),
+                Some(Answer::Digest { digest: Some(digest) }) => {
+                    u128::from_str_radix(&digest, 16).ok()
+                }
                 _ => None,
             };
             let Some(digest) = digest else { return Ok(Err(format!("is not level on {replica}"))) };
             match first {
                 Some((one, one_digest)) if one_digest != digest => {
                     let (other, other_digest) = (*replica, digest);
-                    return Err(SyncError::Differs { shard: id, index, one, one_digest, other, other_digest });
+                    return Err(SyncError::Differs {
+                        shard: id,
+                        index,
+                        one,
+                        one_digest,
+                        other,
+                        other_digest,
+                    });
                 }
                 Some(_) => {}
                 None => first = Some((*replica, digest)),
@@ -134,7 +159,9 @@ impl Node {
 
     fn leader_now(&self, id: ShardId) -> Option<NodeId> {
         let routes = self.core.routes();
-        self.core.leader_of(id, &routes).or_else(|| self.view_of_cluster().leaders.get(&id).copied())
+        self.core
+            .leader_of(id, &routes)
+            .or_else(|| self.view_of_cluster().leaders.get(&id).copied())
     }
 
     /// Asks a node, this one included, a question; `None` if it does not answer.

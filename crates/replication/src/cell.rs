@@ -190,7 +190,10 @@ impl GroupCell {
     /// First and last index in the log.
     #[must_use]
     pub fn log_bounds(&self) -> (LogIndex, LogIndex) {
-        (LogIndex(self.log_first.load(Ordering::Relaxed)), LogIndex(self.log_last.load(Ordering::Relaxed)))
+        (
+            LogIndex(self.log_first.load(Ordering::Relaxed)),
+            LogIndex(self.log_last.load(Ordering::Relaxed)),
+        )
     }
 
     /// Index of the newest snapshot, 0 if there is none.

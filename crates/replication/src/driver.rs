@@ -17,8 +17,8 @@ use raft::eraftpb::Message;
 
 use crate::machine::Machine;
 use crate::outcome::{Rejection, ReplyTo};
-use crate::snapshot_writer::SnapshotQueue;
 use crate::outputs::{Event, Outputs, SnapshotWork};
+use crate::snapshot_writer::SnapshotQueue;
 use crate::worker::{GroupInput, Input, Worker};
 
 /// How often the log is told what it may drop.
@@ -122,7 +122,11 @@ impl<M: Machine> Inbox<M> {
     /// Waits for inputs, the log's word or `until`, and takes what there is. False: the worker must end.
     fn take(&self, inputs: &mut Vec<Input<M>>, seen: &mut u64, timeout: Duration) -> bool {
         let mut state = self.shared.state.lock();
-        if state.inputs.is_empty() && state.persisted == *seen && !state.is_closing && !timeout.is_zero() {
+        if state.inputs.is_empty()
+            && state.persisted == *seen
+            && !state.is_closing
+            && !timeout.is_zero()
+        {
             state.is_waiting = true;
             self.shared.wake.wait_for(&mut state, timeout);
             state.is_waiting = false;

@@ -38,7 +38,9 @@ pub enum EntryError {
     #[error("the record ends within its fields")]
     Truncated,
     /// A version this program does not know.
-    #[error("the record has version {0}, which this program does not know; start the newer version")]
+    #[error(
+        "the record has version {0}, which this program does not know; start the newer version"
+    )]
     Version(u8),
     /// A kind this program does not know.
     #[error("the record has kind {0}, which does not exist")]
@@ -55,7 +57,8 @@ impl Header {
 
     /// The header and the commands behind it.
     pub(crate) fn split(payload: &[u8]) -> Result<(Self, &[u8]), EntryError> {
-        let (mut head, commands) = payload.split_at_checked(HEADER_BYTES).ok_or(EntryError::Truncated)?;
+        let (mut head, commands) =
+            payload.split_at_checked(HEADER_BYTES).ok_or(EntryError::Truncated)?;
         let version = head.get_u8();
         if version != HEADER_VERSION {
             return Err(EntryError::Version(version));
@@ -72,7 +75,9 @@ impl Header {
 /// The time stamped on an entry; the beginning of time if it bears none.
 pub(crate) fn stamp(entry: &Entry) -> UnixMillis {
     match entry.get_entry_type() {
-        EntryType::EntryNormal => Header::split(&entry.data).map_or(UnixMillis(0), |(header, _)| header.now),
+        EntryType::EntryNormal => {
+            Header::split(&entry.data).map_or(UnixMillis(0), |(header, _)| header.now)
+        }
         _ => UnixMillis(0),
     }
 }
@@ -85,7 +90,10 @@ pub(crate) fn put_entry_head(entry: &Entry, out: &mut Vec<u8>) {
         EntryType::EntryConfChange => 1,
         EntryType::EntryConfChangeV2 => 2,
     });
-    out.put_u32_le(u32::try_from(entry.context.len()).expect("contexts are a few bytes, written by this crate"));
+    out.put_u32_le(
+        u32::try_from(entry.context.len())
+            .expect("contexts are a few bytes, written by this crate"),
+    );
     out.extend_from_slice(&entry.context);
 }
 

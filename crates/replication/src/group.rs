@@ -108,7 +108,8 @@ impl<M: Machine> Group<M> {
         let Start { id, node, machine, cell, log, origin, seed, has_past } = start;
         let mut rng = Rng::new(seed);
         // The metadata machine numbers its steps by log index: one command an entry.
-        let settings = if id.is_meta() { Settings { entry_bytes_target: 1, ..settings } } else { settings };
+        let settings =
+            if id.is_meta() { Settings { entry_bytes_target: 1, ..settings } } else { settings };
         let config = raft_config(node, origin.index, &settings, &mut rng);
         let is_alone = log.conf().voters == [node.0] && !log.has_changes();
         let stamped = log.stamped().max(origin.now);
@@ -177,7 +178,11 @@ impl<M: Machine> Group<M> {
         match kind {
             // A fenced replica has forgotten whom it promised a lease; one without a state would vote
             // for anyone, though it may have had a state once (see docs/adr on removed replicas).
-            T::MsgRequestVote | T::MsgRequestPreVote if self.is_fenced(turn.now) || !self.is_initialized() => return,
+            T::MsgRequestVote | T::MsgRequestPreVote
+                if self.is_fenced(turn.now) || !self.is_initialized() =>
+            {
+                return;
+            }
             // Only a leader whose log is up to date sends this; it overrides the voters' promise, so a
             // fenced replica must not follow it either.
             T::MsgTimeoutNow if self.is_fenced(turn.now) => return,
@@ -296,7 +301,9 @@ impl<M: Machine> Group<M> {
         let is_snapshot = !ready.snapshot().is_empty();
         out.must_sync |= match self.settings.durability {
             crate::Durability::Fsync => promises,
-            crate::Durability::Replicated => is_vote_or_term || is_snapshot || self.term_changed(ready),
+            crate::Durability::Replicated => {
+                is_vote_or_term || is_snapshot || self.term_changed(ready)
+            }
         };
         promises
     }
@@ -311,7 +318,8 @@ impl<M: Machine> Group<M> {
             if front.token > token {
                 break;
             }
-            let Unpersisted { number, messages, .. } = self.unpersisted.pop_front().expect("there is a front");
+            let Unpersisted { number, messages, .. } =
+                self.unpersisted.pop_front().expect("there is a front");
             self.raw.on_persist_ready(number);
             out.messages.extend(messages.into_iter().map(|message| (self.id, message)));
         }
@@ -390,7 +398,8 @@ impl<M: Machine> Group<M> {
     fn publish_members(&self, index: LogIndex) {
         let conf = self.raw.store().conf();
         let nodes = |ids: &[u64]| ids.iter().map(|id| NodeId(*id)).collect();
-        let members = Members { index, voters: nodes(&conf.voters), learners: nodes(&conf.learners) };
+        let members =
+            Members { index, voters: nodes(&conf.voters), learners: nodes(&conf.learners) };
         self.cell.set_members(members);
     }
 
@@ -399,7 +408,11 @@ impl<M: Machine> Group<M> {
         let learners = &self.raw.store().conf().learners;
         let progress = raft.prs().iter().map(|(&node, progress)| Progress {
             node: NodeId(node),
-            matched: LogIndex(if node == self.node.0 { self.raw.store().last() } else { progress.matched }),
+            matched: LogIndex(if node == self.node.0 {
+                self.raw.store().last()
+            } else {
+                progress.matched
+            }),
             is_learner: learners.contains(&node),
             is_active: node == self.node.0 || progress.recent_active,
         });
@@ -440,7 +453,10 @@ impl<M: Machine> Group<M> {
         let raft = &self.raw.raft;
         let voters = &self.raw.store().conf().voters;
         let others = raft.prs().iter().filter(|(node, p)| {
-            **node != self.node.0 && p.recent_active && p.state != ProgressState::Snapshot && voters.contains(node)
+            **node != self.node.0
+                && p.recent_active
+                && p.state != ProgressState::Snapshot
+                && voters.contains(node)
         });
         if let Some((&node, _)) = others.max_by_key(|(node, progress)| (progress.matched, **node)) {
             self.transfer(NodeId(node));
@@ -470,7 +486,8 @@ fn raft_config(node: NodeId, applied: u64, settings: &Settings, rng: &mut Rng) -
     // Raft draws each timeout from [min, max) with a random source of its own, which would make a
     // simulation irreproducible; a range of one leaves it nothing to draw. Every replica has another
     // value, so that two seldom campaign at once.
-    let own = election + usize::try_from(rng.below(u64::from(settings.election_ticks) / 2 + 1)).unwrap_or(0);
+    let own = election
+        + usize::try_from(rng.below(u64::from(settings.election_ticks) / 2 + 1)).unwrap_or(0);
     Config {
         id: node.0,
         election_tick: election,

@@ -115,7 +115,10 @@ impl GroupLog {
     /// Drops entries up to and including `index`, which a durable snapshot covers.
     pub(crate) fn compact(&mut self, index: u64) {
         let covered = self.snapshot.as_ref().map_or(0, |snapshot| snapshot.index);
-        assert!(index <= covered, "INV-R3: entries up to {index} dropped, but the snapshot covers only {covered}");
+        assert!(
+            index <= covered,
+            "INV-R3: entries up to {index} dropped, but the snapshot covers only {covered}"
+        );
         while self.first() <= index {
             let Some(dropped) = self.entries.pop_front() else { break };
             self.entries_bytes -= entry_bytes(&dropped);
@@ -160,7 +163,11 @@ impl Storage for GroupLog {
         if low < self.first() {
             return Err(Error::Store(StorageError::Compacted));
         }
-        assert!(high <= self.last() + 1, "INV-R2: entries up to {high} asked of a log that ends at {}", self.last());
+        assert!(
+            high <= self.last() + 1,
+            "INV-R2: entries up to {high} asked of a log that ends at {}",
+            self.last()
+        );
         let bytes_max = max_size.into().unwrap_or(u64::MAX);
         let mut bytes = 0u64;
         let from = usize::try_from(low - self.first()).expect("an index into memory");

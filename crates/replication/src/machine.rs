@@ -43,7 +43,13 @@ pub trait Machine: Send + 'static {
 
     /// Applies a run of commands. `parts` cover the run exactly and get their replies, or are empty
     /// on a replica where nobody asked: then the whole run is applied and nothing is written.
-    fn apply(&mut self, context: &ApplyContext, commands: &[u8], parts: &[Part], replies: &mut Replies);
+    fn apply(
+        &mut self,
+        context: &ApplyContext,
+        commands: &[u8],
+        parts: &[Part],
+        replies: &mut Replies,
+    );
 
     /// Executes a run of commands that only read, as of `now`.
     fn read(&mut self, now: UnixMillis, commands: &[u8], parts: &[Part], replies: &mut Replies);

@@ -102,7 +102,16 @@ impl Submission {
     /// Ends the submission with nothing done.
     pub(crate) fn reject(self, why: Rejection) -> (Arc<dyn ReplyTo>, Completed) {
         let Self { group, access, commands, parts, deadline, reply_to } = self;
-        (reply_to, Completed { group, access, parts, deadline, ending: Ending::Rejected { why, commands } })
+        (
+            reply_to,
+            Completed {
+                group,
+                access,
+                parts,
+                deadline,
+                ending: Ending::Rejected { why, commands },
+            },
+        )
     }
 
     /// Ends the submission with its replies.

@@ -123,8 +123,10 @@ impl Found {
     #[must_use]
     pub fn founding(node: NodeId) -> Self {
         let conf = ConfState { voters: vec![node.0], ..ConfState::default() };
-        let origin = Origin { index: FOUNDING_INDEX, term: FOUNDING_TERM, conf, now: UnixMillis(0) };
-        let state = HardState { term: FOUNDING_TERM, commit: FOUNDING_INDEX, ..HardState::default() };
+        let origin =
+            Origin { index: FOUNDING_INDEX, term: FOUNDING_TERM, conf, now: UnixMillis(0) };
+        let state =
+            HardState { term: FOUNDING_TERM, commit: FOUNDING_INDEX, ..HardState::default() };
         Self {
             state: Some(entry::write_hard_state(&state)),
             origin: Some((LogIndex(FOUNDING_INDEX), origin.write())),
@@ -157,7 +159,12 @@ impl<M: Machine> Replica<M> {
     ///
     /// # Errors
     /// If the log's records cannot be understood or do not continue the snapshot.
-    pub fn recover(identity: Identity, machine: M, found: Found, records: &mut Batch) -> Result<Self, RecoveryError> {
+    pub fn recover(
+        identity: Identity,
+        machine: M,
+        found: Found,
+        records: &mut Batch,
+    ) -> Result<Self, RecoveryError> {
         let Identity { id, node, cell, seed, snapshot } = identity;
         let record = |index| move |source| RecoveryError::Record { shard: id, index, source };
         let mut state = match &found.state {
@@ -176,7 +183,11 @@ impl<M: Machine> Replica<M> {
         let origin = snapshot.clone().unwrap_or_else(|| logged.clone());
         let log_first = entries.first().map_or(logged.index, |entry| entry.index - 1);
         if log_first > origin.index {
-            return Err(RecoveryError::Gap { shard: id, log_first: LogIndex(log_first + 1), snapshot: LogIndex(origin.index) });
+            return Err(RecoveryError::Gap {
+                shard: id,
+                log_first: LogIndex(log_first + 1),
+                snapshot: LogIndex(origin.index),
+            });
         }
         // The log goes on from the snapshot only if it has the snapshot's last entry, with its term. If it
         // does not, the snapshot came from a leader and the log ends before it or went another way.

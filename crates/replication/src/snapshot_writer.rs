@@ -5,7 +5,7 @@
 //! chunks under way at most (`Settings::snapshot_chunks_in_flight_max`).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use keystead_types::{LogIndex, ShardId, Term};
@@ -15,7 +15,9 @@ use parking_lot::{Condvar, Mutex};
 use crate::driver::{Inbox, SnapshotSink};
 use crate::machine::Machine;
 use crate::outputs::SnapshotWork;
-use crate::snapshot_file::{self, SNAPSHOT_CHUNK_BYTES_MAX, SnapshotError, SnapshotId, SnapshotWriter};
+use crate::snapshot_file::{
+    self, SNAPSHOT_CHUNK_BYTES_MAX, SnapshotError, SnapshotId, SnapshotWriter,
+};
 use crate::worker::GroupInput;
 
 /// Pieces of snapshots on their way to their files. Clones are the same queue; it outlives the thread.
@@ -91,7 +93,7 @@ struct Open<D: Disk> {
 /// The writer's thread. `inbox_of` finds the worker of a group; `before_each` may panic, as a test asks.
 pub fn write_snapshots<D: Disk, M: Machine>(
     disk: &D,
-    dir: &PathBuf,
+    dir: &Path,
     queue: &SnapshotQueue,
     inbox_of: impl Fn(ShardId) -> Inbox<M>,
     before_each: impl Fn(),
@@ -143,7 +145,7 @@ enum Step {
 
 fn step<D: Disk>(
     disk: &D,
-    dir: &PathBuf,
+    dir: &Path,
     work: SnapshotWork,
     open: &mut BTreeMap<ShardId, Open<D>>,
 ) -> Result<Step, SnapshotError> {

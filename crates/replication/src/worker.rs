@@ -86,7 +86,14 @@ impl<M: Machine> Worker<M> {
     /// A worker of `node` without groups.
     #[must_use]
     pub fn new(node: NodeId, settings: Settings) -> Self {
-        Self { node, settings, members: BTreeMap::new(), next_tick: Monotonic(0), token: 0, is_disk_full: false }
+        Self {
+            node,
+            settings,
+            members: BTreeMap::new(),
+            next_tick: Monotonic(0),
+            token: 0,
+            is_disk_full: false,
+        }
     }
 
     /// When [`turn`](Self::turn) must be called again, if nothing comes in before.
@@ -108,7 +115,13 @@ impl<M: Machine> Worker<M> {
 
     /// Takes in everything in `inputs` and does all that follows from it. `now` must have been read
     /// after the last input came.
-    pub fn turn(&mut self, inputs: &mut Vec<Input<M>>, now: Monotonic, unix: UnixMillis, out: &mut Outputs) {
+    pub fn turn(
+        &mut self,
+        inputs: &mut Vec<Input<M>>,
+        now: Monotonic,
+        unix: UnixMillis,
+        out: &mut Outputs,
+    ) {
         self.token += 1;
         let turn = Turn { now, unix, token: self.token, is_disk_full: self.is_disk_full };
         for input in inputs.drain(..) {
@@ -166,12 +179,20 @@ impl<M: Machine> Worker<M> {
         }
     }
 
-    fn take_for_group(&mut self, id: ShardId, input: GroupInput<M>, turn: &Turn, out: &mut Outputs) {
+    fn take_for_group(
+        &mut self,
+        id: ShardId,
+        input: GroupInput<M>,
+        turn: &Turn,
+        out: &mut Outputs,
+    ) {
         self.with(id, out, |group, out| match input {
             GroupInput::ChunkWritten => group.chunk_written(),
             GroupInput::SnapshotWritten(index) => group.snapshot_written(index, out),
             GroupInput::SnapshotFailed => group.snapshot_failed(),
-            GroupInput::Fetched(FetchedState { origin, loaded }) => group.snapshot_fetched(origin, loaded),
+            GroupInput::Fetched(FetchedState { origin, loaded }) => {
+                group.snapshot_fetched(origin, loaded)
+            }
             GroupInput::FollowerFetches(node) => group.follower_fetches(node, turn),
             GroupInput::SnapshotNow => group.snapshot_now(out),
             GroupInput::Transfer(to) => group.transfer(to),
@@ -218,7 +239,12 @@ impl<M: Machine> Worker<M> {
     }
 
     /// Calls `work` on a group if it is here, marks it dirty, and takes it out if it panics.
-    fn with(&mut self, id: ShardId, out: &mut Outputs, work: impl FnOnce(&mut Group<M>, &mut Outputs)) {
+    fn with(
+        &mut self,
+        id: ShardId,
+        out: &mut Outputs,
+        work: impl FnOnce(&mut Group<M>, &mut Outputs),
+    ) {
         let Some(member) = self.members.get_mut(&id) else { return };
         member.is_dirty = true;
         if let Err(reason) = guarded(&mut member.group, out, work) {
@@ -250,7 +276,9 @@ impl<M: Machine> Worker<M> {
         let Some(mut member) = self.members.remove(&id) else { return };
         // The group's own bookkeeping may be broken in any way; what waits there is answered if it can be.
         let applying = member.group.applying();
-        let abandon = AssertUnwindSafe(|| member.group.abandon(Rejection::NoReplica, Doubt::ReplicaFailed, out));
+        let abandon = AssertUnwindSafe(|| {
+            member.group.abandon(Rejection::NoReplica, Doubt::ReplicaFailed, out)
+        });
         if catch_unwind(abandon).is_err() {
             tracing::error!(shard = %id, "what waited for a failed replica could not be answered");
         }
@@ -266,6 +294,7 @@ fn guarded<M: Machine>(
 ) -> Result<(), String> {
     catch_unwind(AssertUnwindSafe(|| work(group, out))).map_err(|panic| {
         let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
-        text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a message".to_owned())
+        text.or_else(|| panic.downcast_ref::<String>().cloned())
+            .unwrap_or_else(|| "a panic without a message".to_owned())
     })
 }

@@ -56,7 +56,11 @@ impl<M: Machine> Group<M> {
         match header.kind {
             Kind::Digest => self.remember_digest(LogIndex(entry.index)),
             Kind::Commands => {
-                let context = ApplyContext { index: LogIndex(entry.index), now: header.now, seed: header.seed };
+                let context = ApplyContext {
+                    index: LogIndex(entry.index),
+                    now: header.now,
+                    seed: header.seed,
+                };
                 let machine = &mut self.machine;
                 match self.waiting.remove(&(entry.index, entry.term)) {
                     Some(waiting) => waiting.answer(commands, out, |run, parts, replies| {
@@ -103,12 +107,12 @@ impl<M: Machine> Group<M> {
         if is_blank(entry) {
             return;
         }
-        let change = ReplicaChange::read(&entry.context)
-            .unwrap_or_else(|error| panic!("INV-R1: entry {} of {} cannot be applied: {error}", entry.index, self.id));
-        let conf = self
-            .raw
-            .apply_conf_change(&change.to_raft())
-            .unwrap_or_else(|error| panic!("INV-R1: {change:?} at {} of {}: {error}", entry.index, self.id));
+        let change = ReplicaChange::read(&entry.context).unwrap_or_else(|error| {
+            panic!("INV-R1: entry {} of {} cannot be applied: {error}", entry.index, self.id)
+        });
+        let conf = self.raw.apply_conf_change(&change.to_raft()).unwrap_or_else(|error| {
+            panic!("INV-R1: {change:?} at {} of {}: {error}", entry.index, self.id)
+        });
         // A lease was vouched for by a majority of the voters before the change. One change keeps a
         // voter in common with every later majority, a second one need not (INV-L2).
         self.lease.revoke();

@@ -99,7 +99,11 @@ impl Waiting {
                 None => apply(own, &[], &mut replies),
             }
         }
-        assert!(commands.is_empty(), "INV-R6: {} bytes of an entry belong to no run", commands.len());
+        assert!(
+            commands.is_empty(),
+            "INV-R6: {} bytes of an entry belong to no run",
+            commands.len()
+        );
     }
 }
 
@@ -138,7 +142,8 @@ impl<M: Machine> Group<M> {
             // They wait: the transfer ends in a new leader, to which they are handed, or is given up.
             return;
         }
-        while !self.queue.runs.is_empty() && self.in_flight() < self.settings.entries_in_flight_max {
+        while !self.queue.runs.is_empty() && self.in_flight() < self.settings.entries_in_flight_max
+        {
             self.propose_entry(turn, out);
         }
     }
@@ -155,7 +160,8 @@ impl<M: Machine> Group<M> {
         let mut waiting = Waiting::default();
         while let Some(front) = self.queue.runs.front() {
             let is_first = waiting.runs.is_empty();
-            if !is_first && payload.len() + front.commands.len() > self.settings.entry_bytes_target {
+            if !is_first && payload.len() + front.commands.len() > self.settings.entry_bytes_target
+            {
                 break;
             }
             let run = self.queue.pop().expect("there is a front");
@@ -228,7 +234,9 @@ impl<M: Machine> Group<M> {
             ReplicaChange::AddLearner(node) => is(&conf.learners, node) || is(&conf.voters, node),
             ReplicaChange::Promote(node) => !is(&conf.learners, node),
             ReplicaChange::Remove(node) => {
-                !(is(&conf.learners, node) || is(&conf.voters, node)) || conf.voters == [node.0] || node == self.node
+                !(is(&conf.learners, node) || is(&conf.voters, node))
+                    || conf.voters == [node.0]
+                    || node == self.node
             }
         }
     }

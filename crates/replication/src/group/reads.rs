@@ -67,7 +67,12 @@ impl<M: Machine> Group<M> {
             }
             let (_, run) = self.reads.waiting.pop_front().expect("there is a front");
             let mut replies = Replies::default();
-            self.machine.read(self.applied_now.max(turn.unix), &run.commands, &run.parts, &mut replies);
+            self.machine.read(
+                self.applied_now.max(turn.unix),
+                &run.commands,
+                &run.parts,
+                &mut replies,
+            );
             out.finish(run.finish(replies));
         }
     }

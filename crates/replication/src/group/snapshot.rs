@@ -44,7 +44,12 @@ struct Dump {
 
 impl<M: Machine> Snapshots<M> {
     /// The followers among `in_snapshot` that have not been seen for `stall`.
-    pub(super) fn stalled(&mut self, in_snapshot: &[u64], now: Monotonic, stall: Duration) -> Vec<u64> {
+    pub(super) fn stalled(
+        &mut self,
+        in_snapshot: &[u64],
+        now: Monotonic,
+        stall: Duration,
+    ) -> Vec<u64> {
         self.seen.retain(|node, _| in_snapshot.contains(node));
         let mut stalled = Vec::new();
         for &node in in_snapshot {
@@ -81,7 +86,11 @@ impl<M: Machine> Group<M> {
     }
 
     fn begin_dump(&mut self, out: &mut Outputs) {
-        let term = self.raw.store().term_of(self.applied).expect("INV-R2: what was applied last is in the log");
+        let term = self
+            .raw
+            .store()
+            .term_of(self.applied)
+            .expect("INV-R2: what was applied last is in the log");
         let conf = self.raw.store().conf().clone();
         let origin = Origin { index: self.applied, term, conf, now: self.applied_now };
         self.machine.begin_dump();
@@ -91,7 +100,9 @@ impl<M: Machine> Group<M> {
 
     fn drain_dump(&mut self, out: &mut Outputs) {
         let Some(dump) = &mut self.snapshot.dump else { return };
-        while !dump.is_drained && dump.chunks_in_flight < self.settings.snapshot_chunks_in_flight_max {
+        while !dump.is_drained
+            && dump.chunks_in_flight < self.settings.snapshot_chunks_in_flight_max
+        {
             let mut bytes = Vec::with_capacity(self.settings.snapshot_chunk_bytes);
             let step = self.machine.dump_step(&mut bytes, self.settings.snapshot_chunk_bytes);
             if !bytes.is_empty() {
@@ -139,10 +150,12 @@ impl<M: Machine> Group<M> {
         let mut keep_from = covered;
         if self.is_leader() {
             let progress = self.raw.raft.prs().iter().filter(|(node, _)| **node != self.node.0);
-            let needed = progress.filter(|(_, p)| p.recent_active || p.state == ProgressState::Snapshot).map(|(_, p)| {
-                // INV-R7: after the snapshot, the follower goes on with the entry behind it.
-                if p.state == ProgressState::Snapshot { p.pending_snapshot } else { p.matched }
-            });
+            let needed = progress
+                .filter(|(_, p)| p.recent_active || p.state == ProgressState::Snapshot)
+                .map(|(_, p)| {
+                    // INV-R7: after the snapshot, the follower goes on with the entry behind it.
+                    if p.state == ProgressState::Snapshot { p.pending_snapshot } else { p.matched }
+                });
             keep_from = needed.fold(covered, u64::min);
         }
         let kept = log.bytes() - log.bytes_through(keep_from);
@@ -170,7 +183,12 @@ impl<M: Machine> Group<M> {
         if self.snapshot.fetched.as_ref().is_some_and(|(origin, _)| origin.index >= index) {
             return self.step_fetched();
         }
-        out.events.push(Event::SnapshotOffered { group: self.id, from, index: LogIndex(index), term: Term(term) });
+        out.events.push(Event::SnapshotOffered {
+            group: self.id,
+            from,
+            index: LogIndex(index),
+            term: Term(term),
+        });
     }
 
     /// A snapshot was fetched and loaded.
@@ -197,7 +215,8 @@ impl<M: Machine> Group<M> {
     /// Raft accepted a snapshot: the fetched state takes the place of everything here.
     pub(super) fn install_snapshot(&mut self, snapshot: &Snapshot, out: &mut Outputs) {
         let index = snapshot.get_metadata().index;
-        let (origin, loaded) = self.snapshot.fetched.take().expect("raft hears of fetched snapshots only");
+        let (origin, loaded) =
+            self.snapshot.fetched.take().expect("raft hears of fetched snapshots only");
         assert!(
             origin.index == index && index > self.applied,
             "INV-R5: snapshot at {index} of {} accepted, fetched {}, applied {}",
