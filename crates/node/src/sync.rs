@@ -90,7 +90,7 @@ impl Node {
                 }
                 match self.compare(*id, &replicas).await? {
                     Ok((index, digest)) => {
-                        drop(report.shards.insert(*id, (index, digest, replicas.len())))
+                        report.shards.insert(*id, (index, digest, replicas.len()));
                     }
                     Err(what) => {
                         missing = (*id, what);
