@@ -11,6 +11,21 @@
 //! `fn(&mut Writer, Args, &mut ReplyWriter)` to write, errors as [`CommandError`]), lines for it in the
 //! script of `tests/against_redis.rs` if Redis 7.0 has it, in `tests/golden/` otherwise.
 //!
+//! ```
+//! use keystead_resp::{Args, Protocol, ReplyWriter, Span};
+//! use keystead_store::{Store, StoreConfig};
+//! use keystead_types::{ApplyContext, LogIndex, UnixMillis};
+//!
+//! let mut store = Store::new(StoreConfig { hash_seed: 1 });
+//! let ctx = ApplyContext { index: LogIndex(1), now: UnixMillis(1_000), seed: 0 };
+//! let line = b"INCRBYhits5";
+//! let spans = [(0, 6), (6, 4), (10, 1)].map(|(start, len)| Span { start, len });
+//! let mut reply = Vec::new();
+//! let mut writer = ReplyWriter::new(&mut reply, Protocol::Resp2);
+//! let outcome = store.apply(&ctx, Args::new(line, &spans), &mut writer);
+//! assert_eq!((reply.as_slice(), outcome.changes), (&b":5\r\n"[..], 1));
+//! ```
+//!
 //! [`ApplyContext`]: keystead_types::ApplyContext
 
 pub mod command;
