@@ -73,3 +73,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn show(line: impl std::fmt::Display) {
     println!("{line}");
 }
+
+#[test]
+fn the_example_runs() -> Result<(), Box<dyn Error>> {
+    main()
+}

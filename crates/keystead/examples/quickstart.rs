@@ -54,3 +54,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
 fn show(line: impl std::fmt::Display) {
     println!("{line}");
 }
+
+#[test]
+fn the_example_runs() -> Result<(), Box<dyn Error>> {
+    main()
+}

@@ -86,3 +86,8 @@ fn options(data: &Path, name: &str) -> Options {
 fn show(line: impl std::fmt::Display) {
     println!("{line}");
 }
+
+#[test]
+fn the_example_runs() -> Result<(), Box<dyn Error>> {
+    main()
+}

@@ -201,6 +201,12 @@ pub enum Error {
     /// Not all replicas are known to be equal.
     #[error(transparent)]
     Sync(#[from] SyncError),
+    /// A shard has not all the replicas yet that it should have.
+    #[error(
+        "not every shard has all its replicas yet; nothing acknowledged is missing, but the cluster \
+         bears fewer failures than it should; wait longer, and see whether all nodes run"
+    )]
+    Repairing,
     /// A node with keys of its own was told to join a cluster.
     #[error(
         "this node has {keys} keys of its own, which joining would lose; to bring them along, start a \
@@ -267,6 +273,7 @@ impl Error {
             | Self::ShardDown { .. }
             | Self::ReadLost { .. }
             | Self::Sync(SyncError::Deadline { .. })
+            | Self::Repairing
             | Self::Thread { .. } => Kind::Unavailable,
             Self::Moved { .. } => Kind::Moved,
             Self::Overloaded | Self::TooManyCalls { .. } | Self::DiskFull { .. } => {

@@ -166,7 +166,19 @@ impl Host for Local {
     fn sync(&self, patience: Duration) -> Result<SyncReport, Error> {
         let _kept = self.replacing.read();
         let server = self.server()?;
-        Ok(server.block_on(server.node().sync(patience))?)
+        let deadline = Instant::now() + patience;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let report = server.block_on(server.node().sync(left))?;
+            // A replica that does not vote yet may be level, and still not be there for a majority.
+            let is_full = |node: &Node| node.cluster_view().replication_is_full;
+            if is_full(server.node()) {
+                return Ok(report);
+            }
+            if !wait_until(&server, left, is_full) {
+                return Err(Error::Repairing);
+            }
+        }
     }
 
     fn incarnation(&self) -> u64 {
