@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use keystead_node::Door;
@@ -60,6 +60,26 @@ type Fault = Pin<Box<dyn Future<Output = InjectedFault>>>;
 struct Inbox {
     arrived: Mutex<VecDeque<Arrival>>,
     bell: Notify,
+    /// True while the thread serves.
+    is_open: AtomicBool,
+}
+
+/// Says that a thread serves, for as long as it does.
+struct Serving<'a>(&'a Inbox);
+
+impl<'a> Serving<'a> {
+    fn begin(inbox: &'a Inbox) -> Self {
+        inbox.is_open.store(true, Ordering::Release);
+        Self(inbox)
+    }
+}
+
+impl Drop for Serving<'_> {
+    fn drop(&mut self) {
+        self.0.is_open.store(false, Ordering::Release);
+        // Whoever waits here would wait for a thread that may never come back.
+        self.0.arrived.lock().clear();
+    }
 }
 
 #[derive(Debug)]
@@ -201,17 +221,24 @@ impl Gateway {
         };
         let ends = Ends { peer: Some(peer), local: stream.local_addr().ok() };
         let Ok(stream) = prepare(stream) else { return };
-        let at = self.next_inbox.fetch_add(1, Ordering::Relaxed) % self.inboxes.len();
-        let inbox = &self.inboxes[at];
+        let inbox = self.next_inbox();
         inbox.arrived.lock().push_back(Arrival { stream, ends, permit });
         inbox.bell.notify_one();
+    }
+
+    /// The next thread in turn that serves; if none does, the next in turn gets the client when it does.
+    fn next_inbox(&self) -> &Inbox {
+        let first = self.next_inbox.fetch_add(1, Ordering::Relaxed) % self.inboxes.len();
+        let in_turn = || self.inboxes[first..].iter().chain(&self.inboxes[..first]);
+        let open = in_turn().find(|inbox| inbox.is_open.load(Ordering::Acquire));
+        open.unwrap_or(&self.inboxes[first])
     }
 
     /// Serves connections on the calling thread as a supervised child: until the supervisor asks for a
     /// stop, then drains them. A test can make it fail at [`FAULT_POINT`].
     ///
-    /// `make_door` is called once, with what wakes this thread. Blocks. Sockets dealt to an earlier run
-    /// of the same thread that it did not take are closed.
+    /// `make_door` is called once, with what wakes this thread. Blocks. While no thread serves, clients
+    /// that connect wait for the next that does.
     ///
     /// # Errors
     /// [`GatewayError`]; all connections of the thread are closed then.
@@ -254,7 +281,6 @@ impl Gateway {
         let count = self.inboxes.len();
         let inbox =
             self.inboxes.get(position).ok_or(GatewayError::NoSuchThread { position, count })?;
-        inbox.arrived.lock().clear();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .event_interval(EVENT_INTERVAL)
@@ -264,8 +290,7 @@ impl Gateway {
         let door = Box::new(make_door(wake.clone()));
         let thread = IoThread::new(Arc::clone(&self.shared), position, door, &wake);
         let tasks = LocalSet::new();
-        ready();
-        let serving = serve(&thread, inbox, position, shutdown);
+        let serving = serve(&thread, inbox, position, shutdown, ready);
         tasks.block_on(&runtime, async {
             tokio::select! {
                 ended = serving => ended,
@@ -290,6 +315,7 @@ async fn serve(
     inbox: &Inbox,
     position: usize,
     shutdown: &Shutdown,
+    ready: impl FnOnce(),
 ) -> Result<(), GatewayError> {
     let services = Nursery::new(format!("io-{position}-services"), 2);
     let clients = Nursery::new(format!("io-{position}-clients"), THREAD_CONNECTIONS_MAX);
@@ -308,6 +334,10 @@ async fn serve(
     let failed = |_| GatewayError::PumpFailed { position };
     services.spawn_local(pump).map_err(failed)?;
     services.spawn_local(housekeeping).map_err(failed)?;
+    // ORDER: declared behind the connections and so dropped before them: no client is dealt to a thread
+    // that closes its connections already.
+    let open = Serving::begin(inbox);
+    ready();
 
     let serving = async {
         tokio::select! {
@@ -318,6 +348,7 @@ async fn serve(
     if !unless_stopped(shutdown, serving).await {
         return Err(GatewayError::PumpFailed { position });
     }
+    drop(open);
     thread.drain(&clients, thread.drain_timeout()).await;
     Ok(())
 }
@@ -325,7 +356,6 @@ async fn serve(
 /// Takes in the sockets that the listener deals to this thread; never returns.
 async fn adopt_all(thread: &Rc<IoThread<TcpStream>>, inbox: &Inbox, clients: &Nursery) {
     loop {
-        inbox.bell.notified().await;
         loop {
             // Taken in a statement of its own, so that the lock is not held while adopting.
             let arrival = inbox.arrived.lock().pop_front();
@@ -335,6 +365,7 @@ async fn adopt_all(thread: &Rc<IoThread<TcpStream>>, inbox: &Inbox, clients: &Nu
                 Err(error) => tracing::warn!(%error, "cannot watch a client's socket; closed"),
             }
         }
+        inbox.bell.notified().await;
     }
 }
 

@@ -10,7 +10,7 @@ use keystead_supervisor::{
     ChildSpec, ChildState, FaultKind, Faults, Shutdown, Strategy, Supervisor, SupervisorSpec,
 };
 use keystead_types::time::SystemClock;
-use support::{Client, LocalNode, background_runtime, wait_until};
+use support::{Client, DEADLINE, LocalNode, background_runtime, wait_until};
 
 #[test]
 fn a_failed_io_thread_comes_back() {
@@ -25,9 +25,10 @@ fn a_failed_io_thread_comes_back() {
     let mut spec = SupervisorSpec::new("gateway", Strategy::OneForOne);
     for position in 0..gateway.io_thread_count() {
         let (gateway, node) = (gateway.clone(), Arc::clone(&node));
-        spec = spec.child(ChildSpec::thread(format!("io-{position}"), move |ctx| {
+        let thread = ChildSpec::thread(format!("io-{position}"), move |ctx| {
             gateway.run_io_child(position, &ctx, |wake| node.door(wake)).map_err(Into::into)
-        }));
+        });
+        spec = spec.child(thread.ready_within(DEADLINE));
     }
     let accepting = gateway.clone();
     spec = spec.child(ChildSpec::task("listener", move |ctx| {
@@ -52,6 +53,10 @@ fn a_failed_io_thread_comes_back() {
         assert_eq!(two.call("GET a"), "$1\r\n1\r\n");
         faults.arm("gateway/io-0", "serve", kind, 1).expect("faults are enabled");
         assert_eq!(one.rest(), b"");
+        // Until the thread is back, new clients go to the other one.
+        for _ in 0..2 {
+            assert_eq!(Client::connect(address).call("PING"), "+PONG\r\n");
+        }
         assert_eq!(two.call("GET a"), "$1\r\n1\r\n");
         wait_until("the thread is back", || {
             let root = tree.tree().snapshot();

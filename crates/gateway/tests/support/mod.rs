@@ -52,7 +52,7 @@ impl Server {
                 ended.expect("the io thread ends in order");
             }));
         }
-        // A thread that starts turns away the sockets meant for the one before it.
+        // Tests count on clients being dealt to all threads in turn.
         for _ in 0..gateway.io_thread_count() {
             is_ready.recv_timeout(DEADLINE).expect("the io threads start");
         }
