@@ -259,7 +259,8 @@ impl Keystead {
         let key = key.as_ref();
         let local = json::with_scratch(|scratch| {
             // Decoded behind the shard's lock, not under it: `T` may run any code.
-            let found = self.look_at(key, |value| value.map(|text| scratch.extend_from_slice(text)));
+            let found =
+                self.look_at(key, |value| value.map(|text| scratch.extend_from_slice(text)));
             Some(found?.map(|()| json::decode(scratch)).transpose())
         });
         match local {
@@ -289,6 +290,9 @@ impl Keystead {
     ///
     /// # Errors
     /// Those of [`get_bytes`](Self::get_bytes).
+    ///
+    /// # Panics
+    /// Only if `look` does.
     ///
     /// ```
     /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/embedded_doctest/run.rs"));
@@ -459,11 +463,7 @@ impl Keystead {
     /// nodes already; then it goes on as before, and the message says how to bring keys along. `Invalid` if
     /// `address` is not `HOST:PORT`. `Unavailable` if the node does not take part in time; it goes on
     /// trying, and [`ready`](Self::ready) waits for that.
-    pub async fn connect(
-        &self,
-        address: impl AsRef<str>,
-        patience: Duration,
-    ) -> Result<(), Error> {
+    pub async fn connect(&self, address: impl AsRef<str>, patience: Duration) -> Result<(), Error> {
         let address: Address = address.as_ref().parse()?;
         let inner = Arc::clone(&self.inner);
         let joined = offload("keystead-join", move || {

@@ -8,8 +8,8 @@ use std::io;
 use std::path::PathBuf;
 
 use keystead_node::{Refusal, StartError, SyncError, UnknownReason};
-use keystead_wal::WalError;
 use keystead_types::{NodeId, ShardId, Slot};
+use keystead_wal::WalError;
 use thiserror::Error;
 
 pub use keystead_client::Kind;
@@ -280,7 +280,9 @@ impl Error {
                 Kind::Overloaded
             }
             Self::Unknown { .. } | Self::Partly { .. } => Kind::Unknown,
-            Self::Contended { .. } | Self::HasKeys { .. } | Self::InCluster { .. } => Kind::Conflict,
+            Self::Contended { .. } | Self::HasKeys { .. } | Self::InCluster { .. } => {
+                Kind::Conflict
+            }
             Self::SetAside { .. } => Kind::Unavailable,
             Self::Closed => Kind::Closed,
         }

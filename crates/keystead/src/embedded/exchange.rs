@@ -12,8 +12,8 @@
 //! by somebody who found the door taken is always seen.
 //! INV-EMB2: every call that was taken ends exactly once, [`close`](Exchange::close) included.
 
-use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicU8, Ordering, fence};
+use std::sync::{Arc, Weak};
 use std::task::Waker;
 
 use keystead_node::{Access, Door, Outcome, Run, Ticket, UnknownReason};
@@ -131,7 +131,8 @@ impl Exchange {
         self.with_door(|door| {
             let shard = shard_of(door, place)?;
             let mut reply = Vec::new();
-            let is_answered = door.try_read(shard, args, &mut ReplyWriter::new(&mut reply, PROTOCOL));
+            let is_answered =
+                door.try_read(shard, args, &mut ReplyWriter::new(&mut reply, PROTOCOL));
             is_answered.then_some(reply)
         })
     }
@@ -192,11 +193,7 @@ impl Exchange {
         }
     }
 
-    fn work_at(
-        &self,
-        door: &mut MutexGuard<'_, Box<dyn Door + Send>>,
-        wakers: &mut Vec<Waker>,
-    ) {
+    fn work_at(&self, door: &mut MutexGuard<'_, Box<dyn Door + Send>>, wakers: &mut Vec<Waker>) {
         let work = self.work.swap(0, Ordering::SeqCst);
         if work & QUEUED != 0 {
             let queue = std::mem::take(&mut self.desk.lock().queue);

@@ -149,7 +149,8 @@ impl Host for Local {
     }
 
     fn peer_address(&self) -> String {
-        self.server().map_or_else(|_| String::new(), |server| server.node().peer_address().to_owned())
+        self.server()
+            .map_or_else(|_| String::new(), |server| server.node().peer_address().to_owned())
     }
 
     fn ready(&self, patience: Duration) -> Result<(), Error> {

@@ -204,7 +204,8 @@ impl Door for StandInDoor {
 
     fn cluster(&self) -> Arc<ClusterView> {
         let count = self.0.shards.len();
-        let first = |at: usize| u16::try_from((at * usize::from(SLOT_COUNT)).div_ceil(count)).unwrap();
+        let first =
+            |at: usize| u16::try_from((at * usize::from(SLOT_COUNT)).div_ceil(count)).unwrap();
         let shards = (0..count).map(|at| ShardView {
             id: ShardId(u32::try_from(at).unwrap() + 1),
             slot_first: first(at),

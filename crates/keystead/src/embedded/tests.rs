@@ -56,7 +56,8 @@ fn values_are_json_that_redis_clients_read() {
 #[test]
 fn update_sets_changes_and_removes() {
     on_leader_and_follower(|_, store| {
-        let older = |user: Option<User>| User { age: user.map_or(30, |user| user.age + 1), ..alice() };
+        let older =
+            |user: Option<User>| User { age: user.map_or(30, |user| user.age + 1), ..alice() };
         assert_eq!(store.update("user1", older).unwrap(), Some(alice()));
         assert_eq!(store.update("user1", older).unwrap(), Some(User { age: 31, ..alice() }));
         assert_eq!(store.update("user1", |_: Option<User>| None).unwrap(), None);
@@ -168,7 +169,10 @@ fn commands_go_where_their_keys_are() {
         for (line, expected) in [
             ("GET", "ERR wrong number of arguments for 'get' command"),
             ("NOSUCH x", "ERR unknown command 'NOSUCH', with args beginning with: 'x' "),
-            ("KEYSTEAD.WATCH 1 a", "ERR unknown command 'KEYSTEAD.WATCH', with args beginning with: '1' 'a' "),
+            (
+                "KEYSTEAD.WATCH 1 a",
+                "ERR unknown command 'KEYSTEAD.WATCH', with args beginning with: '1' 'a' ",
+            ),
         ] {
             assert_eq!(run(line).unwrap_err().to_string(), expected);
         }
@@ -188,7 +192,9 @@ fn scan_by_command_walks_through_all_shards() {
         let (mut cursor, mut found) = (b"0".to_vec(), 0);
         loop {
             let page = store.command(&[b"SCAN".as_slice(), &cursor]).unwrap();
-            let [next, Value::Array(keys)] = page.as_elements().unwrap() else { panic!("{page:?}") };
+            let [next, Value::Array(keys)] = page.as_elements().unwrap() else {
+                panic!("{page:?}")
+            };
             found += keys.len();
             cursor = next.as_bytes().unwrap().to_vec();
             if cursor == b"0" {
