@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use keystead_replication::{Durability, GroupCell, Role};
-use keystead_topology::NodeState;
+use keystead_topology::{NodeState, Topology};
 use keystead_types::{Clock, NodeId, ShardId};
 use keystead_wal::DiskState;
 
@@ -75,6 +75,9 @@ impl Node {
     /// its own replicas know.
     pub(crate) fn view_of_cluster(&self) -> Heard {
         let mut heard = Heard::clone(&self.heard.read());
+        // What was heard is older than the topology: a node that has just come lacks its replicas, whatever
+        // was said before it came.
+        heard.is_full &= has_all_replicas(&self.core.routes().topology);
         for (id, cell) in self.groups() {
             if let Some(leader) = cell.leader() {
                 heard.leaders.insert(id, leader);
@@ -123,6 +126,15 @@ impl Node {
         let now = self.core.clock.monotonic_now();
         self.outbox.last_heard(node).is_some_and(|heard| now.since(heard) <= timeout)
     }
+}
+
+/// True if nobody is on the way in and each shard has all the replicas that it should have.
+fn has_all_replicas(topology: &Topology) -> bool {
+    let wanted = topology.replicas_wanted();
+    topology.nodes().values().all(|node| node.state != NodeState::Joining)
+        && topology.shards().values().all(|shard| {
+            shard.voters().count() == wanted && shard.learners().next().is_none()
+        })
 }
 
 fn replica_status(id: ShardId, cell: &GroupCell, keys: Option<u64>, node: &Node) -> ReplicaStatus {
