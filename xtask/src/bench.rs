@@ -9,6 +9,7 @@
 
 mod dialogue;
 mod embedded;
+mod failover;
 mod machine;
 mod memory;
 mod peer;
@@ -74,6 +75,11 @@ const SUITES: &[Suite] = &[
         name: "restart",
         about: "SIGKILL with --keys keys, until the first of them is read again",
         run: restart::run,
+    },
+    Suite {
+        name: "failover",
+        about: "a node of three is killed under writes, until writes of all shards go on",
+        run: failover::run,
     },
     Suite { name: "memory", about: "resident bytes per key with --keys keys", run: memory::run },
     Suite {

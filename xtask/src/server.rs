@@ -175,22 +175,23 @@ pub(crate) fn keystead(
         }
         servers.push(Server::spawn(command, &folder, listen)?);
     }
-    for server in &mut servers {
-        server.await_ready()?;
-        await_replicated(server)?;
-    }
+    await_cluster(&mut servers)?;
     Ok(servers)
 }
 
-/// Waits until every slot is served and every replica that should exist is level.
-pub(crate) fn await_replicated(server: &mut Server) -> Outcome {
-    let address = server.address;
-    wait::until("cluster_state:ok and keystead_replication:full", START_DEADLINE, || {
-        server.check_alive()?;
-        let reply = Connection::open(address).and_then(|mut c| c.ask(&["CLUSTER", "INFO"]));
-        let is_full = reply.is_ok_and(|text| {
-            text.contains("cluster_state:ok") && text.contains("keystead_replication:full")
-        });
-        Ok(is_full.then_some(()))
-    })
+/// Waits until every node answers, knows all the others, and finds all slots served and all replicas level.
+pub(crate) fn await_cluster(servers: &mut [Server]) -> Outcome {
+    let known = format!("cluster_known_nodes:{}\r\n", servers.len());
+    let signs = [known.as_str(), "cluster_state:ok", "keystead_replication:full"];
+    for server in servers {
+        server.await_ready()?;
+        let address = server.address;
+        wait::until(&signs.join(", ").replace("\r\n", ""), START_DEADLINE, || {
+            server.check_alive()?;
+            let reply = Connection::open(address).and_then(|mut c| c.ask(&["CLUSTER", "INFO"]));
+            let is_settled = reply.is_ok_and(|text| signs.iter().all(|sign| text.contains(sign)));
+            Ok(is_settled.then_some(()))
+        })?;
+    }
+    Ok(())
 }
