@@ -62,13 +62,17 @@ fn hashed_part(key: &[u8]) -> &[u8] {
     }
 }
 
-const CRC16: [[u16; 256]; 2] = crc16_tables();
+/// `CRC16[n][byte]`: the checksum of `byte` followed by `n` zero bytes.
+const CRC16: [[u16; 256]; 8] = crc16_tables();
 
-const fn crc16_tables() -> [[u16; 256]; 2] {
-    let mut tables = [[0u16; 256]; 2];
+const fn crc16_tables() -> [[u16; 256]; 8] {
+    let mut tables = [[0u16; 256]; 8];
     let mut byte = 0;
     while byte < 256 {
-        #[expect(clippy::cast_possible_truncation, reason = "below 256; u16::try_from is not const")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "below 256; u16::try_from is not const"
+        )]
         let mut crc = (byte as u16) << 8;
         let mut bit = 0;
         while bit < 8 {
@@ -78,24 +82,37 @@ const fn crc16_tables() -> [[u16; 256]; 2] {
         tables[0][byte] = crc;
         byte += 1;
     }
-    byte = 0;
-    while byte < 256 {
-        let crc = tables[0][byte];
-        tables[1][byte] = (crc << 8) ^ tables[0][(crc >> 8) as usize];
-        byte += 1;
+    let mut zeros = 1;
+    while zeros < 8 {
+        byte = 0;
+        while byte < 256 {
+            let crc = tables[zeros - 1][byte];
+            tables[zeros][byte] = (crc << 8) ^ tables[0][(crc >> 8) as usize];
+            byte += 1;
+        }
+        zeros += 1;
     }
     tables
 }
 
-/// CRC16-CCITT (XMODEM), two bytes at a step: every command of every client passes through here.
+/// CRC16-CCITT (XMODEM), eight bytes at a step ("slicing": Kounavis and Berry, "A systematic approach to
+/// building high performance software-based CRC generators", 2005): every command of every client passes
+/// through here, and the eight lookups of a step do not wait for each other.
 fn crc16(bytes: &[u8]) -> u16 {
     let mut crc = 0u16;
-    let mut pairs = bytes.chunks_exact(2);
-    for pair in &mut pairs {
-        let mixed = crc ^ u16::from_be_bytes([pair[0], pair[1]]);
-        crc = CRC16[1][usize::from(mixed >> 8)] ^ CRC16[0][usize::from(mixed & 0xff)];
+    let (steps, rest) = bytes.as_chunks::<8>();
+    for step in steps {
+        let [high, low] = crc.to_be_bytes();
+        crc = CRC16[7][usize::from(step[0] ^ high)]
+            ^ CRC16[6][usize::from(step[1] ^ low)]
+            ^ CRC16[5][usize::from(step[2])]
+            ^ CRC16[4][usize::from(step[3])]
+            ^ CRC16[3][usize::from(step[4])]
+            ^ CRC16[2][usize::from(step[5])]
+            ^ CRC16[1][usize::from(step[6])]
+            ^ CRC16[0][usize::from(step[7])];
     }
-    for &byte in pairs.remainder() {
+    for &byte in rest {
         crc = (crc << 8) ^ CRC16[0][usize::from((crc >> 8) ^ u16::from(byte))];
     }
     crc
@@ -109,23 +126,29 @@ mod tests {
     #[test]
     fn slots_equal_those_of_the_cluster_specification() {
         assert_eq!(crc16(b"123456789"), 0x31c3);
-        for (key, slot) in [("foo", 12182), ("bar", 5061), ("", 0), ("a", 15495), ("{foo}bar", 12182)] {
+        for (key, slot) in
+            [("foo", 12182), ("bar", 5061), ("", 0), ("a", 15495), ("{foo}bar", 12182)]
+        {
             assert_eq!(Slot::of_key(key.as_bytes()).number(), slot, "{key}");
         }
     }
 
     #[test]
     fn hash_tags_follow_the_first_nonempty_braces() {
-        for (key, part) in
-            [("{user1}.a", "user1"), ("foo{}{bar}", "foo{}{bar}"), ("foo{{bar}}zap", "{bar"), ("a{b}{c}", "b"), ("{x", "{x")]
-        {
+        for (key, part) in [
+            ("{user1}.a", "user1"),
+            ("foo{}{bar}", "foo{}{bar}"),
+            ("foo{{bar}}zap", "{bar"),
+            ("a{b}{c}", "b"),
+            ("{x", "{x"),
+        ] {
             assert_eq!(hashed_part(key.as_bytes()), part.as_bytes(), "{key}");
         }
     }
 
     proptest! {
         #[test]
-        fn two_bytes_at_a_step_equal_one_at_a_step(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+        fn eight_bytes_at_a_step_equal_one_at_a_step(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
             let slow = bytes.iter().fold(0u16, |crc, &b| (crc << 8) ^ CRC16[0][usize::from((crc >> 8) ^ u16::from(b))]);
             prop_assert_eq!(crc16(&bytes), slow);
         }

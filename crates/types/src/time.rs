@@ -73,7 +73,10 @@ impl Default for SystemClock {
 }
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the time of day")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place that reads the time of day"
+    )]
     fn unix_now(&self) -> UnixMillis {
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         UnixMillis(since.map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)))

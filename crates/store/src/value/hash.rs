@@ -16,9 +16,8 @@ use crate::entry::Entry;
 use crate::expiry::ExpiryIndex;
 use crate::table::{Hasher, Place, Table};
 
-/// Most fields of a packed hash. Redis 7.0 has 512 (`hash-max-listpack-entries`); reading through more
-/// than this many costs more than a table does.
-pub(crate) const PACKED_FIELDS_MAX: usize = 128;
+/// Most fields of a packed hash (as `hash-max-listpack-entries` of Redis 7.0).
+pub(crate) const PACKED_FIELDS_MAX: usize = 512;
 /// Longest field or value of a packed hash, bytes (as `hash-max-listpack-value` of Redis).
 pub(crate) const PACKED_BYTES_MAX: usize = 64;
 
