@@ -312,6 +312,11 @@ impl<M: Machine> Group<M> {
         ready.hs().is_some_and(|state| state.term != self.known_term)
     }
 
+    /// True while records of this group are on their way to the disk.
+    pub(crate) fn awaits_log(&self) -> bool {
+        !self.unpersisted.is_empty()
+    }
+
     /// The log has everything up to `token`.
     pub(crate) fn persisted(&mut self, token: u64, out: &mut Outputs) {
         while let Some(front) = self.unpersisted.front() {

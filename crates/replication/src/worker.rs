@@ -159,7 +159,7 @@ impl<M: Machine> Worker<M> {
                 }
             }
             Input::Persisted(token) => {
-                self.each(out, |_| true, |group, out| group.persisted(token, out));
+                self.persisted(token, out);
             }
             Input::Start(replica) => self.start(*replica, turn, out),
             Input::Stop(id, done) => {
@@ -168,6 +168,23 @@ impl<M: Machine> Worker<M> {
             }
             Input::Group(id, input) => self.take_for_group(id, input, turn, out),
             Input::ResignAll => self.each(out, |_| true, |group, _| group.resign()),
+        }
+    }
+
+    /// Only groups that waited for the log have something to do now: most often a few of many.
+    fn persisted(&mut self, token: u64, out: &mut Outputs) {
+        let mut failed = Vec::new();
+        for (id, member) in self.members.iter_mut().filter(|(_, member)| member.group.awaits_log())
+        {
+            member.is_dirty = true;
+            if let Err(reason) =
+                guarded(&mut member.group, out, |group, out| group.persisted(token, out))
+            {
+                failed.push((*id, reason));
+            }
+        }
+        for (id, reason) in failed {
+            self.failed(id, reason, out);
         }
     }
 
@@ -298,3 +315,6 @@ fn guarded<M: Machine>(
             .unwrap_or_else(|| "a panic without a message".to_owned())
     })
 }
+
+#[cfg(test)]
+mod cluster_tests;
