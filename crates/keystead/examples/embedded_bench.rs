@@ -8,13 +8,13 @@
 //! that a hiccup of the machine shows as spread and not as a result. Values have 64 bytes.
 
 use std::error::Error;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::path::Path;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use keystead::config::Durability;
 use keystead::{Keystead, Options};
-use tokio::task::JoinSet;
 
 /// Longest wait for a cluster to settle.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -96,11 +96,7 @@ async fn measure(store: &Keystead, time: Duration) -> Result<(), keystead::Error
     })
     .await?;
     report("put_bytes, 256 at a time", time, async || {
-        together(256, |number| {
-            let (store, key) = (store.clone(), next(number).clone());
-            async move { store.put_bytes(key, value).await }
-        })
-        .await
+        together(256, |number| store.put_bytes(next(number), value)).await
     })
     .await?;
     store.put("counter", &0).await?;
@@ -114,14 +110,25 @@ async fn measure(store: &Keystead, time: Duration) -> Result<(), keystead::Error
 /// Runs `count` calls at once and returns how many.
 async fn together<F>(count: u64, call: impl Fn(u64) -> F) -> Result<u64, keystead::Error>
 where
-    F: Future<Output = Result<(), keystead::Error>> + Send + 'static,
+    F: Future<Output = Result<(), keystead::Error>>,
 {
-    let mut calls = JoinSet::new();
-    for number in 0..count {
-        calls.spawn(call(number));
-    }
-    while let Some(ended) = calls.join_next().await {
-        ended.expect("a call does not panic")?;
+    let mut calls: Vec<_> = (0..count).map(|number| Box::pin(call(number))).collect();
+    // The first poll sends a call on its way. One that ended by then is not to be polled again.
+    let mut early = Vec::new();
+    poll_fn(|context| {
+        calls.retain_mut(|call| match call.as_mut().poll(context) {
+            Poll::Ready(ended) => {
+                early.push(ended);
+                false
+            }
+            Poll::Pending => true,
+        });
+        Poll::Ready(())
+    })
+    .await;
+    early.into_iter().collect::<Result<(), _>>()?;
+    for call in calls {
+        call.await?;
     }
     Ok(count)
 }

@@ -170,11 +170,14 @@ impl Keystead {
     /// no JSON form, `Unavailable`, `Overloaded` or `Closed` if nothing happened; see [`Error::kind`].
     ///
     /// ```
-    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/embedded_doctest/run.rs"));
-    /// # fn main() -> Result<(), keystead::Error> { run(async |store| {
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// # let options = keystead::Options::new(directory.path());
+    /// # let options = options.configure(|config| config.segment_bytes = 1 << 20);
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// # let store = keystead::Keystead::start(options).await?;
     /// store.put("user1", &serde_json::json!({"name": "Alice", "age": 30})).await?;
-    /// # Ok(())
-    /// # }) }
+    /// # Ok::<(), keystead::Error>(())
+    /// # }).unwrap();
     /// ```
     pub async fn put<T>(&self, key: impl AsRef<[u8]>, value: &T) -> Result<(), Error>
     where
@@ -193,12 +196,15 @@ impl Keystead {
     /// Those of [`put`](Self::put); `Invalid` if `ttl` is shorter than 1 ms or longer than the maximum.
     ///
     /// ```
-    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/embedded_doctest/run.rs"));
-    /// # fn main() -> Result<(), keystead::Error> { run(async |store| {
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// # let options = keystead::Options::new(directory.path());
+    /// # let options = options.configure(|config| config.segment_bytes = 1 << 20);
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// # let store = keystead::Keystead::start(options).await?;
     /// use std::time::Duration;
     /// store.put_with_ttl("session:9", &"open", Duration::from_secs(1800)).await?;
-    /// # Ok(())
-    /// # }) }
+    /// # Ok::<(), keystead::Error>(())
+    /// # }).unwrap();
     /// ```
     pub async fn put_with_ttl<T>(
         &self,
@@ -244,13 +250,16 @@ impl Keystead {
     /// `Unavailable` if the shard has no leader in time. A read never changes anything.
     ///
     /// ```
-    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/embedded_doctest/run.rs"));
-    /// # fn main() -> Result<(), keystead::Error> { run(async |store| {
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// # let options = keystead::Options::new(directory.path());
+    /// # let options = options.configure(|config| config.segment_bytes = 1 << 20);
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// # let store = keystead::Keystead::start(options).await?;
     /// store.put("visits", &41).await?;
     /// assert_eq!(store.get::<u32>("visits").await?, Some(41));
     /// assert_eq!(store.get::<u32>("nobody").await?, None);
-    /// # Ok(())
-    /// # }) }
+    /// # Ok::<(), keystead::Error>(())
+    /// # }).unwrap();
     /// ```
     pub async fn get<T: DeserializeOwned>(
         &self,
@@ -295,13 +304,16 @@ impl Keystead {
     /// Only if `look` does.
     ///
     /// ```
-    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/embedded_doctest/run.rs"));
-    /// # fn main() -> Result<(), keystead::Error> { run(async |store| {
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// # let options = keystead::Options::new(directory.path());
+    /// # let options = options.configure(|config| config.segment_bytes = 1 << 20);
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// # let store = keystead::Keystead::start(options).await?;
     /// store.put_bytes("raw", b"four").await?;
     /// let length = store.get_with("raw", |bytes| bytes.map_or(0, <[u8]>::len)).await?;
     /// assert_eq!(length, 4);
-    /// # Ok(())
-    /// # }) }
+    /// # Ok::<(), keystead::Error>(())
+    /// # }).unwrap();
     /// ```
     pub async fn get_with<R>(
         &self,
@@ -332,15 +344,18 @@ impl Keystead {
     /// After `Unknown` the change may have been made once, never more often.
     ///
     /// ```
-    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/embedded_doctest/run.rs"));
-    /// # fn main() -> Result<(), keystead::Error> { run(async |store| {
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// # let options = keystead::Options::new(directory.path());
+    /// # let options = options.configure(|config| config.segment_bytes = 1 << 20);
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// # let store = keystead::Keystead::start(options).await?;
     /// let visits = store.update("visits", |visits: Option<u32>| visits.unwrap_or(0) + 1).await?;
     /// assert_eq!(visits, Some(1));
     /// let gone = store.update("visits", |_: Option<u32>| None).await?;
     /// assert_eq!(gone, None);
     /// assert!(!store.exists("visits").await?);
-    /// # Ok(())
-    /// # }) }
+    /// # Ok::<(), keystead::Error>(())
+    /// # }).unwrap();
     /// ```
     pub async fn update<T, R>(
         &self,
@@ -382,8 +397,11 @@ impl Keystead {
     /// It looks at every key of the cluster, page by page; see [`Scan`] for what it promises.
     ///
     /// ```
-    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/embedded_doctest/run.rs"));
-    /// # fn main() -> Result<(), keystead::Error> { run(async |store| {
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// # let options = keystead::Options::new(directory.path());
+    /// # let options = options.configure(|config| config.segment_bytes = 1 << 20);
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// # let store = keystead::Keystead::start(options).await?;
     /// store.put("user:1", &"Alice").await?;
     /// store.put("user:2", &"Bob").await?;
     /// store.put("order:1", &"tea").await?;
@@ -394,8 +412,8 @@ impl Keystead {
     ///     count += 1;
     /// }
     /// assert_eq!(count, 2);
-    /// # Ok(())
-    /// # }) }
+    /// # Ok::<(), keystead::Error>(())
+    /// # }).unwrap();
     /// ```
     #[must_use]
     pub fn scan(&self, prefix: impl AsRef<[u8]>) -> Scan {
@@ -421,14 +439,17 @@ impl Keystead {
     /// or a value of another type; else those of [`get`](Self::get) and [`put`](Self::put).
     ///
     /// ```
-    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/embedded_doctest/run.rs"));
-    /// # fn main() -> Result<(), keystead::Error> { run(async |store| {
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// # let options = keystead::Options::new(directory.path());
+    /// # let options = options.configure(|config| config.segment_bytes = 1 << 20);
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// # let store = keystead::Keystead::start(options).await?;
     /// use keystead::Value;
     /// store.command(&["SET", "greeting", "hello"]).await?;
     /// assert_eq!(store.command(&["GET", "greeting"]).await?, Value::Bulk(b"hello".to_vec()));
     /// assert_eq!(store.command(&["DEL", "greeting"]).await?, Value::Integer(1));
-    /// # Ok(())
-    /// # }) }
+    /// # Ok::<(), keystead::Error>(())
+    /// # }).unwrap();
     /// ```
     pub async fn command(&self, words: &[impl AsRef<[u8]>]) -> Result<Value, Error> {
         let words: Vec<&[u8]> = words.iter().map(AsRef::as_ref).collect();
@@ -521,7 +542,7 @@ impl Keystead {
     async fn set(&self, key: &[u8], words: &[&[u8]]) -> Result<(), Error> {
         let reply = self.run(place_of(key), Access::Write, words).await?;
         let is_set = reply::is_set(&reply)?;
-        assert!(is_set, "INV-EMB3: SET without a condition sets");
+        assert!(is_set, "SET without a condition sets");
         Ok(())
     }
 

@@ -40,9 +40,12 @@ fn what_was_acknowledged_is_there_after_a_drop_and_after_a_shutdown() {
 fn a_data_directory_belongs_to_one_node_at_a_time() {
     let data = tempfile::tempdir().unwrap();
     let first = Keystead::start(small(Options::new(data.path()))).unwrap();
+    first.ready(PATIENCE).unwrap();
+    first.put("n", &0).unwrap();
     let second = Keystead::start(small(Options::new(data.path()))).unwrap_err();
     assert_eq!(second.kind(), Kind::Conflict, "{second}");
     first.put("n", &1).unwrap();
+    assert_eq!(first.get::<u32>("n").unwrap(), Some(1));
 }
 
 #[test]

@@ -146,7 +146,7 @@ fn chance() -> usize {
 fn elements(value: Value) -> Vec<Value> {
     match value {
         Value::Array(elements) => elements,
-        other => panic!("INV-EMB3: KEYS answers an array, not {other:?}"),
+        other => panic!("KEYS answers an array, not {other:?}"),
     }
 }
 

@@ -9,8 +9,8 @@ use crate::error::Error;
 /// Any reply; an error reply is an error.
 pub(crate) fn value(reply: &[u8]) -> Result<Value, Error> {
     let decoded = ReplyDecoder::new(ReplyLimits::default()).decode(reply);
-    let decoded = decoded.expect("INV-EMB3: a store writes replies in the form of the protocol");
-    match decoded.expect("INV-EMB3: a run that ended has its whole reply").0 {
+    let decoded = decoded.expect("a store writes replies in the form of the protocol");
+    match decoded.expect("a run that ended has its whole reply").0 {
         Value::Error(message) => Err(Error::Reply { message }),
         value => Ok(value),
     }
@@ -21,7 +21,7 @@ pub(crate) fn string(reply: &[u8]) -> Result<Option<Vec<u8>>, Error> {
     match value(reply)? {
         Value::Bulk(bytes) => Ok(Some(bytes)),
         Value::Null => Ok(None),
-        other => panic!("INV-EMB3: GET answers a string or null, not {other:?}"),
+        other => panic!("GET answers a string or null, not {other:?}"),
     }
 }
 
@@ -32,7 +32,7 @@ pub(crate) fn is_set(reply: &[u8]) -> Result<bool, Error> {
     }
     match value(reply)? {
         Value::Null => Ok(false),
-        other => panic!("INV-EMB3: SET answers OK or null, not {other:?}"),
+        other => panic!("SET answers OK or null, not {other:?}"),
     }
 }
 
@@ -40,6 +40,6 @@ pub(crate) fn is_set(reply: &[u8]) -> Result<bool, Error> {
 pub(crate) fn count(reply: &[u8]) -> Result<i64, Error> {
     match value(reply)? {
         Value::Integer(count) => Ok(count),
-        other => panic!("INV-EMB3: a count is an integer, not {other:?}"),
+        other => panic!("a count is an integer, not {other:?}"),
     }
 }

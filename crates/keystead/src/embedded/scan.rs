@@ -86,9 +86,9 @@ impl Scan {
         let (cursor, keys) = match reply::value(reply)? {
             Value::Array(parts) => match <[Value; 2]>::try_from(parts) {
                 Ok([Value::Bulk(cursor), Value::Array(keys)]) => (cursor, keys),
-                other => panic!("INV-EMB3: SCAN answers a cursor and keys, not {other:?}"),
+                other => panic!("SCAN answers a cursor and keys, not {other:?}"),
             },
-            other => panic!("INV-EMB3: SCAN answers an array, not {other:?}"),
+            other => panic!("SCAN answers an array, not {other:?}"),
         };
         if cursor == b"0"
             && let Some(shards) = &mut self.shards

@@ -205,6 +205,7 @@ fn scan_by_command_walks_through_all_shards() {
     });
 }
 
+// INV-EMB4: no write is handed to the node twice.
 #[test]
 fn unknown_stays_unknown_and_is_not_tried_again() {
     let (host, store) = store(1);
@@ -251,6 +252,7 @@ fn other_types_and_foreign_values_are_errors_with_their_reason() {
     });
 }
 
+// INV-EMB2: every call that was taken ends exactly once, here by the shutdown.
 #[test]
 fn callers_under_way_at_shutdown_are_told_and_later_ones_refused() {
     let (host, store) = store(1);
@@ -273,6 +275,7 @@ fn callers_under_way_at_shutdown_are_told_and_later_ones_refused() {
     store.shutdown().unwrap();
 }
 
+// INV-EMB1: work laid down by whoever finds the door taken is seen.
 #[test]
 fn runs_laid_down_while_another_thread_stands_at_the_door_leave_in_time() {
     let (host, store) = store(4);
