@@ -1,0 +1,27 @@
+//! A cluster of real processes: what it promises while they are killed, paused, emptied and filled up.
+//!
+//! Owns: the tests of the built program as its users meet it. Never: looks into a process; everything
+//! is asked over its client port, its peer port, its log lines or its exit code.
+//!
+//! Tests take turns (see [`cluster::Turn`]): each starts three processes and measures times. Setting
+//! `KEYSTEAD_TORTURE_ROUNDS` makes those with rounds longer.
+#![cfg(all(feature = "cli", unix))]
+
+mod cluster;
+mod faults;
+mod history;
+mod load;
+mod node;
+mod wait;
+mod wire;
+
+mod clients;
+mod damage;
+mod disk;
+mod failover;
+mod hostile;
+mod membership;
+mod scenario;
+mod shutdown;
+mod snapshots;
+mod supervision;

@@ -1,0 +1,65 @@
+//! Nodes that come, and nodes that come back with nothing.
+
+use std::time::Duration;
+
+use crate::cluster::{Cluster, LEVEL_MAX, Shape};
+use crate::load::Load;
+use crate::wait::wait_for;
+use crate::wire::field;
+
+/// How many replicas a node has, as it says itself.
+fn replicas_of(cluster: &Cluster, at: usize) -> Option<u32> {
+    field(&cluster.nodes[at].info("raft")?, "replica_of")?.parse().ok()
+}
+
+#[test]
+fn a_fourth_node_joins_under_load_and_takes_its_share() {
+    let mut cluster = Cluster::start(&Shape::default());
+    let load = Load::start(&cluster);
+    let at = cluster.add();
+    cluster.nodes[at].start();
+    wait_for("the new node has replicas", LEVEL_MAX, || (replicas_of(&cluster, at)? >= 8).then_some(()));
+    cluster.wait_until_level();
+    assert_eq!(cluster.nodes[0].cluster_field("cluster_known_nodes").as_deref(), Some("4"));
+    load.arm();
+    load.wait_for_writes("after the fourth node joined", Duration::from_secs(10));
+    let figures = load.finish(&cluster);
+    eprintln!("a fourth node: {figures:?}");
+    // Each shard has three replicas, on three of the four nodes.
+    let total: u32 = (0..4).map(|at| replicas_of(&cluster, at).expect("the node answers")).sum();
+    assert_eq!(total, 3 * cluster.shards, "every shard has three replicas");
+    cluster.assert_equal_digests();
+}
+
+#[test]
+fn a_node_whose_data_was_lost_joins_as_a_new_one() {
+    let mut cluster = Cluster::start(&Shape::default());
+    let load = Load::start(&cluster);
+    let before = crate::wire::ask_text(cluster.nodes[2].port, &["CLUSTER", "MYID"]);
+    cluster.nodes[2].kill();
+    cluster.nodes[2].wipe();
+    cluster.nodes[2].start();
+    cluster.nodes[2].wait_for_answers(LEVEL_MAX);
+    let after = wait_for("the node has joined", LEVEL_MAX, || {
+        let known = cluster.nodes[2].cluster_field("cluster_known_nodes")?;
+        (known != "0").then(|| crate::wire::ask_text(cluster.nodes[2].port, &["CLUSTER", "MYID"]))
+    });
+    assert_ne!(before, after, "what it was is forgotten; it must not vote under its old name");
+    load.arm();
+    load.wait_for_writes("with a node that came back empty", Duration::from_secs(10));
+    let figures = load.finish(&cluster);
+    eprintln!("data lost: {figures:?}");
+}
+
+#[test]
+fn nobody_founds_a_second_cluster_by_accident() {
+    let mut cluster = Cluster::prepare(&Shape::default());
+    // The second and third node alone wait for the first, which alone may found.
+    cluster.nodes[1].start();
+    cluster.nodes[2].start();
+    cluster.nodes[1].wait_for_answers(LEVEL_MAX);
+    crate::node::wait_for_log(&cluster.nodes[1], "waiting for", Duration::from_secs(10));
+    assert_ne!(cluster.nodes[1].cluster_field("cluster_state").as_deref(), Some("ok"));
+    cluster.nodes[0].start();
+    cluster.wait_until_level();
+}
