@@ -372,6 +372,7 @@ impl<M: Machine> Group<M> {
         for (_, waiting) in std::mem::take(&mut self.waiting) {
             waiting.doubt(doubt, out);
         }
+        self.cell.set_progress(Vec::new());
         self.cell.publish(Published::default());
     }
 

@@ -62,10 +62,14 @@ impl<M: Machine> Group<M> {
                     seed: header.seed,
                 };
                 let machine = &mut self.machine;
-                match self.waiting.remove(&(entry.index, entry.term)) {
-                    Some(waiting) => waiting.answer(commands, out, |run, parts, replies| {
-                        machine.apply(&context, run, parts, replies);
-                    }),
+                let key = (entry.index, entry.term);
+                match self.waiting.get_mut(&key) {
+                    Some(waiting) => {
+                        waiting.answer(commands, out, |run, parts, replies| {
+                            machine.apply(&context, run, parts, replies);
+                        });
+                        self.waiting.remove(&key);
+                    }
                     None => machine.apply(&context, commands, &[], &mut Replies::default()),
                 }
                 self.cell.count_applied();

@@ -80,23 +80,23 @@ impl Waiting {
         }
     }
 
-    /// Applies the entry's commands run by run through `apply`, and answers each run.
+    /// Applies the entry's commands run by run through `apply`, and answers each run. If `apply` panics, the runs
+    /// that are not answered stay here.
     pub(crate) fn answer(
-        self,
+        &mut self,
         mut commands: &[u8],
         out: &mut Outputs,
         mut apply: impl FnMut(&[u8], &[crate::Part], &mut Replies),
     ) {
-        for (run, length) in self.runs.into_iter().zip(self.lengths) {
-            let (own, rest) = commands.split_at(length);
+        for (run, length) in self.runs.iter_mut().zip(&self.lengths) {
+            let (own, rest) = commands.split_at(*length);
             commands = rest;
             let mut replies = Replies::default();
-            match run {
-                Some(run) => {
-                    apply(own, &run.parts, &mut replies);
-                    out.finish(run.finish(replies));
-                }
-                None => apply(own, &[], &mut replies),
+            let parts = run.as_ref().map_or(&[][..], |run| &run.parts);
+            // ORDER: taken out only after it was applied.
+            apply(own, parts, &mut replies);
+            if let Some(run) = run.take() {
+                out.finish(run.finish(replies));
             }
         }
         assert!(
@@ -118,7 +118,7 @@ impl<M: Machine> Group<M> {
             return out.finish(run.reject(Rejection::NotLeader { leader }));
         }
         if run.access == Access::Read {
-            return self.queue_read(run);
+            return self.queue_read(run, out);
         }
         if turn.is_disk_full {
             return out.finish(run.reject(Rejection::DiskFull));

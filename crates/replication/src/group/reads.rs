@@ -14,26 +14,41 @@ use crate::outputs::Outputs;
 pub(crate) struct Reads {
     /// Each read with the number that a confirmation must exceed to vouch for it.
     waiting: VecDeque<(u64, Submission)>,
+    bytes: usize,
 }
 
 impl Reads {
+    fn push(&mut self, mark: u64, run: Submission) {
+        self.bytes += run.commands.len();
+        self.waiting.push_back((mark, run));
+    }
+
+    fn pop(&mut self) -> Option<Submission> {
+        let (_, run) = self.waiting.pop_front()?;
+        self.bytes -= run.commands.len();
+        Some(run)
+    }
+
     pub(crate) fn reject_all(&mut self, why: Rejection, out: &mut Outputs) {
-        for (_, run) in self.waiting.drain(..) {
+        while let Some(run) = self.pop() {
             out.finish(run.reject(why));
         }
     }
 
     pub(crate) fn reject_overdue(&mut self, now: Monotonic, out: &mut Outputs) {
         while self.waiting.front().is_some_and(|(_, run)| run.deadline <= now) {
-            let (_, run) = self.waiting.pop_front().expect("there is a front");
+            let run = self.pop().expect("there is a front");
             out.finish(run.reject(Rejection::Expired));
         }
     }
 }
 
 impl<M: Machine> Group<M> {
-    pub(super) fn queue_read(&mut self, run: Submission) {
-        self.reads.waiting.push_back((self.lease.mark(), run));
+    pub(super) fn queue_read(&mut self, run: Submission, out: &mut Outputs) {
+        if self.reads.bytes + run.commands.len() > self.settings.queue_bytes_max {
+            return out.finish(run.reject(Rejection::Overloaded));
+        }
+        self.reads.push(self.lease.mark(), run);
     }
 
     /// Asks for a read index if the lease needs one or a read waits for one.
@@ -61,18 +76,15 @@ impl<M: Machine> Group<M> {
             return self.reads.reject_all(Rejection::NotLeader { leader }, out);
         }
         let has_lease = self.lease.until(self.applied).is_some_and(|until| turn.now < until);
-        while let Some((mark, _)) = self.reads.waiting.front() {
+        while let Some((mark, run)) = self.reads.waiting.front() {
             if !has_lease && !self.lease.is_confirmed_after(*mark, self.applied) {
                 break;
             }
-            let (_, run) = self.reads.waiting.pop_front().expect("there is a front");
             let mut replies = Replies::default();
-            self.machine.read(
-                self.applied_now.max(turn.unix),
-                &run.commands,
-                &run.parts,
-                &mut replies,
-            );
+            let now = self.applied_now.max(turn.unix);
+            // ORDER: taken out only after it was executed: if that panics, it is still there to be answered.
+            self.machine.read(now, &run.commands, &run.parts, &mut replies);
+            let run = self.reads.pop().expect("there is a front");
             out.finish(run.finish(replies));
         }
     }
