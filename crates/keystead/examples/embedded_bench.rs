@@ -95,13 +95,20 @@ async fn measure(store: &Keystead, time: Duration) -> Result<(), keystead::Error
         Ok(1)
     })
     .await?;
+    let blocking = keystead::blocking::Keystead::from(store.clone());
+    report("put_bytes, one thread", time, async || {
+        n += 1;
+        blocking.put_bytes(next(n), value)?;
+        Ok(1)
+    })
+    .await?;
     report("put_bytes, 256 at a time", time, async || {
         together(256, |number| store.put_bytes(next(number), value)).await
     })
     .await?;
     store.put("counter", &0).await?;
-    report("update, one caller", time, async || {
-        store.update("counter", |n: Option<u64>| n.unwrap_or(0) + 1).await?;
+    report("update, one thread", time, async || {
+        blocking.update("counter", |n: Option<u64>| n.unwrap_or(0) + 1)?;
         Ok(1)
     })
     .await
