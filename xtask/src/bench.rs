@@ -25,7 +25,8 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use crate::project::{Outcome, Project};
-use crate::server::{self, Scratch};
+use crate::server::{self, Binary, Scratch};
+use crate::setup;
 use machine::Machine;
 
 /// What a suite needs.
@@ -43,7 +44,7 @@ struct Options {
     keys: u64,
     only: Vec<String>,
     json: Option<PathBuf>,
-    binary: Option<PathBuf>,
+    binary: Binary,
     is_against_itself: bool,
     suites: Vec<String>,
 }
@@ -100,10 +101,11 @@ pub(crate) fn run(project: &Project, arguments: &[String]) -> Outcome {
         return Err("bench reads CPU times and memory from /proc, so it runs on Linux".into());
     }
     let options = Options::parse(arguments)?;
+    setup::ensure(project)?;
     let binary = if options.is_against_itself {
         PathBuf::new()
     } else {
-        server::keystead_binary(project, options.binary.as_deref())?
+        server::keystead_binary(project, &options.binary)?
     };
     let bench = Bench { project, options, scratch: Scratch::new(project, "bench")?, binary };
     let machine = Machine::describe(project);
@@ -140,7 +142,7 @@ impl Options {
             keys: 1_000_000,
             only: Vec::new(),
             json: None,
-            binary: None,
+            binary: Binary::Release,
             is_against_itself: false,
             suites: Vec::new(),
         };
@@ -164,7 +166,7 @@ impl Options {
                 "--keys" => options.keys = value.parse::<u64>()?.max(1000),
                 "--only" => options.only = value.split(',').map(|s| s.trim().to_owned()).collect(),
                 "--json" => options.json = Some(value.into()),
-                "--binary" => options.binary = Some(value.into()),
+                "--binary" => options.binary = Binary::Named(value.into()),
                 _ => return Err(unknown(argument).into()),
             }
         }

@@ -10,16 +10,17 @@ mod player;
 mod script;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 
 use crate::project::{Outcome, Project};
-use crate::server::{self, Scratch, Server};
+use crate::server::{self, Binary, Scratch, Server};
+use crate::setup;
 use crate::wire::Connection;
 use differences::Differences;
 use player::{Player, Protocol};
 use script::Script;
 
-const USAGE: &str = "cargo xtask compat [SCRIPT...] [--binary KEYSTEAD] [--against-itself]
+const USAGE: &str = "cargo xtask compat [SCRIPT...] [--dev | --binary KEYSTEAD] [--against-itself]
+--dev takes the dev build, --binary the one named; otherwise it is the release build
 --against-itself puts redis in Keystead's place: what differs then is the script's fault";
 
 /// The one command that cannot be played beside others.
@@ -27,13 +28,14 @@ const ENDS_THE_SERVER: &str = "shutdown";
 
 struct Options {
     scripts: Vec<String>,
-    binary: Option<PathBuf>,
+    binary: Binary,
     is_against_itself: bool,
 }
 
 /// Plays the scripts named, or all of them.
 pub(crate) fn run(project: &Project, arguments: &[String]) -> Outcome {
     let options = parse(arguments)?;
+    setup::ensure(project)?;
     let scripts = Script::read_all(project, &options.scripts)?;
     let scratch = Scratch::new(project, "compat")?;
     let (redis, tested) = start(project, &options, &scratch)?;
@@ -71,12 +73,14 @@ pub(crate) fn run(project: &Project, arguments: &[String]) -> Outcome {
 }
 
 fn parse(arguments: &[String]) -> Outcome<Options> {
-    let mut options = Options { scripts: Vec::new(), binary: None, is_against_itself: false };
+    let mut options =
+        Options { scripts: Vec::new(), binary: Binary::Release, is_against_itself: false };
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
         match argument.as_str() {
             "--against-itself" => options.is_against_itself = true,
-            "--binary" => options.binary = Some(rest.next().ok_or(USAGE)?.into()),
+            "--dev" => options.binary = Binary::Dev,
+            "--binary" => options.binary = Binary::Named(rest.next().ok_or(USAGE)?.into()),
             flag if flag.starts_with("--") => return Err(USAGE.into()),
             name => options.scripts.push(name.to_owned()),
         }
@@ -91,7 +95,7 @@ fn start(project: &Project, options: &Options, scratch: &Scratch) -> Outcome<(Se
     if options.is_against_itself {
         return Ok((redis, server::redis(&scratch.folder("tested")?, &settings)?));
     }
-    let binary = server::keystead_binary(project, options.binary.as_deref())?;
+    let binary = server::keystead_binary(project, &options.binary)?;
     // One shard behaves like one Redis: no command crosses shards.
     let settings = ["--shards", "1", "--durability", "replicated"];
     let mut nodes = server::keystead(&binary, scratch, "keystead", 1, &settings)?;

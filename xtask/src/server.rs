@@ -140,17 +140,30 @@ pub(crate) fn redis(folder: &Path, settings: &[&str]) -> Outcome<Server> {
     Ok(server)
 }
 
-/// The product's binary: the one named, or the release build of this checkout.
-pub(crate) fn keystead_binary(project: &Project, named: Option<&Path>) -> Outcome<PathBuf> {
-    if let Some(path) = named {
-        return Ok(std::path::absolute(path)?);
-    }
-    let status = project.cargo(&["build", "--release", "--package", "keystead"]).status()?;
+/// Which binary of the product is started.
+pub(crate) enum Binary {
+    /// This one.
+    Named(PathBuf),
+    /// The release build of this checkout: for figures.
+    Release,
+    /// Its dev build: for comparisons, since tests have built it already.
+    Dev,
+}
+
+/// The path of the product's binary, built if need be.
+pub(crate) fn keystead_binary(project: &Project, binary: &Binary) -> Outcome<PathBuf> {
+    let (flags, folder): (&[&str], &str) = match binary {
+        Binary::Named(path) => return Ok(std::path::absolute(path)?),
+        Binary::Release => (&["--release"], "release"),
+        Binary::Dev => (&[], "debug"),
+    };
+    let mut build = project.cargo(&["build", "--quiet", "--package", "keystead"]);
+    let status = build.args(flags).status()?;
     if !status.success() {
         return Err(format!("keystead does not build: {status}").into());
     }
     let name = format!("keystead{}", std::env::consts::EXE_SUFFIX);
-    Ok(project.target()?.join("release").join(name))
+    Ok(project.target()?.join(folder).join(name))
 }
 
 /// `count` Keystead nodes of one cluster with `settings`, ready, every replica in place.

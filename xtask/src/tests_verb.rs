@@ -17,9 +17,16 @@ pub(crate) fn run(project: &Project, arguments: &[String]) -> Outcome {
     let mut steps = Steps::default();
     let mut tests = if find_program("cargo-nextest").is_some() {
         let profile = if std::env::var_os("CI").is_some() { "ci" } else { "default" };
-        project.cargo(&["nextest", "run", "--no-tests=pass", "--profile", profile])
+        project.cargo(&[
+            "nextest",
+            "run",
+            "--no-tests=pass",
+            "--no-fail-fast",
+            "--profile",
+            profile,
+        ])
     } else {
-        project.cargo(&["test", "--all-targets"])
+        project.cargo(&["test", "--all-targets", "--no-fail-fast"])
     };
     steps.command("tests", tests.args(&scope).envs(setup::environment(project)?));
     // A binary crate has no library and so no doctests; cargo calls that an error.

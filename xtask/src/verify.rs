@@ -3,7 +3,7 @@
 
 use crate::project::{Outcome, Project, find_program};
 use crate::step::Steps;
-use crate::{docs, pages, tests_verb, tidy};
+use crate::{compat, docs, pages, tests_verb, tidy};
 
 /// `cargo check` of everything, and tidy.
 pub(crate) fn check(project: &Project, _: &[String]) -> Outcome {
@@ -34,6 +34,7 @@ pub(crate) fn verify(project: &Project, arguments: &[String]) -> Outcome {
     );
     steps.call("docs", || docs::check_all(project));
     steps.call("generated pages", || pages::run(project, &[]));
+    steps.call("replies compared with redis", || compat::run(project, &["--dev".to_owned()]));
     if let Some(deny) = find_program("cargo-deny") {
         steps.command(
             "licences and bans",

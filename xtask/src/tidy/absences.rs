@@ -1,6 +1,7 @@
 //! What a crate must not know, held by looking for the words that would betray it.
-//! Owns: one rule per absence that ARCHITECTURE.md marks with a star. Never: dependencies between
-//! crates (see `layers`, which also keeps `raft` in its place); what clippy already denies is repeated only where clippy cannot see it.
+//! Owns: one rule per absence that ARCHITECTURE.md marks with a star and that words can betray. Never:
+//! dependencies between crates (see `layers`, which also keeps `raft` in its place); what clippy
+//! already denies is repeated only where clippy cannot see it.
 //!
 //! Only the product's code is searched: comments, strings and tests may name anything.
 
