@@ -257,7 +257,7 @@ fn gateway_children(node: &Arc<Node>, gateway: &Gateway, listener: Arc<std::net:
             gateway.run_io_child(position, &context, door)?;
             Ok(())
         };
-        spec = spec.child(ChildSpec::thread(format!("io-{position}"), body).shutdown_grace(GATEWAY_GRACE));
+        spec = spec.child(ChildSpec::thread(format!("io-{position}"), body).shutdown_grace(GATEWAY_GRACE).ready_within(GATEWAY_GRACE));
     }
     let (node, gateway) = (Arc::clone(node), gateway.clone());
     let accept = move |context: ChildContext| {

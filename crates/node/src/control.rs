@@ -8,18 +8,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keystead_replication::{GroupInput, Members, Progress, ReplicaChange, Role};
-use keystead_topology::{Action, Command, NodeRecord, Step, Topology};
+use keystead_topology::{Action, Command, NodeRecord, NodeState, Step, Topology};
 use keystead_types::{LogIndex, NodeId, ShardId};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use crate::caller::CallOutcome;
 use crate::door::{Access, Refusal};
+use crate::membership::ask;
 use crate::meta;
 use crate::node::Node;
 
 /// How long a question that waits for a log may take.
 const WAIT_MAX: Duration = Duration::from_secs(5);
+/// How long a node that wants to join may take to say its name.
+const WHO_MAX: Duration = Duration::from_secs(1);
 
 /// A question.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -203,6 +206,9 @@ async fn join(node: &Arc<Node>, record: NodeRecord) -> Answer {
     if identity.cluster == 0 {
         return Answer::no("this node is not in a cluster yet itself");
     }
+    if let Err(answer) = displace(node, &record).await {
+        return answer;
+    }
     if let Err(answer) = propose_anywhere(node, Command::RegisterNode { node: record }).await {
         return answer;
     }
@@ -216,6 +222,25 @@ async fn join(node: &Arc<Node>, record: NodeRecord) -> Answer {
         shards: identity.shards,
         peers,
     }
+}
+
+/// A node that lost its data comes back under a new name at its old address. Whoever had the address before
+/// cannot be there any more: it drains, so that its replicas are made anew.
+async fn displace(node: &Arc<Node>, record: &NodeRecord) -> Result<(), Answer> {
+    let topology = Arc::clone(&node.core.routes().topology);
+    let had_address = |other: &&keystead_topology::Node| {
+        other.id != record.id
+            && other.peer_addr == record.peer_addr
+            && other.state == NodeState::Active
+    };
+    let Some(old) = topology.nodes().values().find(had_address) else { return Ok(()) };
+    // Only if the address really answers with the new name: two nodes may have been given one address.
+    let answer = ask(node, &record.peer_addr, &Question::Who, WHO_MAX).await;
+    if !matches!(answer, Ok(Answer::Me { node, .. }) if node == record.id.0) {
+        return Ok(());
+    }
+    tracing::warn!(old = %old.id, new = %record.id, address = %record.peer_addr, "another node has come in a node's place; the old one's replicas are replaced");
+    propose_anywhere(node, Command::SetNodeState { node: old.id, state: NodeState::Draining }).await
 }
 
 async fn propose(node: &Arc<Node>, from: Option<NodeId>, command: Command) -> Answer {

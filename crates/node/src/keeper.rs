@@ -11,10 +11,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use keystead_replication::{Found, GroupInput, Identity, Input, Replica};
+use keystead_replication::{Found, GroupInput, Identity, Inbox, Input, Replica};
 use keystead_supervisor::{ChildContext, ChildError, ChildSpec};
 use keystead_types::{NodeId, ShardId};
 use keystead_wal::{Batch, RealDisk};
+use tokio::sync::mpsc::Receiver;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
@@ -38,21 +39,42 @@ const WORKER_POLL: Duration = Duration::from_millis(2);
 
 /// The task: starts what is on disk, then what the cluster brings here.
 pub(crate) async fn run(node: Arc<Node>, context: ChildContext) -> Result<(), ChildError> {
-    let events = node.keeper_events.lock().take();
-    let mut events = events.ok_or("the keeper's events are still held by its last incarnation")?;
-    let outcome = tokio::select! {
+    let mut events = HeldEvents::take(&node)?;
+    tokio::select! {
         outcome = live(&node, &context, &mut events) => outcome,
         () = context.shutdown() => Ok(()),
         fault = context.fault("keeper") => Err(fault.into()),
-    };
-    *node.keeper_events.lock() = Some(events);
-    outcome
+    }
+}
+
+/// The keeper's events, given back for its next incarnation however this one ends.
+struct HeldEvents<'n> {
+    node: &'n Node,
+    events: Option<Receiver<KeeperEvent>>,
+}
+
+impl<'n> HeldEvents<'n> {
+    fn take(node: &'n Node) -> Result<Self, ChildError> {
+        let events = node.keeper_events.lock().take();
+        let events = events.ok_or("the keeper's events are still held by its last incarnation")?;
+        Ok(Self { node, events: Some(events) })
+    }
+
+    async fn recv(&mut self) -> Option<KeeperEvent> {
+        self.events.as_mut()?.recv().await
+    }
+}
+
+impl Drop for HeldEvents<'_> {
+    fn drop(&mut self) {
+        *self.node.keeper_events.lock() = self.events.take();
+    }
 }
 
 async fn live(
     node: &Arc<Node>,
     context: &ChildContext,
-    events: &mut tokio::sync::mpsc::Receiver<KeeperEvent>,
+    events: &mut HeldEvents<'_>,
 ) -> Result<(), ChildError> {
     let root = context.path().as_str().split('/').next().unwrap_or_default();
     let parent = format!("{root}/{SHARDS}");
@@ -235,6 +257,7 @@ async fn live_until_it_ends(
     let (sender, fallen) = oneshot::channel();
     node.exits.lock().insert(id, sender);
     worker.push(Input::Start(Box::new(replica)));
+    let mut running = Running { worker: &worker, id, is_over: false };
     if !id.is_meta() {
         node.core.set_local(id, Some(node.shard(id)));
     }
@@ -243,14 +266,33 @@ async fn live_until_it_ends(
     tokio::select! {
         reason = fallen => Err(reason.unwrap_or_else(|_| "its worker ended".to_owned()).into()),
         fault = context.fault("replica") => {
+            running.is_over = true;
             worker.push_for(id, GroupInput::Fail(fault.to_string()));
             Err(fault.into())
         }
         () = context.shutdown() => {
+            running.is_over = true;
             let (sender, stopped) = oneshot::channel();
             worker.push(Input::Stop(id, Box::new(move || sender.send(()).unwrap_or_default())));
             drop(stopped.await);
             Ok(())
+        }
+    }
+}
+
+/// A replica that its worker drives for this child. If the child falls, the replica must fall with it: its
+/// next incarnation starts another one.
+struct Running<'w> {
+    worker: &'w Inbox<NodeMachine>,
+    id: ShardId,
+    is_over: bool,
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            // A replica that has fallen already is not there to be stopped.
+            self.worker.push(Input::Stop(self.id, Box::new(|| ())));
         }
     }
 }

@@ -115,6 +115,13 @@ async fn observe_all(
         .nodes()
         .values()
         .filter(|other| other.id != node.core.me && other.state != NodeState::Gone);
+    // At the address of a displaced node its successor would answer.
+    let (displaced, others): (Vec<_>, Vec<_>) =
+        others.partition(|other| topology.is_displaced(other.id));
+    for other in displaced {
+        let now = node.core.clock.monotonic_now();
+        memory.away_since.entry(other.id).or_insert(now);
+    }
     for other in others {
         let asked = ask(node, &other.peer_addr, &Question::Observe, OBSERVE_MAX).await;
         match asked {
@@ -187,6 +194,11 @@ fn corrections(
     for known in topology.nodes().values().filter(|known| known.state == NodeState::Joining) {
         if observed.nodes.get(&known.id).is_some_and(|seen| seen.is_up) {
             commands.push(Command::SetNodeState { node: known.id, state: NodeState::Active });
+        }
+    }
+    for known in topology.nodes().values().filter(|known| topology.is_displaced(known.id)) {
+        if topology.hosted_by(known.id).next().is_none() {
+            commands.push(Command::SetNodeState { node: known.id, state: NodeState::Gone });
         }
     }
     for (id, (_, report)) in reports {

@@ -40,6 +40,7 @@ impl Node {
             status.keys_with_expiry += stats.keys_with_expiry;
             status.dataset_bytes += stats.memory_bytes;
             status.expired_keys += stats.expired;
+            status.commands_applied += shard.commands_applied();
             if shard.cell.role() == Role::Leader {
                 status.keys_led += stats.keys;
             }
@@ -132,9 +133,10 @@ impl Node {
 fn has_all_replicas(topology: &Topology) -> bool {
     let wanted = topology.replicas_wanted();
     topology.nodes().values().all(|node| node.state != NodeState::Joining)
-        && topology.shards().values().all(|shard| {
-            shard.voters().count() == wanted && shard.learners().next().is_none()
-        })
+        && topology
+            .shards()
+            .values()
+            .all(|shard| shard.voters().count() == wanted && shard.learners().next().is_none())
 }
 
 fn replica_status(id: ShardId, cell: &GroupCell, keys: Option<u64>, node: &Node) -> ReplicaStatus {

@@ -4,6 +4,7 @@
 //! Read by gateway threads under the shared lock; written by the worker's thread alone.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use keystead_replication::{DumpStep, GroupCell, Machine, Part, Replies};
 use keystead_resp::{Args, Protocol, ReplyWriter, RunDecoder, Span, encode};
@@ -21,6 +22,7 @@ pub struct Shard {
     pub cell: Arc<GroupCell>,
     store: RwLock<Store>,
     config: StoreConfig,
+    commands_applied: AtomicU64,
 }
 
 impl Shard {
@@ -28,7 +30,13 @@ impl Shard {
     #[must_use]
     pub fn new(id: ShardId, config: StoreConfig) -> Arc<Self> {
         let store = RwLock::new(Store::new(config));
-        Arc::new(Self { id, cell: Arc::default(), store, config })
+        Arc::new(Self {
+            id,
+            cell: Arc::default(),
+            store,
+            config,
+            commands_applied: AtomicU64::new(0),
+        })
     }
 
     /// Answers a command that only reads, if this node may at `now`; false if it may not.
@@ -60,6 +68,12 @@ impl Shard {
     #[must_use]
     pub fn stats(&self) -> keystead_store::Stats {
         self.store.read().stats()
+    }
+
+    /// Commands applied through the log since the process began.
+    #[must_use]
+    pub fn commands_applied(&self) -> u64 {
+        self.commands_applied.load(Ordering::Relaxed)
     }
 
     /// Begins loading a state from a snapshot.
@@ -102,17 +116,20 @@ impl Machine for ShardMachine {
         replies: &mut Replies,
     ) {
         let mut store = self.shard.store.write();
+        let mut count = 0;
         if parts.is_empty() {
-            apply_run(&mut store, context, commands, &mut self.spans, &mut ReplyWriter::discard());
+            let mut nobody = ReplyWriter::discard();
+            count += apply_run(&mut store, context, commands, &mut self.spans, &mut nobody);
         }
         let mut rest = commands;
         for part in parts {
             let (own, behind) = rest.split_at(part.bytes as usize);
             rest = behind;
             let mut reply = ReplyWriter::new(&mut replies.bytes, protocol_of(part.form));
-            apply_run(&mut store, context, own, &mut self.spans, &mut reply);
+            count += apply_run(&mut store, context, own, &mut self.spans, &mut reply);
             replies.ends.push(replies.bytes.len());
         }
+        self.shard.commands_applied.fetch_add(count, Ordering::Relaxed);
     }
 
     fn read(&mut self, now: UnixMillis, commands: &[u8], parts: &[Part], replies: &mut Replies) {
@@ -182,15 +199,18 @@ fn next_command<'r: 's, 's>(
         .unwrap_or_else(|error| panic!("INV-S1: a run in the log is not canonical: {error}"))
 }
 
+/// Applies the commands of a run one after the other; returns how many (a transaction counts as one).
 fn apply_run(
     store: &mut Store,
     context: &ApplyContext,
     commands: &[u8],
     spans: &mut Vec<Span>,
     reply: &mut ReplyWriter<'_>,
-) {
+) -> u64 {
     let mut run = RunDecoder::new(commands);
+    let mut count = 0;
     while let Some(args) = next_command(&mut run, spans) {
+        count += 1;
         let name = &args[0];
         if name == internal::MULTI {
             apply_transaction(store, context, commands, &mut run, reply);
@@ -201,6 +221,7 @@ fn apply_run(
             let _outcome = store.apply(context, args, reply);
         }
     }
+    count
 }
 
 /// Applies a transaction whose MULTI was just read; reads on to its EXEC.

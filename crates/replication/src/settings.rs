@@ -24,8 +24,8 @@ pub struct Settings {
     pub heartbeat_ticks: u32,
     /// When a write is acknowledged.
     pub durability: Durability,
-    /// Entries of a group that may be proposed and not yet applied. Two beat more: while they are
-    /// under way, the next entry gathers a bigger batch.
+    /// Entries of a group that may be proposed and not yet applied. One: while it is under way, the next
+    /// one gathers a bigger batch.
     pub entries_in_flight_max: u64,
     /// Bytes of commands after which an entry is full.
     pub entry_bytes_target: usize,
@@ -65,7 +65,7 @@ impl Default for Settings {
             election_ticks: 20,
             heartbeat_ticks: 4,
             durability: Durability::Fsync,
-            entries_in_flight_max: 2,
+            entries_in_flight_max: 1,
             entry_bytes_target: keystead_types::limits::ENTRY_BYTES_TARGET,
             queue_bytes_max: keystead_types::limits::SHARD_QUEUE_BYTES_MAX,
             snapshot_log_bytes: 64 * 1024 * 1024,
