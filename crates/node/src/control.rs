@@ -368,6 +368,7 @@ pub(crate) async fn digest_at(node: &Node, shard: ShardId, index: LogIndex) -> O
 #[cfg(test)]
 mod tests {
     use super::*;
+    use keystead_topology::NodeState;
 
     #[test]
     fn every_kind_of_question_and_answer_survives_the_wire() {
@@ -404,7 +405,7 @@ mod tests {
             Question::Change(step),
             Question::Propose(Command::SetNodeState {
                 node: NodeId(1),
-                state: keystead_topology::NodeState::Active,
+                state: NodeState::Active,
             }),
             Question::View { applied: 3 },
             Question::TakeDigest { shard: 1 },
