@@ -301,11 +301,12 @@ impl Topology {
         set_text(&mut self.settings, "settings", name, value)
     }
 
+    /// A draining node may lose its address to its successor: the node that came up in its place without
+    /// its data.
     fn check_addresses_free(&self, record: &NodeRecord) -> Result<(), Rejection> {
-        let others = self
-            .nodes
-            .values()
-            .filter(|node| node.id != record.id && node.state != NodeState::Gone);
+        let others = self.nodes.values().filter(|node| {
+            node.id != record.id && !matches!(node.state, NodeState::Draining | NodeState::Gone)
+        });
         for node in others {
             // Only the peer address tells nodes apart; clients may reach several through one proxy.
             if node.peer_addr == record.peer_addr {

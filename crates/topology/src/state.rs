@@ -105,6 +105,19 @@ impl Topology {
         self.shards.values().filter(move |shard| shard.is_hosted_by(node))
     }
 
+    /// True if a node's place was taken: it drains, and another node answers at its peer address.
+    #[must_use]
+    pub fn is_displaced(&self, node: NodeId) -> bool {
+        let Some(known) = self.nodes.get(&node) else { return false };
+        let succeeds = |other: &Node| {
+            other.id != node
+                && other.state != NodeState::Gone
+                && other.state != NodeState::Draining
+                && other.peer_addr == known.peer_addr
+        };
+        known.state == NodeState::Draining && self.nodes.values().any(succeeds)
+    }
+
     /// Replicas each shard should have: as many as the setting says, but no more than there are
     /// active nodes, and at least one.
     #[must_use]
