@@ -227,11 +227,26 @@ async fn live_as_replica(
     id: ShardId,
     context: ChildContext,
 ) -> Result<(), ChildError> {
-    let outcome = live_until_it_ends(&node, id, &context).await;
+    let panicked = PanicNoted { node: &node, id };
+    let outcome = live_until_it_ends(panicked.node, id, &context).await;
     if let Err(error) = &outcome {
         node.core.set_down(id, Some(error.to_string()));
     }
     outcome
+}
+
+/// Tells clients why a shard is down if its child panicked and so could not say it itself.
+struct PanicNoted<'n> {
+    node: &'n Arc<Node>,
+    id: ShardId,
+}
+
+impl Drop for PanicNoted<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.node.core.set_down(self.id, Some("it panicked".to_owned()));
+        }
+    }
 }
 
 async fn live_until_it_ends(
