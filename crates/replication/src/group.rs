@@ -446,7 +446,9 @@ impl<M: Machine> Group<M> {
 
     /// Hands leadership to `to` if this replica has it. No lease from here until the next term (INV-L2).
     pub(crate) fn transfer(&mut self, to: NodeId) {
-        if self.is_leader() && to != self.node {
+        // Raft hands over to voters only: for anybody else the lease would end for nothing.
+        let is_voter = self.raw.store().conf().voters.contains(&to.0);
+        if self.is_leader() && is_voter && to != self.node {
             // ORDER: the lease ends before the request to campaign can leave.
             self.lease.bar();
             self.cell.set_lease(None);

@@ -64,9 +64,10 @@ impl Lease {
         }
     }
 
-    /// True if a request newer than `request` is under way already.
-    pub(crate) fn is_asking_after(&self, request: u64) -> bool {
-        self.last_request > request && !self.pending.is_empty()
+    /// True if a request newer than `request` is under way or was confirmed: there is no need for another.
+    pub(crate) fn is_asked_after(&self, request: u64) -> bool {
+        let is_under_way = self.last_request > request && !self.pending.is_empty();
+        is_under_way || self.confirmed.is_some_and(|confirmed| confirmed.request > request)
     }
 
     /// Numbers a new request, to be sent now.

@@ -232,7 +232,12 @@ impl<M: Machine> Group<M> {
         let is = |ids: &[u64], node: NodeId| ids.contains(&node.0);
         match change {
             ReplicaChange::AddLearner(node) => is(&conf.learners, node) || is(&conf.voters, node),
-            ReplicaChange::Promote(node) => !is(&conf.learners, node),
+            // A learner that has taken nothing yet has no state to vote with: counted on, it could hold up the
+            // group for good.
+            ReplicaChange::Promote(node) => {
+                let progress = self.raw.raft.prs().get(node.0);
+                !is(&conf.learners, node) || progress.is_none_or(|progress| progress.matched == 0)
+            }
             ReplicaChange::Remove(node) => {
                 !(is(&conf.learners, node) || is(&conf.voters, node))
                     || conf.voters == [node.0]

@@ -58,7 +58,7 @@ impl<M: Machine> Group<M> {
             return;
         }
         let is_read_unvouched =
-            self.reads.waiting.back().is_some_and(|(mark, _)| !self.lease.is_asking_after(*mark))
+            self.reads.waiting.back().is_some_and(|(mark, _)| !self.lease.is_asked_after(*mark))
                 && self.lease.until(self.applied).is_none_or(|until| turn.now >= until);
         if self.lease.is_renewal_due(turn.now) || is_read_unvouched {
             let context = self.lease.ask(turn.now);

@@ -52,7 +52,9 @@ fn play_all(seeds: Range<u64>) -> Count {
         let count = match catch_unwind(AssertUnwindSafe(|| play(seed))) {
             Ok((_, count)) => count,
             Err(panic) => {
-                tell(&format!("seed {seed} failed; KEYSTEAD_SEED={seed} cargo test -p keystead-replication a_seed"));
+                tell(&format!(
+                    "seed {seed} failed; KEYSTEAD_SEED={seed} cargo test -p keystead-replication a_seed"
+                ));
                 resume_unwind(panic)
             }
         };
@@ -83,7 +85,10 @@ fn every_seed_keeps_every_promise() {
     tell(&format!("{played} seeds: {sum:?}"));
     // A run in which nothing happens proves nothing.
     assert!(sum.acknowledged > played * 20, "{sum:?}");
-    assert!(sum.reads > played * 10 && sum.leaders > played * 3 && sum.unknown > played / 4, "{sum:?}");
+    assert!(
+        sum.reads > played * 10 && sum.leaders > played * 3 && sum.unknown > played / 4,
+        "{sum:?}"
+    );
 }
 
 #[test]

@@ -37,7 +37,9 @@ impl World {
             3 => self.cut.extend([(node, other), (other, node)]),
             4..=7 => self.cut.clear(),
             8 | 9 => self.crash_for_a_while(node, true),
-            10 | 11 => self.crash_for_a_while(node, self.settings.durability == Durability::Replicated),
+            10 | 11 => {
+                self.crash_for_a_while(node, self.settings.durability == Durability::Replicated)
+            }
             12 => {
                 let pause = 20 * MS + self.rng.below(900 * MS);
                 self.paused_until.insert(node, self.now_us + pause);
@@ -57,7 +59,8 @@ impl World {
             }
             21 => {
                 let (lost_permille, doubled_permille) = (self.rng.below(150), self.rng.below(100));
-                self.weather = Weather { lost_permille, doubled_permille, late_permille: self.rng.below(60) };
+                self.weather =
+                    Weather { lost_permille, doubled_permille, late_permille: self.rng.below(60) };
             }
             22 if self.is_full.remove(&node) => {}
             22 => drop(self.is_full.insert(node)),
@@ -85,19 +88,30 @@ impl World {
     }
 
     pub(super) fn doom(&mut self, node: NodeId, group: ShardId) {
-        if let Some(window) = self.node(node).running.as_ref().and_then(|running| running.windows.get(&group)) {
+        if let Some(window) =
+            self.node(node).running.as_ref().and_then(|running| running.windows.get(&group))
+        {
             window.lock().is_doomed = true;
         }
     }
 
-    pub(super) fn tell(&mut self, node: NodeId, group: ShardId, input: GroupInput<super::machine::Ledger>) {
+    pub(super) fn tell(
+        &mut self,
+        node: NodeId,
+        group: ShardId,
+        input: GroupInput<super::machine::Ledger>,
+    ) {
         if let Some(running) = &mut self.node(node).running {
             running.inputs.push(Input::Group(group, input));
             self.wake_soon(node);
         }
     }
 
-    pub(super) fn tell_leader(&mut self, group: ShardId, input: GroupInput<super::machine::Ledger>) {
+    pub(super) fn tell_leader(
+        &mut self,
+        group: ShardId,
+        input: GroupInput<super::machine::Ledger>,
+    ) {
         if let Some(leader) = self.leader(group) {
             self.tell(leader, group, input);
         }
@@ -105,7 +119,8 @@ impl World {
 
     /// One replica of the group is to move to a node that has none.
     fn swap(&mut self, group: ShardId) {
-        let spare: Vec<NodeId> = self.nodes.keys().copied().filter(|id| !self.wanted[&group].contains(id)).collect();
+        let spare: Vec<NodeId> =
+            self.nodes.keys().copied().filter(|id| !self.wanted[&group].contains(id)).collect();
         let Some(spare) = spare.first().copied() else { return };
         let is_settled = self.leader(group).is_some_and(|leader| {
             let members = self.members(leader, group);
@@ -150,14 +165,20 @@ impl World {
         let Some(cell) = self.cell(leader, group) else { return };
         let (progress, applied) = (cell.progress(), cell.applied());
         let is_member = |id: &NodeId| members.voters.contains(id) || members.learners.contains(id);
-        let is_level =
-            |id: &NodeId| progress.iter().any(|p| p.node == *id && p.is_active && p.matched.0 + 20 >= applied.0);
+        // A learner without a state cannot vote: it must never be counted on before it has taken its snapshot.
+        let is_level = |id: &NodeId| {
+            let mut all = progress.iter();
+            all.any(|p| {
+                p.node == *id && p.is_active && p.matched.0 > 0 && p.matched.0 + 20 >= applied.0
+            })
+        };
         let change = if let Some(learner) = members.learners.iter().find(|id| wanted.contains(id)) {
             is_level(learner).then_some(ReplicaChange::Promote(*learner))
         } else if let Some(missing) = wanted.iter().find(|id| !is_member(id)) {
             Some(ReplicaChange::AddLearner(*missing))
         } else {
-            let mut extra = members.voters.iter().chain(&members.learners).filter(|id| !wanted.contains(id));
+            let mut extra =
+                members.voters.iter().chain(&members.learners).filter(|id| !wanted.contains(id));
             extra.next().map(|id| ReplicaChange::Remove(*id))
         };
         match change {
@@ -227,17 +248,21 @@ impl World {
     }
 
     pub(super) fn is_at_rest(&self) -> bool {
-        self.oracle.is_all_answered() && self.groups.iter().all(|group| self.is_group_at_rest(*group))
+        self.oracle.is_all_answered()
+            && self.groups.iter().all(|group| self.is_group_at_rest(*group))
     }
 
     fn is_group_at_rest(&self, group: ShardId) -> bool {
         let Some(leader) = self.leader(group) else { return false };
-        let Some(level) = self.cell(leader, group).map(|cell| cell.log_bounds().1) else { return false };
+        let Some(level) = self.cell(leader, group).map(|cell| cell.log_bounds().1) else {
+            return false;
+        };
         let members = self.members(leader, group);
         members.learners.is_empty()
             && members.voters.iter().copied().collect::<BTreeSet<_>>() == self.wanted[&group]
             && self.wanted[&group].iter().all(|id| {
-                self.cell(*id, group).is_some_and(|cell| cell.applied() == level && cell.leader() == Some(leader))
+                self.cell(*id, group)
+                    .is_some_and(|cell| cell.applied() == level && cell.leader() == Some(leader))
             })
     }
 
@@ -255,7 +280,9 @@ impl World {
     fn history(&mut self, node: NodeId, group: ShardId) -> Vec<u64> {
         let ids = Arc::new(parking_lot::Mutex::new(Vec::new()));
         let copy = Arc::clone(&ids);
-        let inspect = move |machine: &mut super::machine::Ledger| copy.lock().clone_from(&machine.state().ids);
+        let inspect = move |machine: &mut super::machine::Ledger| {
+            copy.lock().clone_from(&machine.state().ids)
+        };
         self.tell(node, group, GroupInput::Inspect(Box::new(inspect)));
         self.run_ms(1);
         let ids = ids.lock().clone();
@@ -271,8 +298,10 @@ impl World {
                 continue;
             };
             for (group, cell) in &running.cells {
-                let (role, term, (commit, applied)) = (cell.role(), cell.term(), (cell.commit(), cell.applied()));
-                let (leader, bounds, snapshot) = (cell.leader(), cell.log_bounds(), cell.snapshot());
+                let (role, term, (commit, applied)) =
+                    (cell.role(), cell.term(), (cell.commit(), cell.applied()));
+                let (leader, bounds, snapshot) =
+                    (cell.leader(), cell.log_bounds(), cell.snapshot());
                 let (members, progress) = (cell.members(), cell.progress());
                 writeln!(
                     text,

@@ -107,11 +107,31 @@ impl Ledger {
 impl Machine for Ledger {
     type Loaded = History;
 
-    fn apply(&mut self, context: &ApplyContext, commands: &[u8], parts: &[Part], replies: &mut Replies) {
+    fn apply(
+        &mut self,
+        context: &ApplyContext,
+        commands: &[u8],
+        parts: &[Part],
+        replies: &mut Replies,
+    ) {
         let mut window = self.window.lock();
-        assert!(!std::mem::take(&mut window.is_doomed), "injected: apply fails at {}", context.index);
-        assert!(context.now.0 >= self.state.now, "INV-A1: {} after {}", context.now, self.state.now);
-        assert!(context.index.0 >= self.state.index, "INV-R5: {} after {}", context.index, self.state.index);
+        assert!(
+            !std::mem::take(&mut window.is_doomed),
+            "injected: apply fails at {}",
+            context.index
+        );
+        assert!(
+            context.now.0 >= self.state.now,
+            "INV-A1: {} after {}",
+            context.now,
+            self.state.now
+        );
+        assert!(
+            context.index.0 >= self.state.index,
+            "INV-R5: {} after {}",
+            context.index,
+            self.state.index
+        );
         if context.index.0 != self.state.index {
             self.state.index = context.index.0;
             self.state.now = context.now.0;
@@ -137,7 +157,10 @@ impl Machine for Ledger {
     }
 
     fn read(&mut self, _now: UnixMillis, commands: &[u8], parts: &[Part], replies: &mut Replies) {
-        assert!(commands.iter().step_by(COMMAND_BYTES).all(|letter| *letter == READ), "a read only reads");
+        assert!(
+            commands.iter().step_by(COMMAND_BYTES).all(|letter| *letter == READ),
+            "a read only reads"
+        );
         assert!(!std::mem::take(&mut self.window.lock().is_doomed), "injected: read fails");
         self.reply(parts, replies);
     }

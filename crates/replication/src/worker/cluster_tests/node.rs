@@ -62,7 +62,16 @@ pub(super) struct Node {
 impl Node {
     pub(super) fn new(id: NodeId, settings: Settings, clock_rate: u64) -> Self {
         let disk = MemoryDisk::new(DISK_BYTES);
-        Self { id, disk, files: BTreeMap::new(), running: None, life: 0, clock_rate, wall_ms: 1_000_000, settings }
+        Self {
+            id,
+            disk,
+            files: BTreeMap::new(),
+            running: None,
+            life: 0,
+            clock_rate,
+            wall_ms: 1_000_000,
+            settings,
+        }
     }
 
     /// Writes what a founder writes before its first start.
@@ -78,8 +87,13 @@ impl Node {
     }
 
     fn open(&self) -> (Log<MemoryDisk>, keystead_wal::Recovered) {
-        let options = LogOptions { segment_bytes: SEGMENT_BYTES, reserve_bytes: 0, ..LogOptions::new(self.id, 1) };
-        Log::open(self.disk.clone(), Path::new("/node"), options).expect("INV-WAL4: the log opens after any crash")
+        let options = LogOptions {
+            segment_bytes: SEGMENT_BYTES,
+            reserve_bytes: 0,
+            ..LogOptions::new(self.id, 1)
+        };
+        Log::open(self.disk.clone(), Path::new("/node"), options)
+            .expect("INV-WAL4: the log opens after any crash")
     }
 
     pub(super) fn monotonic(&self, now_us: u64) -> Monotonic {
@@ -112,8 +126,15 @@ impl Node {
             files_begun: BTreeMap::new(),
         };
         for (group, found) in recovered.groups {
-            let found = Found { state: found.state, origin: found.snapshot, entries: found.entries };
-            running.start_replica(self.id, group, found, self.newest_file(group), seed ^ u64::from(group.0));
+            let found =
+                Found { state: found.state, origin: found.snapshot, entries: found.entries };
+            running.start_replica(
+                self.id,
+                group,
+                found,
+                self.newest_file(group),
+                seed ^ u64::from(group.0),
+            );
         }
         self.running = Some(running);
     }
@@ -127,10 +148,12 @@ impl Node {
         let file = self.newest_file(group);
         let Some(running) = &mut self.running else { return };
         running.write_all();
-        let found = keystead_wal::read_group(&self.disk, Path::new("/node"), group).expect("the log can be read");
+        let found = keystead_wal::read_group(&self.disk, Path::new("/node"), group)
+            .expect("the log can be read");
         match found {
             Some(found) => {
-                let found = Found { state: found.state, origin: found.snapshot, entries: found.entries };
+                let found =
+                    Found { state: found.state, origin: found.snapshot, entries: found.entries };
                 running.start_replica(self.id, group, found, file, seed);
             }
             None => running.start_guest(self.id, group, seed),
@@ -164,14 +187,22 @@ impl Node {
 }
 
 impl Running {
-    fn start_replica(&mut self, node: NodeId, id: ShardId, found: Found, file: Option<File>, seed: u64) {
+    fn start_replica(
+        &mut self,
+        node: NodeId,
+        id: ShardId,
+        found: Found,
+        file: Option<File>,
+        seed: u64,
+    ) {
         let window = self.windows.entry(id).or_default();
         let state = file.as_ref().map(|file| History::load(&file.bytes)).unwrap_or_default();
         let machine = Ledger::new(state, Arc::clone(window));
         let cell = Arc::clone(self.cells.entry(id).or_default());
         let identity = Identity { id, node, cell, seed, snapshot: file.map(|file| file.place) };
         let mut records = Batch::new();
-        let replica = Replica::recover(identity, machine, found, &mut records).expect("what the disk has fits together");
+        let replica = Replica::recover(identity, machine, found, &mut records)
+            .expect("what the disk has fits together");
         if !records.is_empty() {
             self.queue.push_back((records, true, self.worker.token()));
             self.write_all();
@@ -243,7 +274,8 @@ impl Running {
         for work in self.out.snapshots.drain(..) {
             match work {
                 SnapshotWork::Begin { group, origin } => {
-                    self.files_begun.insert(group, File { place: SnapshotPlace(origin), bytes: Vec::new() });
+                    self.files_begun
+                        .insert(group, File { place: SnapshotPlace(origin), bytes: Vec::new() });
                 }
                 SnapshotWork::Chunk { group, bytes } => {
                     if let Some(file) = self.files_begun.get_mut(&group) {

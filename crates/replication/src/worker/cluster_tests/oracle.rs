@@ -104,7 +104,11 @@ impl Oracle {
             Ending::Done(replies) => {
                 assert_eq!(replies.ends.len(), 1, "one part, one reply");
                 let position = machine::position(&replies.bytes);
-                assert!(position >= asked.floor, "read {id} at {position} misses what was told: {}", asked.floor);
+                assert!(
+                    position >= asked.floor,
+                    "read {id} at {position} misses what was told: {}",
+                    asked.floor
+                );
                 self.tell(asked.group, position);
                 self.note(position);
                 if asked.access == Access::Write {
@@ -115,7 +119,11 @@ impl Oracle {
                 }
             }
             Ending::Rejected { why, commands } => {
-                assert_eq!(commands.len(), machine::COMMAND_BYTES, "a rejected run comes back whole");
+                assert_eq!(
+                    commands.len(),
+                    machine::COMMAND_BYTES,
+                    "a rejected run comes back whole"
+                );
                 if why == Rejection::Expired {
                     assert!(now >= asked.deadline, "{id} expired before its deadline");
                 }
@@ -125,10 +133,15 @@ impl Oracle {
             Ending::Unknown(doubt) => {
                 assert_eq!(asked.access, Access::Write, "a read is never in doubt");
                 match doubt {
-                    Doubt::Deadline => assert!(now >= asked.deadline, "{id} is doubted before its deadline"),
+                    Doubt::Deadline => {
+                        assert!(now >= asked.deadline, "{id} is doubted before its deadline")
+                    }
                     Doubt::ReplicaFailed => {
                         let replica = (asked.node, asked.life, asked.group);
-                        assert!(self.failed.contains(&replica), "{id} is doubted, but {replica:?} did not fail");
+                        assert!(
+                            self.failed.contains(&replica),
+                            "{id} is doubted, but {replica:?} did not fail"
+                        );
                     }
                     Doubt::SnapshotInstalled => {}
                 }
@@ -148,7 +161,10 @@ impl Oracle {
     pub(super) fn applied(&mut self, node: NodeId, group: ShardId, (index, digest): (u64, u64)) {
         self.note(index ^ digest ^ node.0);
         let first = *self.digests.entry((group, index)).or_insert(digest);
-        assert_eq!(first, digest, "{node} applied something else at {index} of {group} than another replica");
+        assert_eq!(
+            first, digest,
+            "{node} applied something else at {index} of {group} than another replica"
+        );
     }
 
     pub(super) fn applied_id(&self, id: u64) {
@@ -166,7 +182,10 @@ impl Oracle {
     /// A read from memory that a lease would allow now.
     pub(super) fn leased_read(&self, node: NodeId, group: ShardId, position: u64) {
         let told = self.told(group);
-        assert!(position >= told, "INV-L1: {node} would serve {group} at {position} by its lease, told {told}");
+        assert!(
+            position >= told,
+            "INV-L1: {node} would serve {group} at {position} by its lease, told {told}"
+        );
     }
 
     /// The end: everything is answered, and everything acknowledged is there once.

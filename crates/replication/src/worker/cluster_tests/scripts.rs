@@ -4,6 +4,7 @@
 use keystead_types::{NodeId, ShardId};
 
 use super::world::{MS, World, settings};
+use crate::entry::ReplicaChange;
 use crate::outcome::Access;
 use crate::worker::GroupInput;
 
@@ -36,7 +37,11 @@ fn followers_with_slow_disks_go_on_answering_an_idle_leader() {
     }
     world.submit(old, S1, Access::Write, 2_000);
     world.run_ms(10_000);
-    assert_eq!(world.cell(leader(&world), S1).expect("it runs").term(), term, "nobody had a reason to campaign");
+    assert_eq!(
+        world.cell(leader(&world), S1).expect("it runs").term(),
+        term,
+        "nobody had a reason to campaign"
+    );
     world.settle();
 }
 
@@ -76,4 +81,20 @@ fn a_transfer_moves_leadership_and_loses_nothing() {
     world.tell(old, S1, GroupInput::Transfer(heir));
     world.run_until("the transfer", 500, |world| world.leader(S1) == Some(heir));
     world.settle();
+}
+
+/// A read without a lease in a group of one asked for a confirmation, got it at once, and asked again, for ever:
+/// the worker's thread never came back.
+#[test]
+fn a_read_without_a_lease_asks_once_in_a_group_of_one() {
+    let mut world = World::new(5, 1, 1, settings());
+    world.wanted.insert(S1, [NodeId(1)].into());
+    world.run_until("one replica", 1_000, World::is_at_rest);
+    world.tell(NodeId(1), S1, GroupInput::Change(ReplicaChange::AddLearner(NodeId(2)), Box::new(|_| {})));
+    for _ in 0..20 {
+        world.tell(NodeId(1), S1, GroupInput::Transfer(NodeId(2)));
+        world.submit(NodeId(1), S1, Access::Read, 1_000);
+        world.run_ms(1);
+    }
+    world.run_until("every answer", 1_000, |world| world.oracle.is_all_answered());
 }

@@ -50,7 +50,8 @@ pub(super) struct Weather {
     pub(super) late_permille: u64,
 }
 
-pub(super) const FAIR: Weather = Weather { lost_permille: 0, doubled_permille: 0, late_permille: 0 };
+pub(super) const FAIR: Weather =
+    Weather { lost_permille: 0, doubled_permille: 0, late_permille: 0 };
 
 /// See the module.
 pub(super) struct World {
@@ -151,7 +152,11 @@ impl World {
     pub(super) fn run_until(&mut self, what: &str, ms: u64, is_done: impl Fn(&Self) -> bool) {
         let until = self.now_us + ms * MS;
         while !is_done(self) {
-            assert!(self.step(until), "{what} did not come about within {ms} ms:\n{}", self.describe());
+            assert!(
+                self.step(until),
+                "{what} did not come about within {ms} ms:\n{}",
+                self.describe()
+            );
         }
     }
 
@@ -173,7 +178,8 @@ impl World {
             Happening::Turn(node, life) => self.turn(node, life),
             Happening::Message(to, frame) => {
                 if let Some(running) = &mut self.node(to).running {
-                    let (group, message) = message::decode(&frame).expect("what was encoded is decoded");
+                    let (group, message) =
+                        message::decode(&frame).expect("what was encoded is decoded");
                     running.inputs.push(Input::Messages(vec![PeerMessage { group, message }]));
                     self.wake_soon(to);
                 }
@@ -188,13 +194,18 @@ impl World {
             }
             Happening::FileDurable(node, life, group, file) => {
                 let index = file.place.index();
-                if self.running(node, life).is_some_and(|running| running.groups().contains(&group)) {
+                if self.running(node, life).is_some_and(|running| running.groups().contains(&group))
+                {
                     self.node(node).keep_file(group, file);
-                    self.running(node, life).expect("it just was").snapshot_is_durable(group, index);
+                    self.running(node, life)
+                        .expect("it just was")
+                        .snapshot_is_durable(group, index);
                     self.wake_soon(node);
                 }
             }
-            Happening::Fetch { node, life, group, from, index } => self.fetch(node, life, group, (from, index)),
+            Happening::Fetch { node, life, group, from, index } => {
+                self.fetch(node, life, group, (from, index))
+            }
             Happening::Restart(node) => {
                 if self.node(node).running.is_none() {
                     self.start(node);
@@ -202,7 +213,8 @@ impl World {
             }
             Happening::Rebuild(node, life, group) => {
                 let seed = self.rng.next();
-                if self.running(node, life).is_some_and(|running| running.groups().contains(&group)) {
+                if self.running(node, life).is_some_and(|running| running.groups().contains(&group))
+                {
                     self.node(node).rebuild(group, seed);
                     self.wake_soon(node);
                 }
@@ -226,6 +238,7 @@ impl World {
     fn start(&mut self, id: NodeId) {
         let seed = self.rng.next();
         self.node(id).start(seed);
+        self.turns.remove(&id);
         self.wake_soon(id);
     }
 
@@ -236,7 +249,11 @@ impl World {
         if node.running.take().is_none() {
             return;
         }
-        if has_power { node.disk.process_exit() } else { node.disk.power_loss(seed) }
+        if has_power {
+            node.disk.process_exit()
+        } else {
+            node.disk.power_loss(seed)
+        }
         self.oracle.crashed(id);
         self.turns.remove(&id);
         self.paused_until.remove(&id);
@@ -257,7 +274,7 @@ impl World {
     }
 
     fn turn(&mut self, id: NodeId, life: u64) {
-        if self.turns.get(&id) != Some(&self.now_us) {
+        if self.node(id).life != life || self.turns.get(&id) != Some(&self.now_us) {
             return;
         }
         self.turns.remove(&id);
@@ -267,7 +284,7 @@ impl World {
         let (now_us, is_full) = (self.now_us, self.is_full.contains(&id));
         let node = self.node(id);
         let (now, unix) = (node.monotonic(now_us), node.unix(now_us));
-        let Some(running) = node.running.as_mut().filter(|_| node.life == life) else { return };
+        let Some(running) = &mut node.running else { return };
         running.worker.set_disk_full(is_full);
         running.turn(now, unix);
         let next = running.worker.next_tick();
@@ -358,7 +375,11 @@ impl World {
     fn take_event(&mut self, id: NodeId, life: u64, event: Event) {
         match event {
             Event::ReplicaFailed { group, reason, .. } => {
-                assert!(reason.starts_with("injected"), "{group} on {id} failed: {reason}\n{}", self.describe());
+                assert!(
+                    reason.starts_with("injected"),
+                    "{group} on {id} failed: {reason}\n{}",
+                    self.describe()
+                );
                 self.oracle.failed.insert((id, life, group));
                 let delay = 10 * MS + self.rng.below(300 * MS);
                 self.after(delay, Happening::Rebuild(id, life, group));
@@ -386,7 +407,8 @@ impl World {
     fn fetch(&mut self, id: NodeId, life: u64, group: ShardId, (from, index): (NodeId, LogIndex)) {
         self.fetching.remove(&(id, life, group));
         let is_cut = self.cut.contains(&(id, from)) || self.cut.contains(&(from, id));
-        let is_here = self.running(id, life).is_some_and(|running| running.groups().contains(&group));
+        let is_here =
+            self.running(id, life).is_some_and(|running| running.groups().contains(&group));
         if is_cut || !is_here {
             return;
         }
@@ -394,7 +416,10 @@ impl World {
         running.inputs.push(Input::Group(group, GroupInput::FollowerFetches(id)));
         self.wake_soon(from);
         let files = self.node(from).files.get(&group);
-        let Some(file) = files.and_then(|files| files.range(index.0..).next_back()).map(|(_, file)| file.clone()) else {
+        let Some(file) = files
+            .and_then(|files| files.range(index.0..).next_back())
+            .map(|(_, file)| file.clone())
+        else {
             return;
         };
         self.node(id).keep_file(group, file.clone());
@@ -429,7 +454,13 @@ impl World {
     }
 
     /// Submits a command to a replica; its number.
-    pub(super) fn submit(&mut self, node: NodeId, group: ShardId, access: Access, within_ms: u64) -> Option<u64> {
+    pub(super) fn submit(
+        &mut self,
+        node: NodeId,
+        group: ShardId,
+        access: Access,
+        within_ms: u64,
+    ) -> Option<u64> {
         let now_us = self.now_us;
         let id = self.next_id + 1;
         let (life, now) = (self.node(node).life, self.node(node).monotonic(now_us));
@@ -438,7 +469,8 @@ impl World {
         let bytes = u32::try_from(commands.len()).expect("a command is short");
         let parts = vec![Part { ticket: id, bytes, form: 0 }];
         let deadline = now.after(Duration::from_millis(within_ms));
-        let run = Submission { group, access, commands, parts, deadline, reply_to: Arc::new(Nobody) };
+        let run =
+            Submission { group, access, commands, parts, deadline, reply_to: Arc::new(Nobody) };
         running.inputs.push(Input::Submit(vec![run]));
         self.next_id = id;
         self.oracle.ask(Question { id, node, life, group, access, deadline });
@@ -452,10 +484,13 @@ impl World {
         }
         let group = self.any_group();
         // Mostly whoever leads, sometimes anybody; old leaders are asked as long as they think they lead.
-        let leaders: Vec<NodeId> = self.nodes.keys().copied().filter(|id| self.role(*id, group) == Role::Leader).collect();
+        let leaders: Vec<NodeId> =
+            self.nodes.keys().copied().filter(|id| self.role(*id, group) == Role::Leader).collect();
         let node = match leaders.len() {
             0 => self.any_node(),
-            count if self.rng.below(10) > 0 => leaders[usize::try_from(self.rng.below(count as u64)).expect("few")],
+            count if self.rng.below(10) > 0 => {
+                leaders[usize::try_from(self.rng.below(count as u64)).expect("few")]
+            }
             _ => self.any_node(),
         };
         let access = if self.rng.below(3) == 0 { Access::Read } else { Access::Write };
