@@ -245,6 +245,7 @@ async fn pace(node: Arc<Node>, context: ChildContext) -> Result<(), ChildError> 
     loop {
         tokio::select! {
             () = sleep(PACE) => {
+                node.core.clock.follow_machine();
                 node.core.tick_mailboxes();
                 if told_at.elapsed() >= tell_every {
                     told_at = tokio::time::Instant::now();

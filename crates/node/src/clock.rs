@@ -28,7 +28,9 @@ impl NodeClock {
     /// A clock over the machine's.
     #[must_use]
     pub fn new(machine: Arc<dyn Clock>) -> Self {
-        Self { machine, offset_ms: AtomicI64::new(i64::MIN) }
+        let clock = Self { machine, offset_ms: AtomicI64::new(i64::MIN) };
+        clock.follow_machine();
+        clock
     }
 
     /// A peer said what time it has. False if it is too far ahead to be followed.
@@ -44,6 +46,22 @@ impl NodeClock {
         true
     }
 
+    /// Looks at the machine's time of day and follows it, if it has run ahead. Called every few
+    /// milliseconds: in between, time passes by the monotonic clock, and reading it costs one look, not two.
+    pub(crate) fn follow_machine(&self) {
+        let machine = i64::try_from(self.machine.unix_now().0).unwrap_or(i64::MAX);
+        let own = machine.saturating_sub(self.monotonic_ms());
+        self.offset_ms.fetch_max(own, Ordering::AcqRel);
+    }
+
+    /// Both times at once.
+    pub(crate) fn now(&self) -> (Monotonic, UnixMillis) {
+        let monotonic = self.machine.monotonic_now();
+        let offset = self.offset_ms.load(Ordering::Acquire);
+        let passed = i64::try_from(monotonic.0 / 1_000_000).unwrap_or(i64::MAX);
+        (monotonic, UnixMillis(u64::try_from(offset.saturating_add(passed)).unwrap_or(0)))
+    }
+
     fn monotonic_ms(&self) -> i64 {
         i64::try_from(self.machine.monotonic_now().0 / 1_000_000).unwrap_or(i64::MAX)
     }
@@ -51,16 +69,7 @@ impl NodeClock {
 
 impl Clock for NodeClock {
     fn unix_now(&self) -> UnixMillis {
-        let monotonic = self.monotonic_ms();
-        let machine = i64::try_from(self.machine.unix_now().0).unwrap_or(i64::MAX);
-        let own = machine.saturating_sub(monotonic);
-        let seen = self.offset_ms.load(Ordering::Acquire);
-        let offset = if own > seen {
-            self.offset_ms.fetch_max(own, Ordering::AcqRel).max(own)
-        } else {
-            seen
-        };
-        UnixMillis(u64::try_from(offset.saturating_add(monotonic)).unwrap_or(0))
+        self.now().1
     }
 
     fn monotonic_now(&self) -> Monotonic {
@@ -98,6 +107,7 @@ mod tests {
         assert_eq!(clock.unix_now(), UnixMillis(1_000_300), "as far as the peer");
         fake.monotonic_ms.store(50, Ordering::Relaxed);
         fake.unix.store(900_000, Ordering::Relaxed);
+        clock.follow_machine();
         assert_eq!(
             clock.unix_now(),
             UnixMillis(1_000_350),
@@ -106,5 +116,8 @@ mod tests {
         assert!(!clock.hear(UnixMillis(2_000_000)), "too far ahead to be right");
         assert!(clock.hear(UnixMillis(5)), "behind: nothing to follow");
         assert_eq!(clock.unix_now(), UnixMillis(1_000_350));
+        fake.unix.store(1_000_900, Ordering::Relaxed);
+        clock.follow_machine();
+        assert_eq!(clock.unix_now(), UnixMillis(1_000_900), "set forward, it follows");
     }
 }

@@ -403,10 +403,7 @@ mod tests {
             Question::Who,
             Question::Observe,
             Question::Change(step),
-            Question::Propose(Command::SetNodeState {
-                node: NodeId(1),
-                state: NodeState::Active,
-            }),
+            Question::Propose(Command::SetNodeState { node: NodeId(1), state: NodeState::Active }),
             Question::View { applied: 3 },
             Question::TakeDigest { shard: 1 },
             Question::DigestAt { shard: 1, index: 2 },

@@ -162,6 +162,11 @@ impl Core {
         Arc::clone(&self.routes.read())
     }
 
+    /// Looks at the routes in place. `look` must be short: whoever replaces them waits for it.
+    pub(crate) fn with_routes<T>(&self, look: impl FnOnce(&Routes) -> T) -> T {
+        look(&self.routes.read())
+    }
+
     pub(crate) fn routes_version(&self) -> u64 {
         // ORDER: acquire pairs with the release in `replace_routes`.
         self.routes_version.load(Ordering::Acquire)

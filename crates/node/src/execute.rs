@@ -322,7 +322,8 @@ impl Door for NodeDoor {
 
     fn try_read(&self, shard: ShardId, args: Args<'_>, reply: &mut ReplyWriter<'_>) -> bool {
         let Some(local) = self.routes.local(shard) else { return false };
-        local.try_read(self.core.clock.monotonic_now(), self.core.clock.unix_now(), args, reply)
+        let (now, unix) = self.core.clock.now();
+        local.try_read(now, unix, args, reply)
     }
 
     fn submit(&mut self, run: Run<'_>) {

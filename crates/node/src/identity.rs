@@ -93,21 +93,18 @@ pub enum IdentityError {
 }
 
 impl Identity {
-    /// The identity in `dir`, or a new one, which is made durable. Counts a start.
+    /// The identity in `dir`, which is made if it does not exist; `None` if there is none yet.
     ///
     /// # Errors
     /// [`IdentityError`].
-    pub fn open(dir: &Path) -> Result<Self, IdentityError> {
+    pub fn load(dir: &Path) -> Result<Option<Self>, IdentityError> {
         let path = dir.join(FILE);
         std::fs::create_dir_all(dir).map_err(io_error("create", dir))?;
-        let mut identity = match std::fs::read(&path) {
-            Ok(bytes) => Self::parse(&path, &bytes)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::new(),
-            Err(error) => return Err(io_error("read", &path)(error)),
-        };
-        identity.incarnation += 1;
-        identity.save(dir)?;
-        Ok(identity)
+        match std::fs::read(&path) {
+            Ok(bytes) => Self::parse(&path, &bytes).map(Some),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(io_error("read", &path)(error)),
+        }
     }
 
     fn parse(path: &Path, bytes: &[u8]) -> Result<Self, IdentityError> {
@@ -123,7 +120,9 @@ impl Identity {
         serde_json::from_value(any).map_err(damaged)
     }
 
-    fn new() -> Self {
+    /// A new identity, not on disk yet.
+    #[must_use]
+    pub fn draw() -> Self {
         Self {
             format: FORMAT,
             node: random_id(),

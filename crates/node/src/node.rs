@@ -86,6 +86,15 @@ pub enum StartError {
         /// The data directory.
         path: PathBuf,
     },
+    /// INV-I2, the other way round.
+    #[error(
+        "{path} holds the log of a node, but not its identity.json, which says who it is; restore that file from a copy of \
+         this directory, or move the directory away and start again with --join: the node then joins as a new one"
+    )]
+    IdentityMissing {
+        /// The data directory.
+        path: PathBuf,
+    },
     /// The data belong to a node of its own or of another cluster.
     #[error(
         "this node has data of its own (cluster {cluster:012x}) and --join names another cluster ({other:012x}): a node joins \
@@ -236,7 +245,8 @@ impl Node {
         clock: Arc<dyn Clock>,
     ) -> Result<Arc<Self>, StartError> {
         let listener = listen(&mut settings)?;
-        let identity = Identity::open(&settings.data_dir)?;
+        let known = Identity::load(&settings.data_dir)?;
+        let mut identity = known.clone().unwrap_or_else(Identity::draw);
         let mut options = LogOptions::new(identity.node_id(), identity.log);
         options.segment_bytes = settings.segment_bytes;
         options.reserve_bytes = settings.segment_bytes;
@@ -244,6 +254,14 @@ impl Node {
         if recovered.is_new && identity.stage == Stage::Member {
             return Err(StartError::LogMissing { path: settings.data_dir });
         }
+        if known.is_none() && !recovered.groups.is_empty() {
+            return Err(StartError::IdentityMissing { path: settings.data_dir });
+        }
+        // ORDER: written only now, under the log's lock: a second process on this directory got no further.
+        identity.node = recovered.identity.node.0;
+        identity.log = recovered.identity.log_id;
+        identity.incarnation += 1;
+        identity.save(&settings.data_dir)?;
         if let Some(torn) = &recovered.torn_tail {
             tracing::warn!(file = %torn.path.display(), offset = torn.offset, bytes = torn.bytes,
                 "cut off what the last run had written but not synced; nothing of it was acknowledged");
@@ -437,13 +455,13 @@ impl Node {
     /// Linearizable; takes no hop and copies nothing.
     pub fn look<T>(&self, key: &[u8], look: impl FnOnce(Option<&[u8]>) -> T) -> Option<T> {
         let slot = Slot::of_key(key);
-        let routes = self.core.routes();
-        let shard = routes.local(routes.shard_of(slot)?)?;
-        let now = self.core.clock.monotonic_now();
-        let unix = self.core.clock.unix_now();
-        shard.with_store(now, unix, |store, now| {
-            store.get(now, slot, key).ok().map(|found| look(found.as_deref()))
-        })?
+        self.core.with_routes(|routes| {
+            let shard = routes.local(routes.shard_of(slot)?)?;
+            let (now, unix) = self.core.clock.now();
+            shard.with_store(now, unix, |store, now| {
+                store.get(now, slot, key).ok().map(|found| look(found.as_deref()))
+            })?
+        })
     }
 
     /// True once the node knows the cluster it belongs to.

@@ -81,10 +81,10 @@ impl Node {
                 if report.shards.contains_key(id) {
                     continue;
                 }
-                let replicas: Vec<NodeId> = shard.replicas.keys().copied().collect();
+                let replicas: Vec<NodeId> = shard.voters().collect();
                 let wanted = topology.replicas_wanted();
                 if replicas.len() < wanted || shard.step.is_some() {
-                    missing = (*id, format!("has {} of {wanted} replicas", replicas.len()));
+                    missing = (*id, format!("has {} of {wanted} voting replicas", replicas.len()));
                     is_complete = false;
                     continue;
                 }
