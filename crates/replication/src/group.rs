@@ -262,8 +262,11 @@ impl<M: Machine> Group<M> {
         let promises = self.log_ready(&ready, out);
         let messages = ready.take_persisted_messages();
         self.raw.advance_append_async(ready);
-        if promises || !self.unpersisted.is_empty() {
-            self.unpersisted.push_back(Unpersisted { token: turn.token, number, messages });
+        // What promises nothing new waits for what was promised before, not for a record of its own: there may
+        // be none in this turn, and then the log would never report its token.
+        let token = if promises { Some(turn.token) } else { self.unpersisted.back().map(|last| last.token) };
+        if let Some(token) = token {
+            self.unpersisted.push_back(Unpersisted { token, number, messages });
         } else {
             self.raw.on_persist_ready(number);
             out.messages.extend(messages.into_iter().map(|message| (self.id, message)));
