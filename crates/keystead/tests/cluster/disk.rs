@@ -100,12 +100,12 @@ fn a_full_disk_refuses_clearly_loses_nothing_and_heals() {
 #[test]
 fn a_failed_write_of_the_log_ends_the_process_and_the_others_go_on() {
     let mut cluster = Cluster::start(&Shape::default());
-    let load = Load::start(&cluster);
-    // Every write to a file fails from now on.
+    let load = Load::start_with_values(&cluster, 2_000);
+    // From now on a write behind the first MiB of a file fails; the log is soon there, the log lines are not.
     let pid = cluster.nodes[0].pid().expect("the node runs").to_string();
-    let status = Command::new("prlimit").args(["--pid", &pid, "--fsize=0"]).status().expect("the program prlimit");
+    let status = Command::new("prlimit").args(["--pid", &pid, "--fsize=1048576"]).status().expect("the program prlimit");
     assert!(status.success(), "the limit is set");
-    let status = cluster.nodes[0].wait_for_end(Duration::from_secs(10));
+    let status = cluster.nodes[0].wait_for_end(Duration::from_secs(20));
     assert_eq!(status.code(), Some(74), "the exit code says input/output error");
     let line = wait_for_log(&cluster.nodes[0], "cannot append to the log", Duration::from_secs(1));
     assert!(line.contains("replace the disk or remove the node"), "{line}");

@@ -14,7 +14,8 @@ use keystead_types::{SLOT_COUNT, Slot};
 
 use crate::cluster::Cluster;
 use crate::history::{Counter, Fate, Register, Verdict};
-use crate::wait::{pause, wait_for};
+use crate::node::Node;
+use crate::wait::{pause, try_for, wait_for};
 use crate::wire::{Wire, ask};
 
 /// Clients that write.
@@ -174,10 +175,10 @@ impl Load {
             let mut wire = Wire::connect(node.port).expect("a node that runs takes connections");
             for register in self.shared.registers.read().expect("no panic while held").iter() {
                 let least = register.begin_read();
-                verdict.note(register.end_read(least, final_value(&mut wire, &register.key)));
+                verdict.note(register.end_read(least, final_value(node, &mut wire, &register.key)));
             }
             for counter in &self.shared.counters {
-                verdict.note(counter.judge(final_value(&mut wire, &counter.key)));
+                verdict.note(counter.judge(final_value(node, &mut wire, &counter.key)));
             }
         }
         for register in self.shared.registers.read().expect("no panic while held").iter() {
@@ -255,7 +256,8 @@ impl Writer {
     fn run(&mut self) {
         let mut commands = 0;
         while !self.shared.is_over() {
-            let Some(mut wire) = self.wire.take().or_else(|| self.dial()) else { continue };
+            let open = self.wire.take().filter(|wire| !wire.is_closed());
+            let Some(mut wire) = open.or_else(|| self.dial()) else { continue };
             commands += 1;
             let began = self.shared.now();
             let (fate, is_usable) = if commands % INCREMENT_EVERY == 0 { self.increment(&mut wire) } else { self.write(&mut wire) };
@@ -363,8 +365,13 @@ fn value_of(reply: &Value) -> Option<u64> {
     reply.as_str().and_then(|text| text.parse().ok())
 }
 
-fn final_value(wire: &mut Wire, key: &str) -> u64 {
-    wait_for(&format!("the final value of {key}"), FINAL_MAX, || value_of(&wire.call(["GET", key]).ok()?))
+fn final_value(node: &Node, wire: &mut Wire, key: &str) -> u64 {
+    let mut last = None;
+    let found = try_for(FINAL_MAX, || {
+        last = Some(wire.call(["GET", key]));
+        value_of(last.as_ref()?.as_ref().ok()?)
+    });
+    found.unwrap_or_else(|| panic!("{} does not tell the final value of {key}: {last:?}", node.name))
 }
 
 /// A hash tag whose slot belongs to `shard`; another one for each `number`.

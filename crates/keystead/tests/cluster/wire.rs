@@ -68,6 +68,14 @@ impl Wire {
         }
     }
 
+    /// True if the node has closed the connection, so that a command sent now would certainly not be read.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.stream.set_nonblocking(true).expect("a socket");
+        let peeked = self.stream.peek(&mut [0]);
+        self.stream.set_nonblocking(false).expect("a socket");
+        !matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
     pub(crate) fn stream(&self) -> &TcpStream {
         &self.stream
     }
