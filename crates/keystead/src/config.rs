@@ -139,9 +139,9 @@ settings! {
     /// Time after which a write that is neither committed nor refused is answered with UNCERTAIN.
     write_timeout_ms: u64 = 5_000, Accepts::Millis { min: 100, max: HOUR_MS }, Restart;
     /// Time without word from a shard's leader after which a replica stands for election.
-    election_timeout_ms: u64 = 600, Accepts::Millis { min: 50, max: 60_000 }, Restart;
+    election_timeout_ms: u64 = 500, Accepts::Millis { min: 50, max: 60_000 }, Restart;
     /// Length of the clock tick that elections and heartbeats are counted in.
-    tick_ms: u64 = 30, Accepts::Millis { min: 1, max: 1_000 }, Restart;
+    tick_ms: u64 = 25, Accepts::Millis { min: 1, max: 1_000 }, Restart;
     /// Bytes of log that a shard gathers before it writes a snapshot and drops what the snapshot covers.
     snapshot_log_bytes: u64 = 64 << 20, Accepts::Bytes { min: 64 << 10, max: 1 << 40 }, Restart;
     /// Size of one segment file of the log.
@@ -318,7 +318,7 @@ mod tests {
                  connect to an unspecified address, so say which one they can reach; change one of them",
                 "listen = \"127.0.0.1:7379\" does not go with peer = \"127.0.0.1:7379\": one port cannot \
                  serve clients and nodes; change one of them",
-                "election_timeout_ms = 100 does not go with tick_ms = 30: an election timeout lasts at \
+                "election_timeout_ms = 100 does not go with tick_ms = 25: an election timeout lasts at \
                  least five ticks; change one of them",
                 "client_output_bytes_soft = 1048576 does not go with client_output_bytes_max = 65536: \
                  reading stops at the first and the connection ends at the second, so it is the larger; \
