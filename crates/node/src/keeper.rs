@@ -178,7 +178,8 @@ async fn moved_away(node: &Arc<Node>, here: &BTreeSet<ShardId>) -> (Vec<ShardId>
         for replica in shard.replicas.keys() {
             let Some(report) = report_of(node, *replica, *id).await else { continue };
             let me = &node.core.me.0;
-            if report.members_index > own.index.0
+            // The same index if the replica has applied its own removal.
+            if report.members_index >= own.index.0
                 && !report.voters.contains(me)
                 && !report.learners.contains(me)
             {
