@@ -49,6 +49,7 @@ async fn answer(stream: &mut TcpStream, request: &str, reply: &str) {
 const INCR: &str = "*2\r\n$4\r\nINCR\r\n$1\r\nk\r\n";
 const GET: &str = "*2\r\n$3\r\nGET\r\n$1\r\nk\r\n";
 
+/// INV-C1.
 #[tokio::test]
 async fn a_write_lost_after_sending_is_unknown_and_never_sent_again() {
     let (listener, address) = listen().await;
@@ -88,6 +89,7 @@ async fn a_connection_closed_while_idle_is_replaced_before_sending() {
     assert_eq!(together(client, peer).await.0, Value::Integer(1));
 }
 
+/// INV-C2.
 #[tokio::test]
 async fn a_late_reply_is_not_given_to_the_next_command() {
     let (listener, address) = listen().await;

@@ -1,5 +1,7 @@
 //! INV-G1: replies leave in the order of their commands and say what a sequential server would say,
 //! whatever is pipelined, however it is cut, and in whatever order shards answer.
+//! INV-G2 and INV-G3: a read that overtook a write of its connection, or a command executed while others were
+//! in flight, would show values that the sequential server does not have.
 
 mod support;
 

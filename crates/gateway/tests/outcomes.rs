@@ -178,6 +178,7 @@ fn transactions_run_in_one_shard_or_not_at_all() {
     assert_eq!(client.call("DISCARD"), "+OK\r\n");
 }
 
+/// INV-G5: the second watch of another shard is refused.
 #[test]
 fn a_transaction_aborts_if_a_watched_key_was_changed() {
     let server = Server::start(4);

@@ -48,6 +48,7 @@ fn a_reader_beyond_the_limit_is_closed() {
     assert!(server.connect().call("INFO stats").contains("slow_readers_closed:1"));
 }
 
+/// INV-G4.
 #[test]
 fn a_thousand_idle_connections_cost_little() {
     let server = Server::start(1);

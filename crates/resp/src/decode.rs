@@ -438,3 +438,17 @@ fn integer(text: &[u8]) -> Option<i64> {
     // Within digits, only a number beyond 64 bits fails to parse.
     if is_canonical { std::str::from_utf8(text).ok()?.parse().ok() } else { None }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Decoder, Limits};
+
+    /// INV-P4.
+    #[test]
+    fn what_is_announced_costs_nothing_until_it_comes() {
+        let mut decoder = Decoder::new(Limits::default());
+        assert_eq!(decoder.decode(b"*1000000\r\n$3\r\nSET\r\n$500000000\r\nx"), Ok(None));
+        assert!(decoder.spans.capacity() <= 16, "{} spans", decoder.spans.capacity());
+        assert_eq!(decoder.scratch.capacity(), 0);
+    }
+}

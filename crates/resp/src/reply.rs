@@ -457,3 +457,22 @@ fn big_number(line: &[u8]) -> Option<String> {
     let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
     is_number.then(|| text(line))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{ReplyLimits, Scan};
+
+    /// INV-P5: the search stays at the string's line until the string is there.
+    #[test]
+    fn a_string_that_comes_in_pieces_is_not_searched_again() {
+        let mut buffer = b"*1\r\n$1000\r\n".to_vec();
+        let mut scan = Scan::default();
+        for _ in 0..1001 {
+            buffer.push(b'\r');
+            assert_eq!(scan.advance(&buffer, &ReplyLimits::default()), Ok(None));
+            assert_eq!((scan.position, scan.scanned), (4, 9));
+        }
+        buffer.push(b'\n');
+        assert_eq!(scan.advance(&buffer, &ReplyLimits::default()), Ok(Some(1013)));
+    }
+}

@@ -48,6 +48,7 @@ fn hear(stream: &[u8], cuts: &[usize], limits: Limits) -> Heard {
     heard
 }
 
+/// INV-P1: no argument reaches beyond `wire`, which reading each of them would show.
 /// INV-P2: `wire` is the canonical form of its arguments, and a log entry made of it says the same.
 fn assert_canonical(args: keystead_resp::Args<'_>) {
     let mut canonical = Vec::new();
@@ -183,6 +184,15 @@ fn the_wanted_length_is_known_within_a_bulk_string() {
         decoder.args(b"*1\r\n$100\r\nabc").is_empty(),
         "an incomplete command has no arguments"
     );
+}
+
+/// INV-P3.
+#[test]
+#[should_panic(expected = "INV-P3")]
+fn a_buffer_that_shrinks_within_a_command_is_its_owners_fault() {
+    let mut decoder = Decoder::new(Limits::default());
+    assert_eq!(decoder.decode(b"*2\r\n$3\r\nGET\r\n"), Ok(None));
+    let _never = decoder.decode(b"*2\r\n");
 }
 
 /// Bytes that look like the protocol often enough to get far into the decoder.

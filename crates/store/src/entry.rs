@@ -445,6 +445,7 @@ mod tests {
         assert_eq!(size_of::<Entry>(), 8);
     }
 
+    /// INV-E2.
     #[test]
     fn a_hash_moves_between_keys_and_is_dropped_once() {
         let mut entry = Entry::hash(b"h", Box::new(Hash::new()), None);
@@ -481,6 +482,7 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
+        /// INV-E1 and INV-E3, over every length of header and every way to grow and shrink.
         #[test]
         fn an_entry_equals_its_plain_model(key in proptest::collection::vec(any::<u8>(), 0..300), steps in proptest::collection::vec(step(), 1..20)) {
             let mut entry = Entry::string(&key, b"", None);

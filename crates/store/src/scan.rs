@@ -2,9 +2,10 @@
 //! Owns: the cursor and its guarantee. Never: parses a command.
 //!
 //! A cursor is a place in the order of (slot, hash): `slot << 48 | upper 48 bits of the hash`. The next
-//! step begins at the first key whose place is at least the cursor, so neither resizes nor a failover
-//! nor removals between two steps can make a key be missed that stayed throughout (INV-S1). A step never
-//! ends between two keys of the same place.
+//! step begins at the first key whose place is at least the cursor. A step never ends between two keys of
+//! the same place.
+//!
+//! INV-S1: a key that stays throughout is met, whatever resizes, removals and failovers come between steps.
 
 use keystead_types::{Slot, UnixMillis};
 

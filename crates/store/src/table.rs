@@ -275,8 +275,28 @@ mod tests {
         }
     }
 
+    /// INV-T3.
+    #[test]
+    fn places_do_not_depend_on_the_order_of_insertion() {
+        let hasher = Hasher::new(9);
+        let (mut forth, mut back) = (Table::default(), Table::default());
+        for number in 0..1000u32 {
+            insert(&mut forth, &hasher, &number.to_le_bytes());
+            insert(&mut back, &hasher, &(999 - number).to_le_bytes());
+        }
+        let places = |table: &Table| -> Vec<Option<Vec<u8>>> {
+            let key = |entry: &Entry| (!entry.is_vacant()).then(|| entry.key().to_vec());
+            table.buckets.iter().map(key).collect()
+        };
+        let (forth, back) = (places(&forth), places(&back));
+        let length = forth.len().min(back.len());
+        assert_eq!(forth[..length], back[..length]);
+        assert!(forth[length..].iter().chain(&back[length..]).all(Option::is_none));
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
+        /// INV-T1 and INV-T2.
         #[test]
         fn a_table_equals_a_set(steps in proptest::collection::vec((any::<bool>(), 0u32..300), 1..600)) {
             let hasher = Hasher::new(1);

@@ -233,6 +233,9 @@ fn visible(store: &mut Store, now: u64) -> BTreeMap<String, (Held, Option<u64>)>
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
+    /// INV-K1 and INV-K3: SCAN, which walks the tables, meets what the model holds, and nothing without a value.
+    /// INV-K2 and INV-X1: counts of what expires, and nothing left to wait for in the end.
+    /// INV-D1 and INV-D2: a dump that ran while keys changed holds the state of its beginning.
     #[test]
     fn the_store_equals_its_model_and_dumps_hold_what_was_when_they_began(
         steps in proptest::collection::vec(step(), 1..150),
@@ -401,6 +404,7 @@ fn command_line() -> impl Strategy<Value = Vec<String>> {
         .prop_map(|(name, args)| std::iter::once(name).chain(args).map(str::to_owned).collect())
 }
 
+/// INV-S1.
 #[test]
 fn scan_meets_every_key_that_stays_while_others_come_and_go() {
     let mut store = Store::new(CONFIG);
@@ -424,6 +428,7 @@ fn scan_meets_every_key_that_stays_while_others_come_and_go() {
     assert_eq!(seen.len(), 1000);
 }
 
+/// INV-W1 among the rest.
 #[test]
 fn exec_aborts_only_if_a_watched_key_changed() {
     let mut store = Store::new(CONFIG);

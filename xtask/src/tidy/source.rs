@@ -50,7 +50,10 @@ impl Source {
 /// True for files under `tests/` or `benches/` and for modules named `tests`.
 fn is_test_path(path: &std::path::Path) -> bool {
     let is_test_word = |part: &str| {
-        matches!(part, "tests" | "benches") || part.ends_with("_tests.rs") || part == "tests.rs"
+        matches!(part, "tests" | "benches")
+            || part == "tests.rs"
+            || part.ends_with("_tests")
+            || part.ends_with("_tests.rs")
     };
     path.iter().any(|part| is_test_word(&part.to_string_lossy()))
 }

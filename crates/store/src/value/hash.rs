@@ -403,6 +403,7 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
+        /// INV-H1, and INV-H2 with values on both sides of the bounds.
         #[test]
         fn a_hash_equals_a_map(steps in proptest::collection::vec(step(), 1..400)) {
             let hasher = Hasher::new(5);
