@@ -10,7 +10,7 @@
 //! A counter is incremented by many: at the end it lies between the acknowledged increments and these
 //! plus the ones in doubt, and no two increments were answered with the same value.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -137,6 +137,8 @@ pub(crate) struct Verdict {
     pub(crate) reads: AtomicU64,
     violations: AtomicU64,
     kept: Mutex<Vec<String>>,
+    /// Why writes were in doubt, and how many for each reason.
+    doubts: Mutex<BTreeMap<String, u64>>,
 }
 
 impl Verdict {
@@ -147,6 +149,15 @@ impl Verdict {
             Fate::Uncertain => &self.uncertain,
         };
         total.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn doubt(&self, why: String) {
+        *self.doubts.lock().expect("no panic while held").entry(why).or_default() += 1;
+    }
+
+    /// Why writes were in doubt since the last call.
+    pub(crate) fn take_doubts(&self) -> BTreeMap<String, u64> {
+        std::mem::take(&mut *self.doubts.lock().expect("no panic while held"))
     }
 
     pub(crate) fn note(&self, outcome: Result<(), String>) {

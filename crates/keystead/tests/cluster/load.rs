@@ -4,6 +4,7 @@
 //! 64 writers, each with a register of its own and a counter shared per shard, spread evenly over shards
 //! and nodes; readers that ask any node for any register. Every reply is judged (see `history`).
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 use std::thread::{Builder, JoinHandle};
@@ -157,6 +158,11 @@ impl Load {
     /// Writes in doubt so far.
     pub(crate) fn uncertain(&self) -> u64 {
         self.shared.verdict.uncertain.load(Ordering::SeqCst)
+    }
+
+    /// Why writes were in doubt since the last call, and how many for each reason.
+    pub(crate) fn take_doubts(&self) -> BTreeMap<String, u64> {
+        self.shared.verdict.take_doubts()
     }
 
     /// Writes refused so far.
@@ -317,10 +323,19 @@ impl Writer {
     /// The fate of a write that was not answered with success.
     fn fate_of(&self, reply: std::io::Result<Value>) -> Fate {
         // The command had left, whole or in part, when the connection broke.
-        let Ok(reply) = reply else { return Fate::Uncertain };
-        let text = reply.as_error().unwrap_or_default().to_owned();
+        let reply = match reply {
+            Ok(reply) => reply,
+            Err(error) => {
+                self.shared.verdict.doubt(format!("connection: {}", error.kind()));
+                return Fate::Uncertain;
+            }
+        };
+        let text = reply.as_error().unwrap_or_default();
         match text.split_whitespace().next().unwrap_or_default() {
-            "UNCERTAIN" => Fate::Uncertain,
+            "UNCERTAIN" => {
+                self.shared.verdict.doubt(text.to_owned());
+                Fate::Uncertain
+            }
             "CLUSTERDOWN" | "TRYAGAIN" | "OVERLOADED" | "OOM" => Fate::Refused,
             _ => {
                 self.shared.verdict.note(Err(format!("a write was answered with {reply:?}")));

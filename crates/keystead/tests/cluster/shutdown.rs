@@ -12,14 +12,19 @@ fn sigterm_hands_leadership_over_and_no_write_fails() {
     let load = Load::start(&cluster);
     for at in 0..3 {
         load.take_longest_gap();
-        let (refused, uncertain) = (load.refused(), load.uncertain());
+        load.take_doubts();
+        let refused = load.refused();
         let status = cluster.nodes[at].terminate();
         assert!(status.success(), "{} ended with {status} after SIGTERM", cluster.nodes[at].name);
         load.arm();
         load.wait_for_writes("after a node stopped in order", Duration::from_secs(10));
-        let (refused, uncertain) = (load.refused() - refused, load.uncertain() - uncertain);
-        eprintln!("  {} stopped: {refused} refused, {uncertain} in doubt, longest gap {:?}", cluster.nodes[at].name, load.take_longest_gap());
-        assert_eq!(uncertain, 0, "a stop in order leaves no write in doubt");
+        let (refused, mut doubts) = (load.refused() - refused, load.take_doubts());
+        let gap = load.take_longest_gap();
+        eprintln!("  {} stopped: {refused} refused, in doubt {doubts:?}, longest gap {gap:?}", cluster.nodes[at].name);
+        // A command that crosses the close of its connection was not read; only its client cannot know.
+        doubts.retain(|why, _| !why.starts_with("connection"));
+        assert!(doubts.is_empty(), "a stop in order leaves no write in doubt: {doubts:?}");
+        assert_eq!(refused, 0, "a stop in order refuses no write");
         cluster.nodes[at].start();
         cluster.wait_until_level();
         // Leaders move back; the next stop should find them spread.
