@@ -13,7 +13,12 @@ const ONE_SHARD: Shape = Shape { nodes: 3, shards: 1, flags: &[] };
 fn run(program: impl AsRef<Path>, args: &[&str]) -> Output {
     let program = program.as_ref();
     let output = Command::new(program).args(args).output();
-    output.unwrap_or_else(|error| panic!("{} is needed by this test ({error}); `cargo xtask setup` installs it", program.display()))
+    output.unwrap_or_else(|error| {
+        panic!(
+            "{} is needed by this test ({error}); `cargo xtask setup` installs it",
+            program.display()
+        )
+    })
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -22,9 +27,14 @@ fn text(bytes: &[u8]) -> String {
 
 /// The python of the test environment, with redis-py.
 fn python() -> PathBuf {
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("a folder in the target folder");
+    let target =
+        Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("a folder in the target folder");
     let own = target.join("python/bin/python");
-    if own.is_file() { own } else { PathBuf::from(std::env::var_os("KEYSTEAD_TEST_PYTHON").unwrap_or(own.into())) }
+    if own.is_file() {
+        own
+    } else {
+        PathBuf::from(std::env::var_os("KEYSTEAD_TEST_PYTHON").unwrap_or(own.into()))
+    }
 }
 
 #[test]
@@ -32,7 +42,8 @@ fn redis_benchmark_runs_without_an_error() {
     let cluster = Cluster::start(&ONE_SHARD);
     for (resp3, pipeline) in [(false, "1"), (false, "16"), (true, "16")] {
         let port = cluster.nodes[1].port.to_string();
-        let mut args = vec!["-p", &port, "-t", BENCHMARKS, "-n", "2000", "-c", "20", "-P", pipeline, "-q"];
+        let mut args =
+            vec!["-p", &port, "-t", BENCHMARKS, "-n", "2000", "-c", "20", "-P", pipeline, "-q"];
         if resp3 {
             args.push("-3");
         }
@@ -48,7 +59,10 @@ fn redis_benchmark_runs_without_an_error() {
 fn redis_benchmark_knows_the_cluster() {
     let cluster = Cluster::start(&Shape::default());
     let port = cluster.nodes[0].port.to_string();
-    let output = run("redis-benchmark", &["--cluster", "-p", &port, "-t", "set,get,incr", "-n", "3000", "-c", "12", "-q"]);
+    let output = run(
+        "redis-benchmark",
+        &["--cluster", "-p", &port, "-t", "set,get,incr", "-n", "3000", "-c", "12", "-q"],
+    );
     let (out, err) = (text(&output.stdout), text(&output.stderr));
     assert!(output.status.success(), "{}\n{out}\n{err}", output.status);
     assert!(out.contains("requests per second") && !err.contains("rror"), "{out}\n{err}");

@@ -69,7 +69,9 @@ impl Cluster {
             flags.push(format!("--join={}", join.join(",")));
             flags.push(format!("--expect={}", shape.nodes));
         }
-        let node = |(at, ports): (usize, &(u16, u16))| Node::new(&format!("n{}", at + 1), dir.path(), *ports, flags.clone());
+        let node = |(at, ports): (usize, &(u16, u16))| {
+            Node::new(&format!("n{}", at + 1), dir.path(), *ports, flags.clone())
+        };
         let nodes = ports.iter().enumerate().map(node).collect();
         Self { nodes, shards: shape.shards, flags: shape.flags, dir, _turn: turn }
     }
@@ -115,12 +117,15 @@ impl Cluster {
 
     /// Waits until every shard is led by one of the nodes that run.
     pub(crate) fn wait_until_led(&self) {
-        wait_for("every shard has a leader", LEVEL_MAX, || (1..=self.shards).all(|id| self.leader_of(id).is_some()).then_some(()));
+        wait_for("every shard has a leader", LEVEL_MAX, || {
+            (1..=self.shards).all(|id| self.leader_of(id).is_some()).then_some(())
+        });
     }
 
     /// Which node leads a shard, as the nodes that run say of themselves.
     pub(crate) fn leader_of(&self, shard: u32) -> Option<usize> {
-        (0..self.nodes.len()).find(|at| self.nodes[*at].is_running() && self.nodes[*at].leads().contains(&shard))
+        (0..self.nodes.len())
+            .find(|at| self.nodes[*at].is_running() && self.nodes[*at].leads().contains(&shard))
     }
 
     /// Has the replicas of every shard take a digest at one index each, and compares them.
@@ -132,7 +137,10 @@ impl Cluster {
             let mut tries = 0;
             while !self.digests_agree(shard) {
                 tries += 1;
-                assert!(tries < DIGEST_TRIES, "shard {shard} gives no digests: its leader changes all the time");
+                assert!(
+                    tries < DIGEST_TRIES,
+                    "shard {shard} gives no digests: its leader changes all the time"
+                );
             }
         }
     }
@@ -146,8 +154,10 @@ impl Cluster {
         let Some(index) = taken else { return false };
         let mut seen: Vec<(&str, String)> = Vec::new();
         for node in self.running() {
-            let answer = question(node, &json!({ "digest_at": { "shard": shard, "index": index } }));
-            let digest = answer.and_then(|answer| answer["digest"]["digest"].as_str().map(str::to_owned));
+            let answer =
+                question(node, &json!({ "digest_at": { "shard": shard, "index": index } }));
+            let digest =
+                answer.and_then(|answer| answer["digest"]["digest"].as_str().map(str::to_owned));
             if let Some(digest) = digest {
                 seen.push((&node.name, digest));
             }
@@ -155,7 +165,10 @@ impl Cluster {
         if seen.len() < self.running().count().min(3) {
             return false;
         }
-        assert!(seen.iter().all(|(_, digest)| *digest == seen[0].1), "replicas of shard {shard} differ at index {index}: {seen:?}");
+        assert!(
+            seen.iter().all(|(_, digest)| *digest == seen[0].1),
+            "replicas of shard {shard} differ at index {index}: {seen:?}"
+        );
         true
     }
 }
@@ -174,7 +187,13 @@ impl Drop for Cluster {
 fn question(node: &Node, question: &Json) -> Option<Json> {
     let address = format!("127.0.0.1:{}", node.peer_port);
     let (nobody, none) = (NodeId::NONE, String::new());
-    let hello = Hello { purpose: Purpose::Call, cluster: 0, sender: nobody, receiver: nobody, address: none };
+    let hello = Hello {
+        purpose: Purpose::Call,
+        cluster: 0,
+        sender: nobody,
+        receiver: nobody,
+        address: none,
+    };
     let mut caller = Caller::connect(&address, &hello, ANSWER_MAX).ok()?;
     let reply = caller.call(question.to_string().as_bytes(), ANSWER_MAX).ok()?;
     serde_json::from_slice(&reply).ok()

@@ -20,9 +20,13 @@ fn segment(node: &Node) -> PathBuf {
 
 /// A node of its own with keys, killed: its log ends as a power cut would leave it at best.
 fn written_and_killed() -> Cluster {
-    let mut cluster = Cluster::start(&Shape { nodes: 1, shards: 1, flags: &["--segment-bytes=1048576"] });
+    let mut cluster =
+        Cluster::start(&Shape { nodes: 1, shards: 1, flags: &["--segment-bytes=1048576"] });
     for key in 0..KEYS {
-        assert_eq!(set(cluster.nodes[0].port, &format!("key:{key}"), "value").as_deref(), Some("OK"));
+        assert_eq!(
+            set(cluster.nodes[0].port, &format!("key:{key}"), "value").as_deref(),
+            Some("OK")
+        );
     }
     cluster.nodes[0].kill();
     cluster
@@ -77,7 +81,9 @@ fn a_damaged_middle_refuses_and_names_file_offset_and_remedy() {
     let status = cluster.nodes[0].wait_for_end(START_MAX);
     assert!(!status.success(), "a damaged log must not open");
     let log = cluster.nodes[0].log();
-    for told in [path.to_str().expect("UTF-8"), "damaged at byte ", "let the node join again as a new one"] {
+    for told in
+        [path.to_str().expect("UTF-8"), "damaged at byte ", "let the node join again as a new one"]
+    {
         assert!(log.contains(told), "{told:?} is not told:\n{log}");
     }
     assert_eq!(fs::read(&path).expect("the segment"), before, "nothing was changed");

@@ -49,12 +49,17 @@ impl Drop for SmallDisk {
 
 fn mount(args: &[&str], path: &Path) {
     let status = Command::new("mount").args(args).arg(path).status().expect("the program mount");
-    assert!(status.success(), "this test mounts a small tmpfs on {}; run it as root (in a container or a namespace)", path.display());
+    assert!(
+        status.success(),
+        "this test mounts a small tmpfs on {}; run it as root (in a container or a namespace)",
+        path.display()
+    );
 }
 
 #[test]
 fn a_full_disk_refuses_clearly_loses_nothing_and_heals() {
-    let mut cluster = Cluster::prepare(&Shape { nodes: 1, shards: 1, flags: &["--segment-bytes=1048576"] });
+    let mut cluster =
+        Cluster::prepare(&Shape { nodes: 1, shards: 1, flags: &["--segment-bytes=1048576"] });
     let disk = SmallDisk::mount(cluster.dir().join("small"));
     cluster.nodes[0].set_data(disk.path.join("data"));
     cluster.nodes[0].start();
@@ -84,13 +89,19 @@ fn a_full_disk_refuses_clearly_loses_nothing_and_heals() {
     }
     assert!(wire.call(["GET", &format!("key:{refused_key}")]).expect("a reply").is_null());
     disk.make_larger();
-    wait_for("writes go on once there is room", HEAL_MAX, || (set(port, "healed", "yes")? == "OK").then_some(()));
+    wait_for("writes go on once there is room", HEAL_MAX, || {
+        (set(port, "healed", "yes")? == "OK").then_some(())
+    });
     cluster.nodes[0].kill();
     cluster.nodes[0].start();
     cluster.wait_until_level();
     for key in 0..acked {
         let reply = ask(port, &["STRLEN", &format!("key:{key}")]).expect("a reply");
-        assert_eq!(reply.as_integer(), i64::try_from(VALUE_BYTES).ok(), "key:{key} after a restart");
+        assert_eq!(
+            reply.as_integer(),
+            i64::try_from(VALUE_BYTES).ok(),
+            "key:{key} after a restart"
+        );
     }
     assert_eq!(ask(port, &["GET", "healed"]).expect("a reply").as_str(), Some("yes"));
     eprintln!("full disk: {acked} writes acknowledged before, all found; then: {text}");
@@ -103,7 +114,10 @@ fn a_failed_write_of_the_log_ends_the_process_and_the_others_go_on() {
     let load = Load::start_with_values(&cluster, 2_000);
     // From now on a write behind the first MiB of a file fails; the log is soon there, the log lines are not.
     let pid = cluster.nodes[0].pid().expect("the node runs").to_string();
-    let status = Command::new("prlimit").args(["--pid", &pid, "--fsize=1048576"]).status().expect("the program prlimit");
+    let status = Command::new("prlimit")
+        .args(["--pid", &pid, "--fsize=1048576"])
+        .status()
+        .expect("the program prlimit");
     assert!(status.success(), "the limit is set");
     let status = cluster.nodes[0].wait_for_end(Duration::from_secs(20));
     assert_eq!(status.code(), Some(74), "the exit code says input/output error");

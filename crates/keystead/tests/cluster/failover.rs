@@ -17,7 +17,10 @@ const ROUNDS_DEFAULT: usize = 4;
 
 /// How many rounds a test does: more if KEYSTEAD_TORTURE_ROUNDS says so.
 fn rounds(default: usize) -> usize {
-    std::env::var("KEYSTEAD_TORTURE_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(default)
+    std::env::var("KEYSTEAD_TORTURE_ROUNDS")
+        .ok()
+        .and_then(|rounds| rounds.parse().ok())
+        .unwrap_or(default)
 }
 
 /// Times from a death to the first write, with what else a run came to.
@@ -43,13 +46,26 @@ impl Recoveries {
         eprintln!(
             "{name}: {} deaths, {} failovers of a shard, to the first write median {median} ms, worst {worst} ms; \
              {} writes acknowledged, {} refused, {} in doubt, {} reads, 0 violations",
-            self.deaths, self.times.len(), figures.acked, figures.refused, figures.uncertain, figures.reads,
+            self.deaths,
+            self.times.len(),
+            figures.acked,
+            figures.refused,
+            figures.uncertain,
+            figures.reads,
         );
     }
 
     fn assert_prompt(&self) {
-        assert!(self.worst() <= RECOVERY_MAX, "a shard took {:?} after its leader's death, {RECOVERY_MAX:?} are promised", self.worst());
-        assert!(self.median() <= RECOVERY_MEDIAN_MAX, "the median of {:?} is above {RECOVERY_MEDIAN_MAX:?}", self.median());
+        assert!(
+            self.worst() <= RECOVERY_MAX,
+            "a shard took {:?} after its leader's death, {RECOVERY_MAX:?} are promised",
+            self.worst()
+        );
+        assert!(
+            self.median() <= RECOVERY_MEDIAN_MAX,
+            "the median of {:?} is above {RECOVERY_MEDIAN_MAX:?}",
+            self.median()
+        );
     }
 
     /// Kills a node under load, measures, and brings it back.
@@ -84,7 +100,10 @@ fn a_node_that_dies_takes_no_write_with_it() {
     let figures = load.finish(&cluster);
     cluster.assert_equal_digests();
     recoveries.print("kill -9 of each node", &figures);
-    assert!(recoveries.times.len() >= rounds(ROUNDS_DEFAULT), "too few failovers were seen to judge");
+    assert!(
+        recoveries.times.len() >= rounds(ROUNDS_DEFAULT),
+        "too few failovers were seen to judge"
+    );
     recoveries.assert_prompt();
 }
 
@@ -116,10 +135,18 @@ fn a_node_that_pauses_for_ten_seconds_neither_loses_nor_invents() {
         cluster.nodes[at].pause();
         let acked = writes_during(&load, Duration::from_secs(10));
         cluster.nodes[at].resume();
-        assert!(acked > 0, "no write succeeded while {} paused, though two of three nodes ran", cluster.nodes[at].name);
+        assert!(
+            acked > 0,
+            "no write succeeded while {} paused, though two of three nodes ran",
+            cluster.nodes[at].name
+        );
         load.arm();
         load.wait_for_writes("after the pause", MEASURE_MAX);
-        eprintln!("  {} paused 10 s: {acked} writes meanwhile, longest gap of a shard {:?}", cluster.nodes[at].name, load.take_longest_gap());
+        eprintln!(
+            "  {} paused 10 s: {acked} writes meanwhile, longest gap of a shard {:?}",
+            cluster.nodes[at].name,
+            load.take_longest_gap()
+        );
     }
     cluster.wait_until_level();
     let figures = load.finish(&cluster);

@@ -17,7 +17,9 @@ pub(crate) fn arm(node: &Node, child: &str, point: &str, kind: &str, times: u32)
     let aside = path.with_extension("new");
     fs::write(&aside, format!("{child} {point} {kind} {times}\n")).expect("a file of the test");
     fs::rename(&aside, &path).expect("a file of the test");
-    wait_for(&format!("{} takes the fault", node.name), TAKEN_MAX, || (!path.exists()).then_some(()));
+    wait_for(&format!("{} takes the fault", node.name), TAKEN_MAX, || {
+        (!path.exists()).then_some(())
+    });
 }
 
 /// The line of a child in INFO supervision: the last one whose first word is `name` below `parent`.

@@ -72,7 +72,10 @@ impl Register {
             self.values.lock().expect("no panic while held").insert(value);
         }
         if value < least {
-            return Err(format!("{} went back: {value} was read after {least} had been acknowledged or read", self.key));
+            return Err(format!(
+                "{} went back: {value} was read after {least} had been acknowledged or read",
+                self.key
+            ));
         }
         if value > sent {
             return Err(format!("{} holds {value}, and only {sent} was written yet", self.key));
@@ -82,7 +85,10 @@ impl Register {
 
     /// Refused values that were read.
     fn false_refusals(&self) -> Vec<u64> {
-        let (refused, values) = (self.refused.lock().expect("no panic while held"), self.values.lock().expect("no panic while held"));
+        let (refused, values) = (
+            self.refused.lock().expect("no panic while held"),
+            self.values.lock().expect("no panic while held"),
+        );
         refused.intersection(&values).copied().collect()
     }
 }
@@ -115,9 +121,13 @@ impl Counter {
 
     /// Judges the value at the end.
     pub(crate) fn judge(&self, value: u64) -> Result<(), String> {
-        let (acked, uncertain) = (self.acked.load(Ordering::SeqCst), self.uncertain.load(Ordering::SeqCst));
+        let (acked, uncertain) =
+            (self.acked.load(Ordering::SeqCst), self.uncertain.load(Ordering::SeqCst));
         if value < acked || value > acked + uncertain {
-            return Err(format!("{} holds {value}, with {acked} increments acknowledged and {uncertain} in doubt", self.key));
+            return Err(format!(
+                "{} holds {value}, with {acked} increments acknowledged and {uncertain} in doubt",
+                self.key
+            ));
         }
         let answers = self.answers.lock().expect("no panic while held");
         let distinct: BTreeSet<u64> = answers.iter().copied().collect();
@@ -172,7 +182,10 @@ impl Verdict {
 
     pub(crate) fn note_register(&self, register: &Register) {
         for value in register.false_refusals() {
-            self.note(Err(format!("{}: the write of {value} was refused, yet it was read", register.key)));
+            self.note(Err(format!(
+                "{}: the write of {value} was refused, yet it was read",
+                register.key
+            )));
         }
     }
 

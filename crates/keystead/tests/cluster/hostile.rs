@@ -68,7 +68,11 @@ fn malformed_protocol_and_oversized_headers_are_answered_and_closed() {
 fn a_client_that_vanishes_in_the_middle_of_a_command_leaves_nothing_behind() {
     let cluster = single(&[]);
     let node = &cluster.nodes[0];
-    for cut in [&b"*3\r\n$3\r\nSET\r\n$3\r\nke"[..], b"*3\r\n$3\r\nSET\r\n$3\r\nkey\r\n$1000000\r\nhalf", b"*2\r\n"] {
+    for cut in [
+        &b"*3\r\n$3\r\nSET\r\n$3\r\nke"[..],
+        b"*3\r\n$3\r\nSET\r\n$3\r\nkey\r\n$1000000\r\nhalf",
+        b"*2\r\n",
+    ] {
         for _ in 0..50 {
             let mut wire = Wire::connect(node.port).expect("the node takes connections");
             wire.send_raw(cut).expect("the node reads");
@@ -85,7 +89,8 @@ fn a_client_that_vanishes_in_the_middle_of_a_command_leaves_nothing_behind() {
 
 #[test]
 fn a_slow_reader_does_not_fill_the_node() {
-    let cluster = single(&["--client-output-bytes-soft=262144", "--client-output-bytes-max=1048576"]);
+    let cluster =
+        single(&["--client-output-bytes-soft=262144", "--client-output-bytes-max=1048576"]);
     let node = &cluster.nodes[0];
     let value = "v".repeat(512 * 1024);
     assert_eq!(set(node.port, "large", &value).as_deref(), Some("OK"));
@@ -112,15 +117,20 @@ fn a_slow_reader_does_not_fill_the_node() {
 fn ten_thousand_idle_connections_cost_little() {
     let limit = getrlimit(Resource::Nofile);
     let wanted = limit.maximum.unwrap_or(u64::MAX).min(65_536);
-    setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: limit.maximum }).expect("up to the hard limit");
-    assert!(wanted > IDLE + 500, "this test needs {IDLE} open files, the hard limit is {wanted}; raise it (ulimit -Hn)");
+    setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: limit.maximum })
+        .expect("up to the hard limit");
+    assert!(
+        wanted > IDLE + 500,
+        "this test needs {IDLE} open files, the hard limit is {wanted}; raise it (ulimit -Hn)"
+    );
     let cluster = single(&[]);
     let node = &cluster.nodes[0];
     assert!(serves(node));
     let before = node.resident_bytes();
     let mut wires = Vec::new();
     for number in 0..IDLE {
-        let mut wire = Wire::connect(node.port).unwrap_or_else(|error| panic!("connection {number}: {error}"));
+        let mut wire =
+            Wire::connect(node.port).unwrap_or_else(|error| panic!("connection {number}: {error}"));
         if number % 10 == 0 {
             wire.call(["PING"]).unwrap_or_else(|error| panic!("connection {number}: {error}"));
         }

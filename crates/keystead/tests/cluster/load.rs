@@ -90,7 +90,9 @@ impl Load {
     /// As [`start`](Self::start), each written value filled up to `value_bytes`.
     pub(crate) fn start_with_values(cluster: &Cluster, value_bytes: usize) -> Self {
         let shards = cluster.shards;
-        let counters = (1..=shards).map(|shard| Counter::new(format!("c:{{{}}}", tag_in(shard, shards, 0)))).collect();
+        let counters = (1..=shards)
+            .map(|shard| Counter::new(format!("c:{{{}}}", tag_in(shard, shards, 0))))
+            .collect();
         let shared = Arc::new(Shared {
             start: Instant::now(),
             ports: RwLock::new(cluster.ports()),
@@ -105,7 +107,9 @@ impl Load {
         let mut threads = Vec::new();
         for number in 0..WRITERS {
             let shared = Arc::clone(&shared);
-            threads.push(thread(format!("writer-{number}"), move || Writer::new(shared, number).run()));
+            threads.push(thread(format!("writer-{number}"), move || {
+                Writer::new(shared, number).run()
+            }));
         }
         for number in 0..READERS {
             let shared = Arc::clone(&shared);
@@ -132,11 +136,22 @@ impl Load {
     }
 
     /// How long after `fault` a write to each of these shards had succeeded that began after [`arm`](Self::arm).
-    pub(crate) fn first_writes(&self, when: &str, shards: &[u32], fault: Instant, within: Duration) -> Vec<Duration> {
+    pub(crate) fn first_writes(
+        &self,
+        when: &str,
+        shards: &[u32],
+        fault: Instant,
+        within: Duration,
+    ) -> Vec<Duration> {
         let fault_us = micros(fault.saturating_duration_since(self.shared.start));
         wait_for(&format!("a write to each of the shards {shards:?} {when}"), within, || {
-            let firsts = shards.iter().map(|shard| self.pulse(*shard).first_after.load(Ordering::SeqCst));
-            firsts.map(|first| (first > 0).then(|| Duration::from_micros(first.saturating_sub(fault_us)))).collect()
+            let firsts =
+                shards.iter().map(|shard| self.pulse(*shard).first_after.load(Ordering::SeqCst));
+            firsts
+                .map(|first| {
+                    (first > 0).then(|| Duration::from_micros(first.saturating_sub(fault_us)))
+                })
+                .collect()
         })
     }
 
@@ -146,18 +161,14 @@ impl Load {
 
     /// The longest time that any shard was without a success since the last call.
     pub(crate) fn take_longest_gap(&self) -> Duration {
-        let gaps = self.shared.pulses.iter().map(|pulse| pulse.longest_gap.swap(0, Ordering::SeqCst));
+        let gaps =
+            self.shared.pulses.iter().map(|pulse| pulse.longest_gap.swap(0, Ordering::SeqCst));
         Duration::from_micros(gaps.max().unwrap_or(0))
     }
 
     /// Writes acknowledged so far.
     pub(crate) fn acked(&self) -> u64 {
         self.shared.verdict.acked.load(Ordering::SeqCst)
-    }
-
-    /// Writes in doubt so far.
-    pub(crate) fn uncertain(&self) -> u64 {
-        self.shared.verdict.uncertain.load(Ordering::SeqCst)
     }
 
     /// Why writes were in doubt since the last call, and how many for each reason.
@@ -246,8 +257,16 @@ impl Writer {
     fn new(shared: Arc<Shared>, number: usize) -> Self {
         let shard = 1 + u32::try_from(number).expect("few writers") % shared.shards;
         let tag = tag_in(shard, shared.shards, number);
-        let mut writer =
-            Self { shared, number, shard, tag, register: Arc::default(), generation: 0, wire: None, dials: 0 };
+        let mut writer = Self {
+            shared,
+            number,
+            shard,
+            tag,
+            register: Arc::default(),
+            generation: 0,
+            wire: None,
+            dials: 0,
+        };
         writer.next_register();
         writer
     }
@@ -256,7 +275,11 @@ impl Writer {
     fn next_register(&mut self) {
         self.generation += 1;
         self.register = Arc::new(Register::new(format!("r:{{{}}}:{}", self.tag, self.generation)));
-        self.shared.registers.write().expect("no panic while held").push(Arc::clone(&self.register));
+        self.shared
+            .registers
+            .write()
+            .expect("no panic while held")
+            .push(Arc::clone(&self.register));
     }
 
     fn run(&mut self) {
@@ -266,7 +289,11 @@ impl Writer {
             let Some(mut wire) = open.or_else(|| self.dial()) else { continue };
             commands += 1;
             let began = self.shared.now();
-            let (fate, is_usable) = if commands % INCREMENT_EVERY == 0 { self.increment(&mut wire) } else { self.write(&mut wire) };
+            let (fate, is_usable) = if commands % INCREMENT_EVERY == 0 {
+                self.increment(&mut wire)
+            } else {
+                self.write(&mut wire)
+            };
             if fate == Fate::Acked {
                 self.shared.pulses[self.shard as usize - 1].beat(began, self.shared.now());
             }
@@ -310,7 +337,9 @@ impl Writer {
         let reply = wire.call(["INCR", &counter.key]);
         let is_usable = reply.is_ok();
         match reply {
-            Ok(Value::Integer(answer)) => counter.end_increment(Fate::Acked, u64::try_from(answer).unwrap_or(0)),
+            Ok(Value::Integer(answer)) => {
+                counter.end_increment(Fate::Acked, u64::try_from(answer).unwrap_or(0))
+            }
             other => {
                 let fate = self.fate_of(other);
                 counter.end_increment(fate, 0);
@@ -386,7 +415,8 @@ fn final_value(node: &Node, wire: &mut Wire, key: &str) -> u64 {
         last = Some(wire.call(["GET", key]));
         value_of(last.as_ref()?.as_ref().ok()?)
     });
-    found.unwrap_or_else(|| panic!("{} does not tell the final value of {key}: {last:?}", node.name))
+    found
+        .unwrap_or_else(|| panic!("{} does not tell the final value of {key}: {last:?}", node.name))
 }
 
 /// A hash tag whose slot belongs to `shard`; another one for each `number`.

@@ -18,7 +18,9 @@ fn a_fourth_node_joins_under_load_and_takes_its_share() {
     let load = Load::start(&cluster);
     let at = cluster.add();
     cluster.nodes[at].start();
-    wait_for("the new node has replicas", LEVEL_MAX, || (replicas_of(&cluster, at)? >= 8).then_some(()));
+    wait_for("the new node has replicas", LEVEL_MAX, || {
+        (replicas_of(&cluster, at)? >= 8).then_some(())
+    });
     cluster.wait_until_level();
     assert_eq!(cluster.nodes[0].cluster_field("cluster_known_nodes").as_deref(), Some("4"));
     load.arm();

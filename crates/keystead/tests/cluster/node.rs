@@ -51,11 +51,6 @@ impl Node {
         self.data = data;
     }
 
-    /// Changes its command line from the next start on.
-    pub(crate) fn set_flags(&mut self, flags: Vec<String>) {
-        self.flags = flags;
-    }
-
     /// The file whose lines arm faults.
     pub(crate) fn fault_file(&self) -> PathBuf {
         self.dir.join("faults")
@@ -68,7 +63,12 @@ impl Node {
         let log = File::create(self.log_path()).expect("a file for the log lines");
         // The shell ignores SIGXFSZ for the program, so that a limit on file sizes is an error to it.
         let mut command = Command::new("sh");
-        command.args(["-c", "trap '' XFSZ; ulimit -S -n $(ulimit -H -n); exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_keystead"), "serve"]);
+        command.args([
+            "-c",
+            "trap '' XFSZ; ulimit -S -n $(ulimit -H -n); exec \"$0\" \"$@\"",
+            env!("CARGO_BIN_EXE_keystead"),
+            "serve",
+        ]);
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("KEYSTEAD_")) {
             command.env_remove(name);
         }
@@ -117,7 +117,8 @@ impl Node {
     pub(crate) fn wait_for_end(&mut self, within: Duration) -> ExitStatus {
         let what = format!("{} ends", self.name);
         let process = self.process.as_mut().expect("the node runs");
-        let status = wait_for(&what, within, || process.try_wait().expect("the process is this test's own"));
+        let status =
+            wait_for(&what, within, || process.try_wait().expect("the process is this test's own"));
         self.process = None;
         status
     }
@@ -140,7 +141,9 @@ impl Node {
     pub(crate) fn wipe(&mut self) {
         assert!(self.process.is_none(), "{} still runs", self.name);
         match fs::remove_dir_all(&self.data) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => panic!("cannot empty {}: {error}", self.data.display()),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                panic!("cannot empty {}: {error}", self.data.display())
+            }
             _ => {}
         }
     }
@@ -168,20 +171,34 @@ impl Node {
     pub(crate) fn leads(&self) -> Vec<u32> {
         let raft = self.info("raft").unwrap_or_default();
         let lines = raft.lines().filter_map(|line| line.strip_prefix("shard_")?.split_once(':'));
-        lines.filter(|(_, line)| line.starts_with("role=leader")).filter_map(|(id, _)| id.parse().ok()).filter(|id| *id != 0).collect()
+        lines
+            .filter(|(_, line)| line.starts_with("role=leader"))
+            .filter_map(|(id, _)| id.parse().ok())
+            .filter(|id| *id != 0)
+            .collect()
     }
 
     /// Waits until the node answers clients.
     pub(crate) fn wait_for_answers(&self, within: Duration) {
-        wait_for(&format!("{} answers", self.name), within, || wire::ask(self.port, &["PING"]).ok());
+        wait_for(&format!("{} answers", self.name), within, || {
+            wire::ask(self.port, &["PING"]).ok()
+        });
     }
 
     /// The resident size, bytes.
     pub(crate) fn resident_bytes(&self) -> u64 {
         let pid = self.pid().expect("the node runs");
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a running process has a status");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("the kernel counts it");
-        line.split_whitespace().next().and_then(|kib| kib.parse::<u64>().ok()).expect("a number of KiB") * 1024
+        let status = fs::read_to_string(format!("/proc/{pid}/status"))
+            .expect("a running process has a status");
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .expect("the kernel counts it");
+        line.split_whitespace()
+            .next()
+            .and_then(|kib| kib.parse::<u64>().ok())
+            .expect("a number of KiB")
+            * 1024
     }
 }
 
@@ -196,7 +213,12 @@ impl Drop for Node {
             let log = self.log();
             let skipped = log.lines().count().saturating_sub(LINES_SHOWN);
             let lines: Vec<&str> = log.lines().skip(skipped).collect();
-            eprintln!("--- {} (start {}), last lines of its log ---\n{}", self.name, self.starts, lines.join("\n"));
+            eprintln!(
+                "--- {} (start {}), last lines of its log ---\n{}",
+                self.name,
+                self.starts,
+                lines.join("\n")
+            );
         }
     }
 }
@@ -204,5 +226,7 @@ impl Drop for Node {
 /// Waits until a process that was started is seen to have written `text` to its log.
 pub(crate) fn wait_for_log(node: &Node, text: &str, within: Duration) -> String {
     let line = || node.log().lines().find(|line| line.contains(text)).map(str::to_owned);
-    try_for(within, line).unwrap_or_else(|| panic!("{} did not log {text:?} within {within:?}:\n{}", node.name, node.log()))
+    try_for(within, line).unwrap_or_else(|| {
+        panic!("{} did not log {text:?} within {within:?}:\n{}", node.name, node.log())
+    })
 }

@@ -59,9 +59,16 @@ fn serve_put_get_update_crash_recover() {
     assert_eq!(patiently(ports[1], &["GET", "user:1"]).as_str(), Some("changed"));
     assert_eq!(patiently(ports[2], &["GET", "user:2"]).as_str(), Some("faster"));
     for user in 3..USERS {
-        assert_eq!(patiently(ports[2], &["GET", &format!("user:{user}")]).as_str(), Some("new"), "user:{user}");
+        assert_eq!(
+            patiently(ports[2], &["GET", &format!("user:{user}")]).as_str(),
+            Some("new"),
+            "user:{user}"
+        );
     }
-    assert_eq!(patiently(ports[1], &["SET", "user:0", "written without n1"]), Value::Simple("OK".into()));
+    assert_eq!(
+        patiently(ports[1], &["SET", "user:0", "written without n1"]),
+        Value::Simple("OK".into())
+    );
 
     // Recover: it comes back with its data and learns what it missed.
     cluster.nodes[0].start();

@@ -20,7 +20,10 @@ fn sigterm_hands_leadership_over_and_no_write_fails() {
         load.wait_for_writes("after a node stopped in order", Duration::from_secs(10));
         let (refused, mut doubts) = (load.refused() - refused, load.take_doubts());
         let gap = load.take_longest_gap();
-        eprintln!("  {} stopped: {refused} refused, in doubt {doubts:?}, longest gap {gap:?}", cluster.nodes[at].name);
+        eprintln!(
+            "  {} stopped: {refused} refused, in doubt {doubts:?}, longest gap {gap:?}",
+            cluster.nodes[at].name
+        );
         // A command that crosses the close of its connection was not read; only its client cannot know.
         doubts.retain(|why, _| !why.starts_with("connection"));
         assert!(doubts.is_empty(), "a stop in order leaves no write in doubt: {doubts:?}");

@@ -31,7 +31,9 @@ fn a_node_behind_a_purged_log_returns_by_snapshot_under_load() {
     let flags = &["--snapshot-log-bytes=262144", "--segment-bytes=1048576"];
     let mut cluster = Cluster::start(&Shape { shards: 4, flags, ..Shape::default() });
     let load = Load::start_with_values(&cluster, VALUE_BYTES);
-    let away_at: Vec<u64> = (1..=4).map(|shard| of_shard(&cluster.nodes[2], shard, "log_last").expect("it answers")).collect();
+    let away_at: Vec<u64> = (1..=4)
+        .map(|shard| of_shard(&cluster.nodes[2], shard, "log_last").expect("it answers"))
+        .collect();
     cluster.nodes[2].kill();
     // Every leader has dropped the entries that the node would need.
     wait_for("the log is purged behind the node", PURGED_MAX, || {
@@ -47,8 +49,12 @@ fn a_node_behind_a_purged_log_returns_by_snapshot_under_load() {
     cluster.wait_until_level();
     let after = snapshot_names(&cluster.nodes[2]);
     for shard in 1..=4 {
-        let is_new = |name: &&String| name.starts_with(&format!("{shard}-")) && !before.contains(name);
-        assert!(after.iter().any(|name| is_new(&name)), "shard {shard} came back without a snapshot: {before:?}, {after:?}");
+        let is_new =
+            |name: &&String| name.starts_with(&format!("{shard}-")) && !before.contains(name);
+        assert!(
+            after.iter().any(|name| is_new(&name)),
+            "shard {shard} came back without a snapshot: {before:?}, {after:?}"
+        );
     }
     load.arm();
     load.wait_for_writes("after the node is back", Duration::from_secs(10));

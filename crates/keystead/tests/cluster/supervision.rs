@@ -31,12 +31,19 @@ fn each_part_that_falls_comes_back_without_the_process() {
     let pid = node.pid();
     for (parent, name, point) in PARTS.iter().filter(|(_, name, _)| *name != "fetcher") {
         for kind in ["panic", "error"] {
-            let before = restarts(node, parent, name).unwrap_or_else(|| panic!("{name} is not in the tree:\n{:?}", node.info("supervision")));
-            arm(node, &format!("root/{parent}/{name}"), point, kind, 1);
-            wait_for(&format!("{parent}/{name} runs again after a fault ({kind})"), BACK_MAX, || {
-                let line = child_line(node, parent, name)?;
-                (restarts(node, parent, name)? > before && line.contains("running")).then_some(())
+            let before = restarts(node, parent, name).unwrap_or_else(|| {
+                panic!("{name} is not in the tree:\n{:?}", node.info("supervision"))
             });
+            arm(node, &format!("root/{parent}/{name}"), point, kind, 1);
+            wait_for(
+                &format!("{parent}/{name} runs again after a fault ({kind})"),
+                BACK_MAX,
+                || {
+                    let line = child_line(node, parent, name)?;
+                    (restarts(node, parent, name)? > before && line.contains("running"))
+                        .then_some(())
+                },
+            );
             load.arm();
             load.wait_for_writes(&format!("after {name} fell"), BACK_MAX);
         }
@@ -67,7 +74,11 @@ fn a_shard_that_keeps_failing_stays_down_is_named_and_the_others_serve() {
     for shard in [1, 3, 4] {
         let key = tag_in(shard, 4, 0);
         assert_eq!(set(node.port, &key, "v").as_deref(), Some("OK"), "shard {shard}");
-        assert_eq!(ask(node.port, &["GET", &key]).expect("a reply").as_str(), Some("v"), "shard {shard}");
+        assert_eq!(
+            ask(node.port, &["GET", &key]).expect("a reply").as_str(),
+            Some("v"),
+            "shard {shard}"
+        );
     }
     assert_ne!(node.cluster_field("keystead_replication").as_deref(), Some("full"));
 }
