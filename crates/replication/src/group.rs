@@ -79,6 +79,9 @@ pub(crate) struct Group<M: Machine> {
     fenced_until: Option<Monotonic>,
     known_leader: u64,
     known_term: u64,
+    /// When each peer was last heard while this replica leads. Raft's own note of it is wiped at every check of
+    /// the quorum: for a moment all would look away.
+    heard: BTreeMap<u64, Monotonic>,
     digests: VecDeque<(LogIndex, u128)>,
     scratch: Vec<u8>,
 }
@@ -137,6 +140,7 @@ impl<M: Machine> Group<M> {
             fenced_until: (has_past && !is_alone).then(|| now.after(settings.restart_fence())),
             known_leader: 0,
             known_term: 0,
+            heard: BTreeMap::new(),
             digests: VecDeque::new(),
             scratch: Vec::new(),
         };
@@ -186,6 +190,16 @@ impl<M: Machine> Group<M> {
             // Only a leader whose log is up to date sends this; it overrides the voters' promise, so a
             // fenced replica must not follow it either.
             T::MsgTimeoutNow if self.is_fenced(turn.now) => return,
+            // The answers of a newer term to an older campaign of this replica would make it forget the leader it has
+            // heard since, and with it the promise not to vote that this leader's lease hangs on (INV-L3).
+            T::MsgRequestPreVoteResponse
+            | T::MsgRequestVoteResponse
+            | T::MsgAppendResponse
+            | T::MsgHeartbeatResponse
+                if message.term > self.raw.raft.term && self.has_promised() =>
+            {
+                return;
+            }
             // What cannot be stored is not accepted: the leader sends it again.
             T::MsgAppend if turn.is_disk_full && !message.entries.is_empty() => return,
             // Raft acknowledges the message's index plus the number of its entries, without a look at theirs.
@@ -207,8 +221,19 @@ impl<M: Machine> Group<M> {
             // Proposals and reads come through the door, never as messages; the rest is local to raft.
             _ => return,
         }
+        if self.is_leader() && self.raw.raft.prs().get(message.from).is_some() {
+            self.heard.insert(message.from, turn.now);
+        }
         // An error means that raft has no use for the message (an unknown peer's answer, say).
         drop(self.raw.step(message));
+    }
+
+    /// True while this replica follows a leader that it has heard within an election timeout.
+    fn has_promised(&self) -> bool {
+        let raft = &self.raw.raft;
+        raft.state == StateRole::Follower
+            && self.leader().is_some()
+            && raft.election_elapsed < raft.election_timeout()
     }
 
     fn is_fenced(&mut self, now: Monotonic) -> bool {
@@ -228,9 +253,14 @@ impl<M: Machine> Group<M> {
             }
         }
         self.drop_overdue(turn, out);
-        self.bound_log(out);
+        self.bound_log(turn, out);
         if self.is_leader() {
             self.watch_followers(turn);
+            if !self.raw.raft.promotable() {
+                // Taken out by a change that an earlier leader proposed. Raft 0.7 would go on leading, and accept
+                // nothing.
+                self.resign(turn);
+            }
             self.propose_upkeep(turn);
         }
     }
@@ -266,14 +296,18 @@ impl<M: Machine> Group<M> {
         self.raw.advance_append_async(ready);
         // What promises nothing new waits for what was promised before, not for a record of its own: there may
         // be none in this turn, and then the log would never report its token.
-        let token = if promises { Some(turn.token) } else { self.unpersisted.back().map(|last| last.token) };
+        let token = if promises {
+            Some(turn.token)
+        } else {
+            self.unpersisted.back().map(|last| last.token)
+        };
         if let Some(token) = token {
             self.unpersisted.push_back(Unpersisted { token, number, messages });
         } else {
             self.raw.on_persist_ready(number);
             out.messages.extend(messages.into_iter().map(|message| (self.id, message)));
         }
-        self.notice_role(out);
+        self.notice_role(turn, out);
         self.apply_committed(committed, out);
         self.report_applied();
     }
@@ -296,25 +330,22 @@ impl<M: Machine> Group<M> {
             self.stamped = self.stamped.max(entry::stamp(entry));
             out.log.push_entry(self.id, LogIndex(entry.index), &self.scratch);
         }
+        let mut is_vote_or_term = false;
         if let Some(state) = ready.hs() {
+            let before = self.raw.store().hard_state();
+            is_vote_or_term = (state.term, state.vote) != (before.term, before.vote);
             out.log.push_state(self.id, &entry::write_hard_state(state));
             self.raw.mut_store().set_hard_state(state.clone());
         }
         // `must_sync` is false when only the commit index moved: that rides along.
         let promises = ready.must_sync();
-        let is_vote_or_term = promises && ready.entries().is_empty() && ready.hs().is_some();
         let is_snapshot = !ready.snapshot().is_empty();
         out.must_sync |= match self.settings.durability {
             crate::Durability::Fsync => promises,
-            crate::Durability::Replicated => {
-                is_vote_or_term || is_snapshot || self.term_changed(ready)
-            }
+            // A forgotten vote would elect two leaders, whatever else may be lost.
+            crate::Durability::Replicated => is_vote_or_term || is_snapshot,
         };
         promises
-    }
-
-    fn term_changed(&self, ready: &raft::Ready) -> bool {
-        ready.hs().is_some_and(|state| state.term != self.known_term)
     }
 
     /// True while records of this group are on their way to the disk.
@@ -337,7 +368,7 @@ impl<M: Machine> Group<M> {
     }
 
     /// Sees whether the leader or the term changed, and lets go of what depended on them.
-    fn notice_role(&mut self, out: &mut Outputs) {
+    fn notice_role(&mut self, turn: &Turn, out: &mut Outputs) {
         let (leader, term) = (self.raw.raft.leader_id, self.raw.raft.term);
         if term != self.known_term {
             self.known_term = term;
@@ -353,7 +384,10 @@ impl<M: Machine> Group<M> {
             self.cell.set_progress(Vec::new());
         }
         self.known_leader = leader;
+        self.heard.clear();
         if leader == self.node.0 {
+            // All have the benefit of the doubt until they have had time to answer.
+            self.heard = self.raw.raft.prs().iter().map(|(&node, _)| (node, turn.now)).collect();
             self.cell.count_election();
         }
         out.events.push(Event::LeaderChanged { group: self.id, leader: self.leader() });
@@ -414,7 +448,13 @@ impl<M: Machine> Group<M> {
         self.cell.set_members(members);
     }
 
-    fn publish_progress(&self) {
+    /// True if `node` answered within an election timeout.
+    fn is_active(&self, node: u64, now: Monotonic) -> bool {
+        let timeout = self.settings.election_timeout();
+        node == self.node.0 || self.heard.get(&node).is_some_and(|at| now.since(*at) < timeout)
+    }
+
+    fn publish_progress(&self, now: Monotonic) {
         let raft = &self.raw.raft;
         let learners = &self.raw.store().conf().learners;
         let progress = raft.prs().iter().map(|(&node, progress)| Progress {
@@ -425,7 +465,7 @@ impl<M: Machine> Group<M> {
                 progress.matched
             }),
             is_learner: learners.contains(&node),
-            is_active: node == self.node.0 || progress.recent_active,
+            is_active: self.is_active(node, now),
         });
         let mut progress: Vec<_> = progress.collect();
         progress.sort_by_key(|p| p.node);
@@ -434,7 +474,7 @@ impl<M: Machine> Group<M> {
 
     /// Looks after followers that cannot follow by the log alone.
     fn watch_followers(&mut self, turn: &Turn) {
-        self.publish_progress();
+        self.publish_progress(turn.now);
         let in_snapshot: Vec<u64> = self
             .raw
             .raft
@@ -443,7 +483,12 @@ impl<M: Machine> Group<M> {
             .filter(|(_, progress)| progress.state == ProgressState::Snapshot)
             .map(|(&node, _)| node)
             .collect();
-        for node in self.snapshot.stalled(&in_snapshot, turn.now, self.settings.snapshot_stall) {
+        let mut stalled = self.snapshot.stalled(&in_snapshot, turn.now, self.settings.snapshot_stall);
+        // One that took an older snapshot than the last offered goes on by the log if the log reaches back to it.
+        let prs = self.raw.raft.prs();
+        let reaches = |node: &&u64| prs.get(**node).is_some_and(|p| p.matched + 1 >= self.raw.store().first());
+        stalled.extend(in_snapshot.iter().filter(reaches));
+        for node in stalled {
             // Raft then probes the follower and offers the newest snapshot again if it must.
             self.raw.report_snapshot(node, raft::SnapshotStatus::Failure);
         }
@@ -462,12 +507,12 @@ impl<M: Machine> Group<M> {
     }
 
     /// Hands leadership to the voter whose log is longest, if another one is up.
-    pub(crate) fn resign(&mut self) {
+    pub(crate) fn resign(&mut self, turn: &Turn) {
         let raft = &self.raw.raft;
         let voters = &self.raw.store().conf().voters;
         let others = raft.prs().iter().filter(|(node, p)| {
             **node != self.node.0
-                && p.recent_active
+                && self.is_active(**node, turn.now)
                 && p.state != ProgressState::Snapshot
                 && voters.contains(node)
         });
@@ -490,7 +535,7 @@ impl<M: Machine> Group<M> {
 
     /// The first index that this replica's log must keep on disk.
     pub(crate) fn first_needed(&self) -> LogIndex {
-        LogIndex(self.raw.store().first())
+        LogIndex(self.raw.store().first_needed())
     }
 }
 

@@ -1,7 +1,11 @@
 //! A group's log in memory: the tail that raft reads, faithful to what the node's log has or will have.
 //!
-//! Owns: entries after the origin, hard state, configuration; implements raft's `Storage`.
-//! Never: touches a disk. Whatever is appended here is handed to the node's log in the same turn.
+//! Owns: entries after the origin, hard state, configuration; implements raft's `Storage`. Never: touches
+//! a disk. Whatever is appended here is handed to the node's log in the same turn.
+//!
+//! Memory and disk are let go of apart. Memory keeps the last few megabytes that were applied, for followers
+//! that lag a little; the disk keeps everything behind the newest durable snapshot, for a restart. A follower that
+//! lags behind what memory has is given a snapshot.
 //!
 //! INV-R2: entries are contiguous from `origin.index + 1`.
 
@@ -17,8 +21,13 @@ use crate::entry::Origin;
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct GroupLog {
-    /// What lies before the first entry: everything up to its index is in a snapshot or was empty.
+    /// What lies before the first entry in memory.
     origin: Origin,
+    /// Up to here a durable snapshot, or the founding, has everything: the disk need not (INV-R3).
+    floor: u64,
+    /// Bytes appended since the process began, and what they were when the newest snapshot's dump began.
+    appended_bytes: u64,
+    snapshot_mark: u64,
     entries: VecDeque<Entry>,
     entries_bytes: usize,
     hard_state: HardState,
@@ -32,8 +41,8 @@ pub(crate) struct GroupLog {
 
 impl GroupLog {
     pub(crate) fn new(origin: Origin, snapshot: Option<Origin>, hard_state: HardState) -> Self {
-        let conf = origin.conf.clone();
-        Self { origin, hard_state, conf, snapshot, ..Self::default() }
+        let (conf, floor) = (origin.conf.clone(), origin.index);
+        Self { origin, floor, hard_state, conf, snapshot, ..Self::default() }
     }
 
     pub(crate) fn first(&self) -> u64 {
@@ -54,6 +63,10 @@ impl GroupLog {
 
     pub(crate) fn set_conf(&mut self, conf: ConfState) {
         self.conf = conf;
+    }
+
+    pub(crate) const fn hard_state(&self) -> &HardState {
+        &self.hard_state
     }
 
     pub(crate) fn set_hard_state(&mut self, state: HardState) {
@@ -103,34 +116,48 @@ impl GroupLog {
         }
         for entry in entries {
             self.entries_bytes += entry_bytes(entry);
+            self.appended_bytes += entry_bytes(entry) as u64;
             self.entries.push_back(entry.clone());
         }
     }
 
-    /// A snapshot of this replica's own state became durable.
-    pub(crate) fn snapshot_taken(&mut self, snapshot: Origin) {
+    /// Bytes appended since the process began.
+    pub(crate) const fn appended_bytes(&self) -> u64 {
+        self.appended_bytes
+    }
+
+    /// Bytes that a restart would have to replay, as far as they were appended since the process began.
+    pub(crate) const fn bytes_since_snapshot(&self) -> u64 {
+        self.appended_bytes - self.snapshot_mark
+    }
+
+    /// The first index that the disk must keep.
+    pub(crate) const fn first_needed(&self) -> u64 {
+        self.floor + 1
+    }
+
+    /// A snapshot of this replica's own state became durable; `mark` is what had been appended when it began.
+    pub(crate) fn snapshot_taken(&mut self, snapshot: Origin, mark: u64) {
+        assert!(
+            snapshot.index >= self.floor,
+            "INV-R3: a snapshot at {} takes the place of one at {}",
+            snapshot.index,
+            self.floor
+        );
+        self.floor = snapshot.index;
+        self.snapshot_mark = mark;
         self.snapshot = Some(snapshot);
     }
 
-    /// Drops entries up to and including `index`, which a durable snapshot covers.
-    pub(crate) fn compact(&mut self, index: u64) {
-        let covered = self.snapshot.as_ref().map_or(0, |snapshot| snapshot.index);
-        assert!(
-            index <= covered,
-            "INV-R3: entries up to {index} dropped, but the snapshot covers only {covered}"
-        );
-        while self.first() <= index {
+    /// Lets go of the oldest entries up to and including `index`, from memory alone, until no more than
+    /// `bytes_kept` are left.
+    pub(crate) fn trim(&mut self, index: u64, bytes_kept: usize) {
+        while self.entries_bytes > bytes_kept && self.first() <= index {
             let Some(dropped) = self.entries.pop_front() else { break };
             self.entries_bytes -= entry_bytes(&dropped);
             self.origin.index = dropped.index;
             self.origin.term = dropped.term;
         }
-    }
-
-    /// Bytes of the entries up to and including `index`.
-    pub(crate) fn bytes_through(&self, index: u64) -> usize {
-        let count = usize::try_from(index.saturating_sub(self.origin.index)).unwrap_or(usize::MAX);
-        self.entries.iter().take(count).map(entry_bytes).sum()
     }
 
     /// Replaces everything by a snapshot received from the leader.
@@ -139,6 +166,8 @@ impl GroupLog {
         self.entries_bytes = 0;
         self.conf = origin.conf.clone();
         self.snapshot = Some(origin.clone());
+        self.floor = origin.index;
+        self.snapshot_mark = self.appended_bytes;
         self.origin = origin;
     }
 }

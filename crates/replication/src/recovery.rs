@@ -198,7 +198,11 @@ impl<M: Machine> Replica<M> {
         }
         entries.retain(|entry| continues && entry.index > origin.index);
         state.commit = state.commit.clamp(origin.index, origin.index + entries.len() as u64);
-        state.term = state.term.max(origin.term).max(entries.last().map_or(0, |entry| entry.term));
+        let term = state.term.max(origin.term).max(entries.last().map_or(0, |entry| entry.term));
+        if term > state.term {
+            // The vote was given in the older term; none was given in this one, or it would be recorded.
+            (state.term, state.vote) = (term, NodeId::NONE.0);
+        }
         let mut log = GroupLog::new(origin.clone(), snapshot, state);
         log.append(&entries);
         Ok(Self { start: Start { id, node, machine, cell, log, origin, seed, has_past: true } })

@@ -33,7 +33,10 @@ pub struct Settings {
     pub queue_bytes_max: usize,
     /// Bytes of log since the last snapshot after which the next one is begun.
     pub snapshot_log_bytes: usize,
-    /// Bytes of log kept for a follower that lags, before it must take a snapshot instead.
+    /// Bytes of a group's applied log that stay in memory, for followers that lag a little.
+    pub memory_log_bytes: usize,
+    /// Bytes of a group's log kept in memory for a follower that lags more and is up, before it must take a
+    /// snapshot instead.
     pub lagging_log_bytes_max: usize,
     /// Bytes of a snapshot handed to its writer at a time.
     pub snapshot_chunk_bytes: usize,
@@ -69,7 +72,8 @@ impl Default for Settings {
             entry_bytes_target: keystead_types::limits::ENTRY_BYTES_TARGET,
             queue_bytes_max: keystead_types::limits::SHARD_QUEUE_BYTES_MAX,
             snapshot_log_bytes: 64 * 1024 * 1024,
-            lagging_log_bytes_max: 256 * 1024 * 1024,
+            memory_log_bytes: 2 * 1024 * 1024,
+            lagging_log_bytes_max: 32 * 1024 * 1024,
             snapshot_chunk_bytes: keystead_types::limits::SNAPSHOT_CHUNK_BYTES,
             snapshot_chunks_in_flight_max: 4,
             snapshot_stall: Duration::from_secs(10),

@@ -167,7 +167,7 @@ impl<M: Machine> Worker<M> {
                 done();
             }
             Input::Group(id, input) => self.take_for_group(id, input, turn, out),
-            Input::ResignAll => self.each(out, |_| true, |group, _| group.resign()),
+            Input::ResignAll => self.each(out, |_| true, |group, _| group.resign(turn)),
         }
     }
 

@@ -4,7 +4,7 @@
 //! Owns: when a dump is begun, how fast it is drained, what may be dropped. Never: a file; chunks
 //! leave through [`Outputs`], and a fetched state comes in loaded.
 //!
-//! INV-R3: an entry is dropped only if a durable snapshot of this replica covers it.
+//! INV-R3: the disk lets go of an entry only if a durable snapshot of this replica covers it.
 //! INV-R7: a follower that is being given a snapshot finds the log from the snapshot's index on, as
 //! long as that log stays below `lagging_log_bytes_max`.
 
@@ -28,16 +28,22 @@ pub(crate) struct Snapshots<M: Machine> {
     offer: Option<Message>,
     /// When each follower that is being given a snapshot last showed a sign of life.
     seen: BTreeMap<u64, Monotonic>,
+    /// Length of the last snapshot taken here.
+    last_dump_bytes: u64,
 }
 
 impl<M: Machine> Default for Snapshots<M> {
     fn default() -> Self {
-        Self { dump: None, fetched: None, offer: None, seen: BTreeMap::new() }
+        Self { dump: None, fetched: None, offer: None, seen: BTreeMap::new(), last_dump_bytes: 0 }
     }
 }
 
 struct Dump {
     origin: Origin,
+    /// Bytes that had been appended to the log when it began.
+    mark: u64,
+    /// Its own length so far.
+    bytes: u64,
     chunks_in_flight: usize,
     is_drained: bool,
 }
@@ -73,16 +79,16 @@ impl<M: Machine> Group<M> {
         self.drain_dump(out);
     }
 
-    /// Begins a snapshot if enough log has gathered since the last; drops what the last one covers.
-    pub(super) fn bound_log(&mut self, out: &mut Outputs) {
-        let log = self.raw.store();
-        let covered = log.snapshot_origin().map_or(0, |origin| origin.index);
-        if log.bytes() >= self.settings.snapshot_log_bytes
-            && log.bytes() - log.bytes_through(covered) >= self.settings.snapshot_log_bytes
-        {
+    /// Begins a snapshot if enough log has gathered since the last, and lets go of log in memory.
+    ///
+    /// Enough is the setting, or as much as the last snapshot was long: then no more is written for snapshots
+    /// than for the log itself, however large the shard.
+    pub(super) fn bound_log(&mut self, turn: &Turn, out: &mut Outputs) {
+        let enough = (self.settings.snapshot_log_bytes as u64).max(self.snapshot.last_dump_bytes);
+        if self.raw.store().bytes_since_snapshot() >= enough {
             self.snapshot_now(out);
         }
-        self.compact();
+        self.trim_log(turn);
     }
 
     fn begin_dump(&mut self, out: &mut Outputs) {
@@ -95,7 +101,9 @@ impl<M: Machine> Group<M> {
         let origin = Origin { index: self.applied, term, conf, now: self.applied_now };
         self.machine.begin_dump();
         out.snapshots.push(SnapshotWork::Begin { group: self.id, origin: origin.clone() });
-        self.snapshot.dump = Some(Dump { origin, chunks_in_flight: 0, is_drained: false });
+        let mark = self.raw.store().appended_bytes();
+        self.snapshot.dump =
+            Some(Dump { origin, mark, bytes: 0, chunks_in_flight: 0, is_drained: false });
     }
 
     fn drain_dump(&mut self, out: &mut Outputs) {
@@ -106,6 +114,7 @@ impl<M: Machine> Group<M> {
             let mut bytes = Vec::with_capacity(self.settings.snapshot_chunk_bytes);
             let step = self.machine.dump_step(&mut bytes, self.settings.snapshot_chunk_bytes);
             if !bytes.is_empty() {
+                dump.bytes += bytes.len() as u64;
                 dump.chunks_in_flight += 1;
                 out.snapshots.push(SnapshotWork::Chunk { group: self.id, bytes });
             }
@@ -132,39 +141,53 @@ impl<M: Machine> Group<M> {
 
     /// The file of this replica's own snapshot at `index` is durable.
     pub(crate) fn snapshot_written(&mut self, index: LogIndex, out: &mut Outputs) {
-        let Some(dump) = self.snapshot.dump.take() else { return };
-        if dump.origin.index != index.0 || index.0 < self.raw.store().first().saturating_sub(1) {
-            return;
-        }
+        // The file may be an older dump's, finished when a newer one had begun already: that one goes on.
+        let is_this = |dump: &mut Dump| dump.is_drained && dump.origin.index == index.0;
+        let Some(dump) = self.snapshot.dump.take_if(is_this) else { return };
         out.log.push_snapshot(self.id, index, &dump.origin.write());
-        self.raw.mut_store().snapshot_taken(dump.origin);
+        self.snapshot.last_dump_bytes = dump.bytes;
+        self.raw.mut_store().snapshot_taken(dump.origin, dump.mark);
     }
 
-    /// Drops what the snapshot covers and no follower needs.
-    fn compact(&mut self) {
+    /// Lets go of log in memory that is applied and that no follower needs.
+    fn trim_log(&mut self, turn: &Turn) {
         let log = self.raw.store();
-        let Some(covered) = log.snapshot_origin().map(|origin| origin.index) else { return };
-        if covered < log.first() {
+        if log.bytes() <= self.settings.memory_log_bytes {
             return;
         }
-        let mut keep_from = covered;
+        // Raft itself looks back no further than what it knows to be applied.
+        let mut through = self.raw.raft.raft_log.applied;
         if self.is_leader() {
-            let progress = self.raw.raft.prs().iter().filter(|(node, _)| **node != self.node.0);
-            let needed = progress
-                .filter(|(_, p)| p.recent_active || p.state == ProgressState::Snapshot)
-                .map(|(_, p)| {
-                    // INV-R7: after the snapshot, the follower goes on with the entry behind it.
-                    if p.state == ProgressState::Snapshot { p.pending_snapshot } else { p.matched }
-                });
-            keep_from = needed.fold(covered, u64::min);
+            let followers = || self.raw.raft.prs().iter().filter(|(node, _)| **node != self.node.0);
+            let takes_snapshot = followers().any(|(_, p)| p.state == ProgressState::Snapshot);
+            let mut bytes_max = self.settings.lagging_log_bytes_max as u64;
+            if let Some(dump) = &self.snapshot.dump {
+                through = through.min(dump.origin.index);
+            }
+            if takes_snapshot || self.snapshot.dump.is_some() {
+                // What is written while a snapshot is on its way must still be there when it has arrived, or
+                // the follower needs another one, for ever: time grows with the snapshot, and so does this.
+                bytes_max = bytes_max.max(self.snapshot.last_dump_bytes.saturating_mul(2));
+            }
+            if log.bytes() as u64 <= bytes_max {
+                let needed = followers()
+                    .filter(|(node, p)| {
+                        self.is_active(**node, turn.now) || p.state == ProgressState::Snapshot
+                    })
+                    .map(|(_, p)| {
+                        // INV-R7: after the snapshot, the follower goes on with the entry behind it.
+                        if p.state == ProgressState::Snapshot {
+                            p.pending_snapshot
+                        } else {
+                            p.matched
+                        }
+                    });
+                through = needed.fold(through, u64::min);
+            } else {
+                through = self.raw.raft.raft_log.applied;
+            }
         }
-        let kept = log.bytes() - log.bytes_through(keep_from);
-        if kept > self.settings.lagging_log_bytes_max {
-            keep_from = covered;
-        }
-        if keep_from >= log.first() {
-            self.raw.mut_store().compact(keep_from);
-        }
+        self.raw.mut_store().trim(through, self.settings.memory_log_bytes);
     }
 
     /// The leader offers a snapshot: what raft then needs must be fetched before raft hears of it.
@@ -204,12 +227,17 @@ impl<M: Machine> Group<M> {
     /// was in an older term, the next offer finds the fetched state here.
     fn step_fetched(&mut self) {
         let Some((origin, _)) = &self.snapshot.fetched else { return };
+        let fetched_index = origin.index;
         let Some(mut message) = self.snapshot.offer.take() else { return };
         let metadata = message.mut_snapshot().mut_metadata();
         metadata.index = origin.index;
         metadata.term = origin.term;
         metadata.set_conf_state(origin.conf.clone());
         drop(self.raw.step(message));
+        if self.raw.snap().is_none() && fetched_index <= self.raw.raft.raft_log.committed {
+            // The log has come that far by itself: a whole state is not kept for nothing.
+            self.snapshot.fetched = None;
+        }
     }
 
     /// Raft accepted a snapshot: the fetched state takes the place of everything here.

@@ -90,11 +90,29 @@ fn a_read_without_a_lease_asks_once_in_a_group_of_one() {
     let mut world = World::new(5, 1, 1, settings());
     world.wanted.insert(S1, [NodeId(1)].into());
     world.run_until("one replica", 1_000, World::is_at_rest);
-    world.tell(NodeId(1), S1, GroupInput::Change(ReplicaChange::AddLearner(NodeId(2)), Box::new(|_| {})));
+    world.tell(
+        NodeId(1),
+        S1,
+        GroupInput::Change(ReplicaChange::AddLearner(NodeId(2)), Box::new(|_| {})),
+    );
     for _ in 0..20 {
         world.tell(NodeId(1), S1, GroupInput::Transfer(NodeId(2)));
         world.submit(NodeId(1), S1, Access::Read, 1_000);
         world.run_ms(1);
     }
     world.run_until("every answer", 1_000, |world| world.oracle.is_all_answered());
+}
+
+/// A replica that became leader while its own removal was in the log went on leading, and took no more proposals.
+#[test]
+fn a_leader_that_was_taken_out_hands_over() {
+    for seed in 0..20 {
+        let mut world = three(seed);
+        let (old, gone) = (leader(&world), followers(&world)[0]);
+        world.wanted.insert(S1, world.nodes.keys().copied().filter(|id| *id != gone).collect());
+        world.tell(old, S1, GroupInput::Transfer(gone));
+        world.tell(old, S1, GroupInput::Change(ReplicaChange::Remove(gone), Box::new(|_| {})));
+        world.disk_delay_us.insert(old, 20 * MS);
+        world.settle();
+    }
 }

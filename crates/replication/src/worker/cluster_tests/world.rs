@@ -86,6 +86,7 @@ pub(super) fn settings() -> Settings {
         durability: Durability::Fsync,
         entry_bytes_target: 64,
         snapshot_log_bytes: 12 * 1024,
+        memory_log_bytes: 6 * 1024,
         lagging_log_bytes_max: 24 * 1024,
         snapshot_chunk_bytes: 256,
         snapshot_chunks_in_flight_max: 2,
