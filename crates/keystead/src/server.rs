@@ -291,15 +291,18 @@ fn node_settings(config: &Config, client_address: Option<SocketAddr>) -> NodeSet
         Durability::Fsync => keystead_replication::Durability::Fsync,
         Durability::Replicated => keystead_replication::Durability::Replicated,
     };
+    let defaults = keystead_replication::Settings::default();
+    let snapshot_log_bytes = usize::try_from(config.snapshot_log_bytes).unwrap_or(usize::MAX);
     let replication = keystead_replication::Settings {
         tick,
         election_ticks: ticks,
         // Five heartbeats an election timeout: four may be lost or late before anybody campaigns.
         heartbeat_ticks: (ticks / 5).max(1),
         durability,
-        snapshot_log_bytes: usize::try_from(config.snapshot_log_bytes).unwrap_or(usize::MAX),
-        lagging_log_bytes_max: usize::try_from(config.snapshot_log_bytes).unwrap_or(usize::MAX).saturating_mul(4),
-        ..keystead_replication::Settings::default()
+        snapshot_log_bytes,
+        memory_log_bytes: defaults.memory_log_bytes.min(snapshot_log_bytes),
+        lagging_log_bytes_max: defaults.lagging_log_bytes_max.min(snapshot_log_bytes.saturating_mul(4)),
+        ..defaults
     };
     let advertised = config.advertise_listen.as_ref().map(ToString::to_string);
     NodeSettings {
