@@ -1,6 +1,6 @@
 //! What passes between the workers and the log's thread.
 //! Owns: [`Handle`], [`Submission`], the bounded queue between them, the disk's state as workers see it.
-//! Never: I/O, or waiting in a worker: a submission that finds no room is handed back.
+//! Never: I/O of its own (see `desk`), or waiting in a worker: a submission that finds no room is handed back.
 //!
 //! The queue holds at most [`QUEUE_SUBMISSIONS_MAX`] submissions and [`QUEUE_BYTES_MAX`] bytes; past that it refuses.
 
@@ -52,8 +52,9 @@ impl AsMut<Batch> for Submission {
 
 /// Whoever wants to hear that a submission was written.
 pub trait Completion: Send + Sync {
-    /// Called on the log's thread, in the order of submission; must not block. A submission that is never
-    /// completed (the log failed, or was closed) may or may not be in the log.
+    /// Called on the log's thread, in the order of submission; must not block. Not called for what
+    /// [`Handle::write_now`] wrote itself. A submission that is never completed (the log failed, or was closed) may
+    /// or may not be in the log.
     fn written(&self, written: Written);
 }
 
@@ -109,8 +110,33 @@ pub struct Handle {
     shared: Arc<Shared>,
 }
 
+/// The log, for a submitter who writes for himself.
+pub(crate) trait Direct: fmt::Debug + Send + Sync {
+    /// Appends the submission if nobody has the log, it has room, and `is_next`, asked while the log is taken, says
+    /// that nothing is before it. Never waits and never syncs.
+    fn append(&self, submission: Submission, is_next: &dyn Fn() -> bool) -> Attempt;
+}
+
+/// What became of an attempt to append.
+pub(crate) enum Attempt {
+    Written(Written, WriterNeed),
+    /// The write failed: the writer must be told, and ends.
+    Failed,
+    /// It must go through the queue.
+    NotNow(Submission),
+}
+
+/// Whether the writer must look up after somebody else wrote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WriterNeed {
+    Nothing,
+    /// It must sync earlier than it knows of.
+    NewDeadline,
+}
+
 #[derive(Debug)]
-pub(crate) struct Shared {
+struct Shared {
+    log: Arc<dyn Direct>,
     queue: Mutex<Queue>,
     wake: Condvar,
     is_full: AtomicBool,
@@ -124,6 +150,8 @@ struct Queue {
     first_needed: BTreeMap<ShardId, LogIndex>,
     is_sync_wanted: bool,
     is_poked: bool,
+    /// The writer took submissions and has not written them yet.
+    is_in_hand: bool,
     is_closing: bool,
     is_closed: bool,
 }
@@ -138,8 +166,9 @@ pub(crate) struct Work {
 }
 
 impl Handle {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(log: Arc<dyn Direct>) -> Self {
         let shared = Shared {
+            log,
             queue: Mutex::default(),
             wake: Condvar::new(),
             is_full: AtomicBool::new(false),
@@ -171,6 +200,40 @@ impl Handle {
         Err(Box::new(Refused { submission, reason }))
     }
 
+    /// Appends a batch that need not be durable on the caller's thread, if nothing is before it and the log is free
+    /// and has room; otherwise queues it, as [`Handle::submit`]. A copy into the page cache at most: never waits for
+    /// another thread, never syncs.
+    ///
+    /// `Some` if it is written, with everything submitted before it: its completion is then not called. `None` if
+    /// it was queued, or if the write failed, which ends the writer and is never completed.
+    ///
+    /// # Errors
+    /// [`Refused`] with the submission in it; nothing of it was or will be written.
+    pub fn write_now(&self, submission: Submission) -> Result<Option<Written>, Box<Refused>> {
+        if submission.must_sync {
+            return self.submit(submission).map(|()| None);
+        }
+        match self.shared.log.append(submission, &|| self.is_idle()) {
+            Attempt::NotNow(submission) => self.submit(submission).map(|()| None),
+            Attempt::Failed => {
+                self.poke();
+                Ok(None)
+            }
+            Attempt::Written(written, need) => {
+                if need == WriterNeed::NewDeadline {
+                    self.poke();
+                }
+                Ok(Some(written))
+            }
+        }
+    }
+
+    /// True if all that was submitted so far is written, and more may be.
+    fn is_idle(&self) -> bool {
+        let queue = self.shared.queue.lock();
+        queue.submissions.is_empty() && !queue.is_in_hand && !queue.is_closing && !queue.is_closed
+    }
+
     /// Says which entries are still needed; see [`Log::purge`](crate::Log::purge). Later calls win, per group.
     pub fn purge(&self, first_needed: BTreeMap<ShardId, LogIndex>) {
         self.shared.queue.lock().first_needed.extend(first_needed);
@@ -190,7 +253,8 @@ impl Handle {
         if self.shared.is_full.load(Ordering::Relaxed) { DiskState::Full } else { DiskState::Ok }
     }
 
-    /// The log in numbers, as of its last write.
+    /// The log in numbers, as of the writer's last round; what [`Handle::write_now`] wrote itself shows with the
+    /// next sync.
     #[must_use]
     pub fn stats(&self) -> LogStats {
         *self.shared.stats.lock()
@@ -239,8 +303,14 @@ impl Handle {
         if stall == Stall::No {
             work.submissions = std::mem::take(&mut queue.submissions);
             queue.bytes = 0;
+            queue.is_in_hand = !work.submissions.is_empty();
         }
         work
+    }
+
+    /// What the writer took is written (or held, which it says itself).
+    pub(crate) fn empty_hands(&self) {
+        self.shared.queue.lock().is_in_hand = false;
     }
 
     /// Wakes the writer without anything to append.

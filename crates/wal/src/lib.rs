@@ -13,6 +13,7 @@
 //! bytes in `docs/formats.md`.
 
 mod batch;
+mod desk;
 mod directory;
 pub mod disk;
 mod error;

@@ -378,6 +378,11 @@ impl<D: Disk> Log<D> {
         self.vouched < self.synced && self.pending == Pending::Nothing
     }
 
+    /// True if the batch fits behind the last block, without the next segment.
+    pub(crate) fn fits(&self, batch: &Batch) -> bool {
+        self.end_offset + batch.bytes() as u64 <= self.active.size_bytes
+    }
+
     /// True if the next segment is ready.
     pub(crate) fn has_spare(&self) -> bool {
         self.spare.is_some()

@@ -1,13 +1,14 @@
 //! The log behind threads: everything that is queued becomes one write and at most one fsync.
-//! Owns: [`Writer`] (the only thread that appends and syncs), [`Preparer`] (makes the next segment ready and removes
-//! old ones, so that neither holds up an append), the waiting. Never: starting threads (a supervisor runs the two
-//! bodies), retrying a write or an fsync, formats.
+//! Owns: [`Writer`] (the only thread that syncs), [`Preparer`] (makes the next segment ready and removes old ones, so
+//! that neither holds up an append), the waiting. Never: starting threads (a supervisor runs the two bodies), retrying
+//! a write or an fsync, formats.
 //!
 //! ```text
 //!   workers --Handle::submit--> queue --> Writer: append all, fsync once, complete all, in order
-//!                                            |  order for the next segment, old segments
-//!                                            v
-//!                                         Preparer: zeros, fsync, rename; removals
+//!      |                                     |  order for the next segment, old segments
+//!      |                                     v
+//!      |                                  Preparer: zeros, fsync, rename; removals
+//!      +--Handle::write_now--> the log, if nobody has it and nothing waits (see `desk`)
 //! ```
 //! While an fsync runs the queue fills; that is the whole of group commit.
 
@@ -18,10 +19,11 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 use tracing::{error, info, warn};
 
+use crate::desk::{Desk, DeskState};
 use crate::directory::remove_retired;
 use crate::disk::Disk;
 use crate::error::WalError;
-use crate::inbox::{DiskState, Handle, Stall, Submission, Work, Written};
+use crate::inbox::{Completion, Direct, DiskState, Handle, Stall, Submission, Work, Written};
 use crate::ledger::Retired;
 use crate::log::Log;
 use crate::segment::{Preparation, Segment, SpareOrder};
@@ -47,46 +49,29 @@ impl Default for WriterOptions {
 /// The log's thread.
 #[derive(Debug)]
 pub struct Writer<D: Disk> {
-    log: Log<D>,
-    options: WriterOptions,
+    desk: Arc<Desk<D>>,
     handle: Handle,
     yard: Arc<Yard<D>>,
-    /// Taken from the queue and not written: they wait for a segment.
-    held: Vec<Submission>,
-    /// When what is written must be synced although nobody asked.
-    sync_due: Option<Instant>,
-    mark_due: Option<Instant>,
-    /// When to try again what is held.
-    retry_due: Option<Instant>,
-    /// Segments can only be let go when nothing waits for a sync.
-    is_purge_wanted: bool,
+}
+
+/// When the writer comes back, and for what.
+struct Pause {
+    until: Option<Instant>,
+    stall: Stall,
 }
 
 impl<D: Disk> Writer<D> {
     /// The two thread bodies for `log`, and the handle that workers clone.
     #[must_use]
     pub fn new(log: Log<D>, options: WriterOptions) -> (Self, Preparer<D>, Handle) {
-        let handle = Handle::new();
-        handle.set_stats(log.stats());
+        let stats = log.stats();
+        let (disk, log_dir) = (log.disk().clone(), log.log_dir().to_owned());
+        let desk = Arc::new(Desk::new(log, options));
+        let handle = Handle::new(Arc::clone(&desk) as Arc<dyn Direct>);
+        handle.set_stats(stats);
         let yard = Arc::new(Yard { state: Mutex::default(), wake: Condvar::new() });
-        let preparer = Preparer {
-            disk: log.disk().clone(),
-            log_dir: log.log_dir().to_owned(),
-            handle: handle.clone(),
-            yard: Arc::clone(&yard),
-        };
-        let writer = Self {
-            log,
-            options,
-            handle: handle.clone(),
-            yard,
-            held: Vec::new(),
-            sync_due: None,
-            mark_due: None,
-            retry_due: None,
-            is_purge_wanted: false,
-        };
-        (writer, preparer, handle)
+        let preparer = Preparer { disk, log_dir, handle: handle.clone(), yard: Arc::clone(&yard) };
+        (Self { desk, handle: handle.clone(), yard }, preparer, handle)
     }
 
     /// Runs until [`Handle::shutdown`], then closes the log in order. Needs [`Preparer::run`] beside it.
@@ -94,11 +79,14 @@ impl<D: Disk> Writer<D> {
     /// # Errors
     /// A write or an fsync failed. `on_fatal` has been told, before anybody could be told anything else; the
     /// process must end. What was submitted and not completed may or may not be in the log.
-    pub fn run(mut self, on_fatal: impl FnOnce(&WalError)) -> Result<(), WalError> {
+    pub fn run(self, on_fatal: impl FnOnce(&WalError)) -> Result<(), WalError> {
         // Also on a panic: workers must see that nothing they submit will be written.
-        let _closer = Closer { handle: self.handle.clone(), yard: Arc::clone(&self.yard) };
-        let outcome = self.serve();
-        let outcome = outcome.and_then(|()| self.log.close());
+        let _closer = Closer {
+            handle: self.handle.clone(),
+            yard: Arc::clone(&self.yard),
+            desk: Arc::clone(&self.desk),
+        };
+        let outcome = self.serve().and_then(|()| self.close());
         if let Err(failure) = &outcome {
             error!(error = %failure, "the log failed");
             on_fatal(failure);
@@ -106,52 +94,102 @@ impl<D: Disk> Writer<D> {
         outcome
     }
 
-    fn serve(&mut self) -> Result<(), WalError> {
-        self.plan(Instant::now(), 0)?;
+    fn serve(&self) -> Result<(), WalError> {
+        let mut pause = {
+            let mut desk = self.desk.take_up();
+            desk.plan(Instant::now(), 0)?;
+            self.pause(&desk)
+        };
         loop {
-            self.order_spare();
-            let stall = if self.held.is_empty() { Stall::No } else { Stall::Yes };
-            let due = [self.sync_due, self.mark_due, self.retry_due].into_iter().flatten().min();
-            let work = self.handle.wait(due, stall);
-            if let Some(spare) = self.yard.take_ready() {
-                self.log.install_spare(spare);
-            }
+            let work = self.handle.wait(pause.until, pause.stall);
             let is_closing = work.is_closing;
-            self.round(work)?;
+            let written;
+            (written, pause) = self.round(work)?;
+            // ORDER: before the completions: who hears one and has more finds the log free. What was taken is
+            // written by now, and synced if it was asked for (INV-WAL10).
+            self.handle.empty_hands();
+            for (done, written) in written {
+                done.written(written);
+            }
             if is_closing {
                 return Ok(());
             }
         }
     }
 
-    /// One write, at most one fsync, all completions.
-    fn round(&mut self, work: Work) -> Result<(), WalError> {
-        let Work { submissions, first_needed, is_sync_wanted, .. } = work;
-        self.held.extend(submissions);
-        let written = self.log.append_all(&mut self.held)?;
-        let now = Instant::now();
-        let is_due = self.sync_due.is_some_and(|due| due <= now);
-        let must_sync = self.held[..written].iter().any(|submission| submission.must_sync);
-        if must_sync || is_due || is_sync_wanted {
-            self.log.sync()?;
+    /// One write, at most one fsync; returns all completions.
+    fn round(&self, work: Work) -> Result<(Vec<Done>, Pause), WalError> {
+        let mut desk = self.desk.take_up();
+        if let Some(spare) = self.yard.take_ready() {
+            desk.log.install_spare(spare);
         }
-        let is_durable = !self.log.has_unsynced();
-        for submission in self.held.drain(..written) {
-            let Submission { batch, token, done, .. } = submission;
-            done.written(Written { token, batch, is_durable });
-        }
-        self.is_purge_wanted |= !first_needed.is_empty();
-        if self.is_purge_wanted {
-            self.yard.remove(self.log.retire(&first_needed));
-            self.is_purge_wanted = self.log.has_unsynced();
-        }
-        self.plan(now, written)?;
-        self.judge_room(now);
-        self.handle.set_stats(self.log.stats());
-        Ok(())
+        let written = desk.change(|desk| self.write(desk, work))?;
+        self.judge_room(&mut desk);
+        self.handle.set_stats(desk.log.stats());
+        Ok((written, self.pause(&desk)))
     }
 
-    /// Decides when to come back although nobody asks.
+    fn write(&self, desk: &mut DeskState<D>, work: Work) -> Result<Vec<Done>, WalError> {
+        let Work { submissions, first_needed, is_sync_wanted, .. } = work;
+        desk.held.extend(submissions);
+        let written = desk.log.append_all(&mut desk.held)?;
+        let now = Instant::now();
+        let is_due = desk.sync_due.is_some_and(|due| due <= now);
+        let must_sync = desk.held[..written].iter().any(|submission| submission.must_sync);
+        if must_sync || is_due || is_sync_wanted {
+            desk.log.sync()?;
+        }
+        let is_durable = !desk.log.has_unsynced();
+        let completed = desk.held.drain(..written).map(|submission| {
+            let Submission { batch, token, done, .. } = submission;
+            (done, Written { token, batch, is_durable })
+        });
+        let completed = completed.collect();
+        desk.is_purge_wanted |= !first_needed.is_empty();
+        if desk.is_purge_wanted {
+            self.yard.remove(desk.log.retire(&first_needed));
+            desk.is_purge_wanted = desk.log.has_unsynced();
+        }
+        desk.plan(now, written)?;
+        Ok(completed)
+    }
+
+    /// A spare that is there but cannot grow to a block's size is a full disk too, which the preparer cannot see.
+    fn judge_room(&self, desk: &mut DeskState<D>) {
+        let is_held = !desk.held.is_empty();
+        desk.retry_due = is_held.then(|| Instant::now() + RETRY_AFTER);
+        if desk.log.has_spare() {
+            let state = if is_held { DiskState::Full } else { DiskState::Ok };
+            if is_held && self.handle.disk_state() == DiskState::Ok {
+                warn!("no room for a block larger than a log segment; new writes are refused");
+            }
+            self.handle.set_disk_state(state);
+        }
+    }
+
+    fn pause(&self, desk: &DeskState<D>) -> Pause {
+        if let Some(order) = desk.log.spare_order() {
+            self.yard.order(order);
+        }
+        Pause {
+            until: [desk.sync_due, desk.mark_due, desk.retry_due].into_iter().flatten().min(),
+            stall: if desk.held.is_empty() { Stall::No } else { Stall::Yes },
+        }
+    }
+
+    fn close(&self) -> Result<(), WalError> {
+        let mut desk = self.desk.clear().expect("only the end of the writer clears the desk");
+        // A submitter may have met a failure since the last round.
+        desk.change(|_| Ok(()))?;
+        desk.log.close()
+    }
+}
+
+/// Who is told what, once the log is out of the writer's hands.
+type Done = (Arc<dyn Completion>, Written);
+
+impl<D: Disk> DeskState<D> {
+    /// Decides when the writer comes back although nobody asks.
     fn plan(&mut self, now: Instant, written: usize) -> Result<(), WalError> {
         self.sync_due = match self.sync_due {
             _ if !self.log.has_unsynced() => None,
@@ -168,36 +206,19 @@ impl<D: Disk> Writer<D> {
         }
         Ok(())
     }
-
-    /// A spare that is there but cannot grow to a block's size is a full disk too, which the preparer cannot see.
-    fn judge_room(&mut self, now: Instant) {
-        let is_held = !self.held.is_empty();
-        self.retry_due = is_held.then(|| now + RETRY_AFTER);
-        if self.log.has_spare() {
-            let state = if is_held { DiskState::Full } else { DiskState::Ok };
-            if is_held && self.handle.disk_state() == DiskState::Ok {
-                warn!("no room for a block larger than a log segment; new writes are refused");
-            }
-            self.handle.set_disk_state(state);
-        }
-    }
-
-    fn order_spare(&self) {
-        if let Some(order) = self.log.spare_order() {
-            self.yard.order(order);
-        }
-    }
 }
 
 /// Says that the writer is gone, however it went.
 struct Closer<D: Disk> {
     handle: Handle,
     yard: Arc<Yard<D>>,
+    desk: Arc<Desk<D>>,
 }
 
 impl<D: Disk> Drop for Closer<D> {
     fn drop(&mut self) {
         self.handle.close();
+        drop(self.desk.clear());
         self.yard.close();
     }
 }
