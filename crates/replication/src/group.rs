@@ -133,7 +133,7 @@ impl<M: Machine> Group<M> {
             queue: propose::Queue::default(),
             waiting: BTreeMap::new(),
             reads: reads::Reads::default(),
-            lease: Lease::new(settings.election_timeout()),
+            lease: Lease::new(settings.promise()),
             unpersisted: VecDeque::new(),
             snapshot: snapshot::Snapshots::default(),
             // A group of one has promised nothing to anybody else.
@@ -483,10 +483,13 @@ impl<M: Machine> Group<M> {
             .filter(|(_, progress)| progress.state == ProgressState::Snapshot)
             .map(|(&node, _)| node)
             .collect();
-        let mut stalled = self.snapshot.stalled(&in_snapshot, turn.now, self.settings.snapshot_stall);
+        let mut stalled =
+            self.snapshot.stalled(&in_snapshot, turn.now, self.settings.snapshot_stall);
         // One that took an older snapshot than the last offered goes on by the log if the log reaches back to it.
         let prs = self.raw.raft.prs();
-        let reaches = |node: &&u64| prs.get(**node).is_some_and(|p| p.matched + 1 >= self.raw.store().first());
+        let reaches = |node: &&u64| {
+            prs.get(**node).is_some_and(|p| p.matched + 1 >= self.raw.store().first())
+        };
         stalled.extend(in_snapshot.iter().filter(reaches));
         for node in stalled {
             // Raft then probes the follower and offers the newest snapshot again if it must.
