@@ -237,6 +237,9 @@ impl Dispatch<'_, '_> {
             );
             return Verdict::Abandon;
         }
+        if self.session.is_queueing() && matches!(error, CommandError::Arity { command: "exec" }) {
+            return self.abort_malformed_exec();
+        }
         self.fail(&Failure::Command(error))
     }
 

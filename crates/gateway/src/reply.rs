@@ -104,6 +104,10 @@ pub(crate) enum Failure<'a> {
     WatchInMulti,
     #[error("EXECABORT Transaction discarded because of previous errors.")]
     ExecAborted,
+    #[error(
+        "EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command"
+    )]
+    ExecMalformed,
     #[error("ERR transaction exceeds {bytes_max} bytes; split it")]
     TransactionTooLarge { bytes_max: usize },
 

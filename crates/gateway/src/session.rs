@@ -190,6 +190,7 @@ impl<'a> SessionCall<'_, '_, 'a> {
             | Cmd::ClusterReplicas
             | Cmd::ClusterShards
             | Cmd::ClusterSlots => self.cluster(kind),
+            Cmd::ObjectHelp => self.help("object"),
             _ => self.client(kind),
         }
     }
@@ -214,15 +215,7 @@ impl<'a> SessionCall<'_, '_, 'a> {
         let Some(row) = keystead_store::command::find(container.as_bytes()) else {
             return Err(Failure::Syntax);
         };
-        let name = container.to_ascii_uppercase();
-        let mut reply = self.reply();
-        reply.array(1 + 2 * row.subcommands.len());
-        reply.simple(&format!("{name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
-        for sub in row.subcommands {
-            let verb = sub.name.split_once('|').map_or(sub.name, |(_, verb)| verb);
-            reply.simple(format!("{} {}", verb.to_ascii_uppercase(), sub.syntax).trim_end());
-            reply.simple(&format!("    {}", sub.summary));
-        }
+        keystead_store::command::describe::help(row, &mut self.reply());
         Ok(Verdict::Next)
     }
 }

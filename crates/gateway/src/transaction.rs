@@ -129,6 +129,15 @@ impl Dispatch<'_, '_> {
         self.submit_single(shard, &run)
     }
 
+    /// An EXEC that says more than EXEC: the transaction ends without having run.
+    #[cold]
+    pub(crate) fn abort_malformed_exec(&mut self) -> Verdict {
+        self.session.transaction = None;
+        self.publish_queue();
+        self.session.drop_watch(self.turn);
+        self.fail(&Failure::ExecMalformed)
+    }
+
     pub(crate) fn discard_transaction(&mut self) -> Verdict {
         if self.session.transaction.take().is_none() {
             return self.fail(&Failure::DiscardWithoutMulti);
@@ -204,7 +213,10 @@ const fn runs_in_transaction(row: &Command) -> bool {
     use SessionCommand as Cmd;
     match row.handler {
         Handler::Session(kind) => {
-            matches!(kind, Cmd::Ping | Cmd::Echo | Cmd::Time | Cmd::Select)
+            matches!(
+                kind,
+                Cmd::Ping | Cmd::Echo | Cmd::Time | Cmd::Select | Cmd::ObjectHelp | Cmd::Unwatch
+            )
         }
         Handler::Read(_) | Handler::Write(_) | Handler::Gather(_) => true,
     }

@@ -176,6 +176,13 @@ fn transactions_run_in_one_shard_or_not_at_all() {
     assert!(client.call("CLIENT ID").starts_with("-ERR Command not allowed inside a transaction"));
     assert!(client.call("DBSIZE").starts_with("-CROSSSLOT "));
     assert_eq!(client.call("DISCARD"), "+OK\r\n");
+
+    assert_eq!(client.call("MULTI"), "+OK\r\n");
+    assert_eq!(client.call("UNWATCH"), "+QUEUED\r\n");
+    assert_eq!(client.call("OBJECT HELP"), "+QUEUED\r\n");
+    client.send(&command(&["EXEC"]));
+    let reply = String::from_utf8(client.reply()).unwrap();
+    assert!(reply.starts_with("*2\r\n+OK\r\n*") && reply.contains("ENCODING"), "{reply}");
 }
 
 /// INV-G5: the second watch of another shard is refused.

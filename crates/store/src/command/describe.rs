@@ -72,20 +72,16 @@ pub fn keys_and_flags(row: &Command, args: Args<'_>, reply: &mut ReplyWriter<'_>
     }
 }
 
-/// Writes what OBJECT HELP answers.
-pub fn object_help(reply: &mut ReplyWriter<'_>) {
-    const LINES: [&str; 8] = [
-        "OBJECT <subcommand> <key>. Subcommands are:",
-        "ENCODING",
-        "    How the value is kept in memory, in the words of Redis.",
-        "FREQ, IDLETIME",
-        "    Not tracked: an error and 0.",
-        "REFCOUNT",
-        "    1: values are never shared.",
-        "HELP: this text.",
-    ];
-    reply.array(LINES.len());
-    LINES.iter().for_each(|line| reply.simple(line));
+/// Writes what `container` HELP answers, from the rows of the container's subcommands.
+pub fn help(container: &Command, reply: &mut ReplyWriter<'_>) {
+    let name = container.name.to_ascii_uppercase();
+    reply.array(1 + 2 * container.subcommands.len());
+    reply.simple(&format!("{name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
+    for sub in container.subcommands {
+        let verb = sub.name.split_once('|').map_or(sub.name, |(_, verb)| verb);
+        reply.simple(format!("{} {}", verb.to_ascii_uppercase(), sub.syntax).trim_end());
+        reply.simple(&format!("    {}", sub.summary));
+    }
 }
 
 impl Command {

@@ -1,5 +1,6 @@
 //! Session commands that a client may queue in MULTI and that need nothing but their arguments.
-//! Owns: PING, ECHO, TIME, SELECT 0, OBJECT HELP inside a transaction. Never: anything that needs a connection.
+//! Owns: PING, ECHO, TIME, SELECT 0, OBJECT HELP, UNWATCH inside a transaction. Never: anything that needs a
+//! connection.
 
 use keystead_resp::{Args, ReplyWriter};
 use keystead_types::ApplyContext;
@@ -23,7 +24,12 @@ pub(crate) fn run(
             Some(text) => reply.bulk(text),
             None => reply.simple("PONG"),
         },
-        SessionCommand::ObjectHelp => super::describe::object_help(reply),
+        SessionCommand::ObjectHelp => {
+            let container = super::find(b"object").expect("OBJECT is a row of the table");
+            super::describe::help(container, reply);
+        }
+        // EXEC has ended every watch of the connection already.
+        SessionCommand::Unwatch => reply.ok(),
         SessionCommand::Echo => reply.bulk(&args[1]),
         SessionCommand::Time => {
             let (seconds, micros) = (ctx.now.0 / 1000, ctx.now.0 % 1000 * 1000);
