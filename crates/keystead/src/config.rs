@@ -126,7 +126,7 @@ settings! {
     /// Where the node stands (a rack, a building). Replicas of a shard are spread over zones.
     zone: String = String::new(), Accepts::Text, Restart;
     /// Time that a node may stay away before its replicas are rebuilt on other nodes.
-    node_grace_ms: u64 = 300_000, Accepts::Millis { min: 1_000, max: DAY_MS }, Restart;
+    node_grace_ms: u64 = 300_000, Accepts::Millis { min: 1_000, max: DAY_MS }, Founding;
 
     /// When a write is acknowledged: `fsync` once a majority has it on disk, `replicated` once a majority has it
     /// in memory, the disk following within `fsync_interval_ms`.

@@ -313,6 +313,7 @@ fn node_settings(config: &Config, client_address: Option<SocketAddr>) -> NodeSet
         join: config.join.iter().map(ToString::to_string).collect(),
         expect: usize::try_from(config.expect).ok().filter(|expect| *expect > 0),
         shards: config.shards,
+        replace_after: Duration::from_millis(config.node_grace_ms),
         zone: config.zone.clone(),
         workers: if config.workers == 0 { (cores() / 4).max(1) } else { config.workers },
         replication,

@@ -133,6 +133,12 @@ pub(crate) struct View {
 }
 
 impl ShardReport {
+    /// True if the group is without `node` by a configuration at least as new as the one of `index`.
+    pub(crate) fn excludes(&self, node: NodeId, index: LogIndex) -> bool {
+        let is_member = self.voters.contains(&node.0) || self.learners.contains(&node.0);
+        self.members_index >= index.0 && !is_member
+    }
+
     fn of(shard: ShardId, members: &Members, commit: LogIndex, progress: &[Progress]) -> Self {
         let ids = |nodes: &[NodeId]| nodes.iter().map(|node| node.0).collect();
         Self {
@@ -369,6 +375,23 @@ pub(crate) async fn digest_at(node: &Node, shard: ShardId, index: LogIndex) -> O
 mod tests {
     use super::*;
     use keystead_topology::NodeState;
+
+    /// INV-N2: what a leader knew before the replica came is no word to go.
+    #[test]
+    fn a_group_excludes_a_replica_only_as_of_a_later_configuration() {
+        let report = ShardReport {
+            members_index: 7,
+            voters: vec![1],
+            learners: vec![2],
+            ..ShardReport::default()
+        };
+        assert!(report.excludes(NodeId(3), LogIndex(6)));
+        assert!(report.excludes(NodeId(3), LogIndex(7)));
+        assert!(!report.excludes(NodeId(3), LogIndex(8)), "the leader is behind");
+        assert!(
+            !report.excludes(NodeId(1), LogIndex(6)) && !report.excludes(NodeId(2), LogIndex(6))
+        );
+    }
 
     #[test]
     fn every_kind_of_question_and_answer_survives_the_wire() {

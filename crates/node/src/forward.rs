@@ -106,7 +106,7 @@ impl Call {
     }
 }
 
-/// INV-S1: nothing enters a log that its replicas could not decode, so what a peer sends is looked
+/// INV-N3: nothing enters a log that its replicas could not decode, so what a peer sends is looked
 /// through here as the decoder of requests looks through what clients send.
 fn are_canonical(parts: &[Part], mut commands: &[u8]) -> bool {
     let mut spans = Vec::new();
@@ -252,4 +252,56 @@ pub(crate) fn take_call(
     };
     core.submit_here(vec![submission]);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use keystead_resp::encode;
+
+    use super::*;
+
+    fn read(commands: &[u8], lengths: &[u32]) -> Result<Call, MalformedForward> {
+        let part = |bytes: &u32| Part { bytes: *bytes, form: 0, ticket: 0 };
+        let parts: Vec<Part> = lengths.iter().map(part).collect();
+        let mut call = Vec::new();
+        Call::write(&mut call, 1, (ShardId(1), Access::Write, &parts, commands), PATIENCE_MAX);
+        Call::read(call.into())
+    }
+
+    fn run(commands: &[&[&str]]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        commands.iter().for_each(|words| {
+            encode::command(&mut bytes, words.iter().map(|word| word.as_bytes()))
+        });
+        bytes
+    }
+
+    fn length(bytes: &[u8]) -> u32 {
+        u32::try_from(bytes.len()).unwrap()
+    }
+
+    /// INV-N3.
+    #[test]
+    fn only_what_replicas_can_decode_is_taken_from_a_peer() {
+        let set: &[&str] = &["SET", "k", "v"];
+        let sound = run(&[set, &["MULTI"], set, &["EXEC"]]);
+        let call = read(&sound, &[length(&sound)]).unwrap();
+        assert_eq!((call.parts.len(), &call.commands[..]), (1, &sound[..]));
+        for broken in
+            [&[set, &["MULTI"], set][..], &[set, &["EXEC"]], &[&["MULTI"], &["MULTI"], &["EXEC"]]]
+        {
+            let bytes = run(broken);
+            assert!(read(&bytes, &[length(&bytes)]).is_err(), "{broken:?}");
+        }
+        let all = length(&sound);
+        for (bytes, lengths) in [
+            (&sound[..sound.len() - 1], vec![all - 1]),
+            (&sound[..], vec![all - 1]),
+            (&sound[..], vec![all - 3, 3]),
+            (&sound[..], vec![u32::MAX, all]),
+            (b"SET k v\r\n", vec![9]),
+        ] {
+            assert!(read(bytes, &lengths).is_err(), "{lengths:?} of {}", bytes.escape_ascii());
+        }
+    }
 }

@@ -180,3 +180,20 @@ pub(crate) fn random_id() -> u64 {
 pub(crate) fn random() -> u64 {
     getrandom::u64().expect("the operating system gives random bytes once it has booted")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Identity;
+
+    /// INV-I1.
+    #[test]
+    fn a_directory_keeps_its_node_and_every_draw_is_another() {
+        let here = tempfile::tempdir().unwrap();
+        assert_eq!(Identity::load(here.path()).unwrap(), None);
+        let drawn = Identity::draw();
+        drawn.save(here.path()).unwrap();
+        assert_eq!(Identity::load(here.path()).unwrap(), Some(drawn.clone()));
+        let other = Identity::draw();
+        assert!(other.node != drawn.node && other.log != drawn.log);
+    }
+}

@@ -156,7 +156,7 @@ fn may_host(node: &Node, id: ShardId) -> bool {
 /// Replicas that were moved elsewhere: the shard's own leader says so, as of a later configuration than the
 /// one that the replica here has applied.
 ///
-/// INV-K1: a replica is let go of only on its group's own word. The topology alone does not do: after a restart
+/// INV-N2: a replica is let go of only on its group's own word. The topology alone does not do: after a restart
 /// it is replayed from the past, and a replica that is still wanted would lose what it acknowledged. What a
 /// leader has applied is committed: a replica that has not come as far as its own removal has acknowledged
 /// nothing behind it.
@@ -177,12 +177,8 @@ async fn moved_away(node: &Arc<Node>, here: &BTreeSet<ShardId>) -> (Vec<ShardId>
         undecided += 1;
         for replica in shard.replicas.keys() {
             let Some(report) = report_of(node, *replica, *id).await else { continue };
-            let me = &node.core.me.0;
             // The same index if the replica has applied its own removal.
-            if report.members_index >= own.index.0
-                && !report.voters.contains(me)
-                && !report.learners.contains(me)
-            {
+            if report.excludes(node.core.me, own.index) {
                 gone.push(*id);
                 undecided -= 1;
                 break;

@@ -1,5 +1,6 @@
 //! The two kinds of state that a node's groups replicate, as one machine for one kind of worker.
 //! Owns: the switch between them. Never: what either does.
+//! INV-N1: a group keeps the kind of state it was founded with.
 
 use keystead_replication::{DumpStep, Machine, Part, Replies};
 use keystead_store::Store;
@@ -79,5 +80,23 @@ impl Machine for NodeMachine {
 
     fn upkeep(&mut self, now: UnixMillis, commands: &mut Vec<u8>) {
         each!(self, machine => machine.upkeep(now, commands));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use keystead_store::{Store, StoreConfig};
+
+    use super::*;
+
+    /// INV-N1.
+    #[test]
+    #[should_panic(expected = "INV-N1")]
+    fn keys_do_not_become_metadata() {
+        let machine = MetaMachine::new(Topology::default(), Arc::new(|_| {}));
+        let store = Store::new(StoreConfig { hash_seed: 1 });
+        NodeMachine::Meta(machine).install(Loaded::Shard(Box::new(store)));
     }
 }

@@ -20,7 +20,7 @@ use bytes::Bytes;
 use keystead_replication::Found;
 use keystead_replication::transport::{CallError, Purpose, call};
 use keystead_supervisor::{ChildContext, ChildError};
-use keystead_topology::{Command, NodeState, Topology};
+use keystead_topology::{Command, NodeState, Topology, settings};
 use keystead_types::{NodeId, ShardId};
 use keystead_wal::{Batch, RecoveredGroup, Submission, Written};
 use tokio::sync::oneshot;
@@ -194,6 +194,7 @@ async fn found(node: &Arc<Node>) -> Result<(), ChildError> {
             sleep(ASK_EVERY).await;
         }
     }
+    found_settings(node).await;
     node.update_identity(|identity| identity.stage = Stage::Member)?;
     tracing::info!(
         cluster = format!("{:012x}", identity.cluster),
@@ -201,6 +202,24 @@ async fn found(node: &Arc<Node>) -> Result<(), ChildError> {
         "founded a cluster"
     );
     Ok(())
+}
+
+/// Gives the new cluster the settings that its founder was started with, where they are not the usual ones.
+async fn found_settings(node: &Arc<Node>) {
+    let number = settings::REPLACE_AFTER_MS;
+    let value = u64::try_from(node.settings.replace_after.as_millis()).unwrap_or(u64::MAX);
+    while number.of(&node.core.routes().topology) != value {
+        let command =
+            Command::SetSetting { name: number.name.to_owned(), value: Some(value.to_string()) };
+        if let Err(answer) = control::propose_anywhere(node, command).await {
+            if matches!(answer, Answer::No { is_transient: false, .. }) {
+                tracing::warn!(?answer, setting = number.name, "the cluster keeps the usual value");
+                return;
+            }
+            tracing::debug!(?answer, "a setting of the founding is proposed again");
+        }
+        sleep(ASK_EVERY).await;
+    }
 }
 
 /// Puts records into the node's log and waits until they are on disk.

@@ -51,6 +51,8 @@ pub struct NodeSettings {
     pub expect: Option<usize>,
     /// Shards of a cluster that this node founds.
     pub shards: u32,
+    /// How long a node of a cluster that this node founds may stay away before its replicas are replaced.
+    pub replace_after: Duration,
     /// What fails together with it.
     pub zone: String,
     /// Threads that drive shards.

@@ -196,7 +196,7 @@ fn next_command<'r: 's, 's>(
     spans: &'s mut Vec<Span>,
 ) -> Option<Args<'s>> {
     run.next(spans)
-        .unwrap_or_else(|error| panic!("INV-S1: a run in the log is not canonical: {error}"))
+        .unwrap_or_else(|error| panic!("INV-N3: a run in the log is not canonical: {error}"))
 }
 
 /// Applies the commands of a run one after the other; returns how many (a transaction counts as one).
@@ -237,7 +237,7 @@ fn apply_transaction(
         let (start, mut spans) = (run.offset(), Vec::new());
         let mut ahead = RunDecoder::new(&commands[start..]);
         let args =
-            next_command(&mut ahead, &mut spans).expect("INV-S1: a MULTI in the log has its EXEC");
+            next_command(&mut ahead, &mut spans).expect("INV-N3: a MULTI in the log has its EXEC");
         if &args[0] == internal::EXEC {
             let watches: Vec<WatchId> = args.from(1).iter().filter_map(watch_id).collect();
             let held: Vec<Args<'_>> = queued
@@ -255,7 +255,7 @@ fn apply_transaction(
 
 fn skip_command(run: &mut RunDecoder<'_>) {
     let mut spans = Vec::new();
-    assert!(next_command(run, &mut spans).is_some(), "INV-S1: the command was just looked at");
+    assert!(next_command(run, &mut spans).is_some(), "INV-N3: the command was just looked at");
 }
 
 fn apply_internal(
