@@ -261,11 +261,11 @@ mod tests {
 
         #[test]
         fn arbitrary_bytes_are_refused_or_read_but_never_panic(bytes: Vec<u8>) {
-            let _ = Header::split(&bytes).is_ok();
-            let _ = Origin::read(1, &bytes).is_ok();
-            let _ = read_hard_state(&bytes).is_ok();
-            let _ = ReplicaChange::read(&bytes).is_ok();
-            let _ = read_entry(1, bytes.into()).is_ok();
+            let _is_read = Header::split(&bytes).is_ok();
+            let _is_read = Origin::read(1, &bytes).is_ok();
+            let _is_read = read_hard_state(&bytes).is_ok();
+            let _is_read = ReplicaChange::read(&bytes).is_ok();
+            let _is_read = read_entry(1, bytes.into()).is_ok();
         }
     }
 }

@@ -8,13 +8,16 @@
 //! node for its leader when the request was *sent*. Voters that heard from a leader ignore vote
 //! requests for an election timeout (check_quorum; thesis 6.2 and 4.2.3), and a restarted voter,
 //! which has forgotten whom it heard, is fenced for as long (see `group`). So nobody else can be
-//! elected until one election timeout after the sending; the lease takes 0.8 of it, which leaves the rest
-//! for clocks that run at different rates.
+//! elected until one election timeout after the sending. The voter counts it in ticks, the first of which
+//! may come right after the message: what it really keeps is a tick less (`Settings::promise`). The lease
+//! takes 0.8 of that, which leaves the rest for clocks that run at different rates.
 //!
 //! INV-L1: a lease is published only once everything up to its read index is applied.
 //! INV-L2: no lease outlives the leader's role, its term, a change of the group's voters, or the
 //! start of a transfer; after a transfer was started there is none until the next term, because the
 //! request to campaign, which overrides the voters' promise, may still be on its way.
+//! INV-L3: a voter that has heard its leader within an election timeout stays with it unless another one was
+//! elected: answers of newer terms to an older campaign of its own do not make it forget (see `group::step`).
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -45,9 +48,9 @@ struct Confirmed {
 }
 
 impl Lease {
-    pub(crate) fn new(election_timeout: Duration) -> Self {
+    pub(crate) fn new(promise: Duration) -> Self {
         Self {
-            duration: election_timeout.mul_f64(0.8),
+            duration: promise.mul_f64(0.8),
             last_request: 0,
             pending: VecDeque::new(),
             confirmed: None,

@@ -53,6 +53,13 @@ impl Settings {
         self.tick * self.election_ticks
     }
 
+    /// How long a voter that heard its leader votes for nobody else, at least: it counts ticks, and the first may
+    /// come at once.
+    #[must_use]
+    pub fn promise(&self) -> Duration {
+        self.tick * self.election_ticks.saturating_sub(1)
+    }
+
     /// How long a restarted replica neither votes nor campaigns: an election timeout, in which every
     /// lease that it may have vouched for runs out, and a quarter more for clocks that differ.
     #[must_use]

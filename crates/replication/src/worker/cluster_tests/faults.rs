@@ -259,6 +259,7 @@ impl World {
         };
         let members = self.members(leader, group);
         members.learners.is_empty()
+            && self.wanted[&group].contains(&leader)
             && members.voters.iter().copied().collect::<BTreeSet<_>>() == self.wanted[&group]
             && self.wanted[&group].iter().all(|id| {
                 self.cell(*id, group)

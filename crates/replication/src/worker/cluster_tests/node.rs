@@ -31,6 +31,7 @@ pub(super) struct File {
 
 /// What of a node is in memory: gone after a crash.
 pub(super) struct Running {
+    id: NodeId,
     pub(super) worker: Worker<Ledger>,
     pub(super) inputs: Vec<Input<Ledger>>,
     pub(super) out: Outputs,
@@ -115,6 +116,7 @@ impl Node {
         self.life += 1;
         let (log, recovered) = self.open();
         let mut running = Running {
+            id: self.id,
             worker: Worker::new(self.id, self.settings),
             inputs: Vec::new(),
             out: Outputs::default(),
@@ -128,13 +130,7 @@ impl Node {
         for (group, found) in recovered.groups {
             let found =
                 Found { state: found.state, origin: found.snapshot, entries: found.entries };
-            running.start_replica(
-                self.id,
-                group,
-                found,
-                self.newest_file(group),
-                seed ^ u64::from(group.0),
-            );
+            running.start_replica(group, found, self.newest_file(group), seed ^ u64::from(group.0));
         }
         self.running = Some(running);
     }
@@ -154,7 +150,7 @@ impl Node {
             Some(found) => {
                 let found =
                     Found { state: found.state, origin: found.snapshot, entries: found.entries };
-                running.start_replica(self.id, group, found, file, seed);
+                running.start_replica(group, found, file, seed);
             }
             None => running.start_guest(self.id, group, seed),
         }
@@ -187,19 +183,13 @@ impl Node {
 }
 
 impl Running {
-    fn start_replica(
-        &mut self,
-        node: NodeId,
-        id: ShardId,
-        found: Found,
-        file: Option<File>,
-        seed: u64,
-    ) {
+    fn start_replica(&mut self, id: ShardId, found: Found, file: Option<File>, seed: u64) {
         let window = self.windows.entry(id).or_default();
         let state = file.as_ref().map(|file| History::load(&file.bytes)).unwrap_or_default();
         let machine = Ledger::new(state, Arc::clone(window));
         let cell = Arc::clone(self.cells.entry(id).or_default());
-        let identity = Identity { id, node, cell, seed, snapshot: file.map(|file| file.place) };
+        let identity =
+            Identity { id, node: self.id, cell, seed, snapshot: file.map(|file| file.place) };
         let mut records = Batch::new();
         let replica = Replica::recover(identity, machine, found, &mut records)
             .expect("what the disk has fits together");

@@ -2,11 +2,13 @@
 //! Owns: the scripts. Never: checks what the oracle checks anyway.
 
 use keystead_types::{NodeId, ShardId};
+use raft::eraftpb::{Entry, Message, MessageType};
 
 use super::world::{MS, World, settings};
 use crate::entry::ReplicaChange;
+use crate::mail::PeerMessage;
 use crate::outcome::Access;
-use crate::worker::GroupInput;
+use crate::worker::{GroupInput, Input};
 
 const S1: ShardId = ShardId(1);
 
@@ -115,4 +117,130 @@ fn a_leader_that_was_taken_out_hands_over() {
         world.disk_delay_us.insert(old, 20 * MS);
         world.settle();
     }
+}
+
+fn deliver(world: &mut World, message: Message) {
+    let to = NodeId(message.to);
+    let running = world.node(to).running.as_mut().expect("the node runs");
+    running.inputs.push(Input::Messages(vec![PeerMessage { group: S1, message }]));
+    world.wake_soon(to);
+    world.run_ms(5);
+}
+
+fn message(world: &World, kind: MessageType, from: NodeId, to: NodeId) -> Message {
+    let term = world.cell(leader(world), S1).expect("the leader runs").term().0;
+    let mut message = Message { from: from.0, to: to.0, term, ..Message::default() };
+    message.set_msg_type(kind);
+    message
+}
+
+/// Raft 0.7 with `batch_append` put entries into an append that stood at another index. The follower acknowledged
+/// the index plus their number, and the leader committed what nobody else had (seed 0).
+#[test]
+fn a_follower_acknowledges_only_entries_that_follow_the_index() {
+    let mut world = three(6);
+    let (leader, follower) = (leader(&world), followers(&world)[0]);
+    for _ in 0..4 {
+        world.submit(leader, S1, Access::Write, 2_000);
+        world.run_ms(20);
+    }
+    world.run_until("rest", 1_000, World::is_at_rest);
+    let last = world.cell(follower, S1).expect("it runs").log_bounds().1.0;
+    let mut append = message(&world, MessageType::MsgAppend, leader, follower);
+    (append.index, append.log_term, append.commit) = (last, append.term, last);
+    let entries =
+        (last - 2..=last).map(|index| Entry { index, term: append.term, ..Entry::default() });
+    append.set_entries(entries.collect::<Vec<_>>().into());
+    deliver(&mut world, append);
+    world.run_ms(100);
+    let progress = world.cell(leader, S1).expect("it runs").progress();
+    assert!(
+        progress.iter().all(|p| p.matched.0 <= last),
+        "acknowledged beyond {last}: {progress:?}"
+    );
+    world.settle();
+}
+
+/// INV-L3: an answer to a campaign of long ago made a follower forget its leader, and free to vote for another one
+/// while the leader's lease went on.
+#[test]
+fn a_late_answer_does_not_end_a_promise() {
+    let mut world = three(7);
+    let (others, before) =
+        (followers(&world), world.cell(leader(&world), S1).expect("it runs").term());
+    for kind in [MessageType::MsgRequestPreVoteResponse, MessageType::MsgRequestVoteResponse] {
+        let mut answer = message(&world, kind, others[1], others[0]);
+        answer.term += 1;
+        answer.reject = true;
+        deliver(&mut world, answer);
+        assert_eq!(world.cell(others[0], S1).expect("it runs").term(), before, "{kind:?}");
+    }
+    world.settle();
+}
+
+/// INV-L2: from the moment a transfer begins there is no lease, whatever becomes of it.
+#[test]
+fn a_transfer_bars_the_lease_for_the_rest_of_the_term() {
+    let mut world = three(8);
+    let (leader, heir) = (leader(&world), followers(&world)[0]);
+    let has_lease = |world: &World| {
+        let node = &world.nodes[&leader];
+        world.cell(leader, S1).expect("it runs").may_read(node.monotonic(world.now_us))
+    };
+    world.run_until("a lease", 1_000, has_lease);
+    world.cut.insert((leader, heir));
+    world.tell(leader, S1, GroupInput::Transfer(heir));
+    world.run_ms(1);
+    assert!(!has_lease(&world), "INV-L2");
+    world.run_ms(300);
+    assert!(!has_lease(&world), "INV-L2");
+    let id = world.submit(leader, S1, Access::Read, 1_000).expect("it runs");
+    world
+        .run_until("a read confirmed by a majority", 1_000, |world| world.oracle.is_all_answered());
+    assert!(world.oracle.count.reads > 0, "read {id} was not answered");
+    world.settle();
+}
+
+/// A full disk: new writes are refused, appends are not taken, and everything goes on when there is room.
+#[test]
+fn a_full_disk_refuses_writes_and_lives_on() {
+    let mut world = three(9);
+    let (leader, others) = (leader(&world), followers(&world));
+    world.is_full.extend(others.iter().copied());
+    world.submit(leader, S1, Access::Write, 300);
+    world.run_ms(500);
+    assert_eq!(
+        world.oracle.count.unknown, 1,
+        "nobody took it, but it may yet happen: {:?}",
+        world.oracle.count
+    );
+    assert_eq!(world.leader(S1), Some(leader), "heartbeats are answered all the same");
+    world.is_full.insert(leader);
+    world.submit(leader, S1, Access::Write, 300);
+    world.run_ms(50);
+    assert_eq!(world.oracle.count.rejected, 1, "{:?}", world.oracle.count);
+    world.settle();
+}
+
+/// A restarted replica has forgotten whom it promised a lease: for an election timeout and more it does not vote.
+#[test]
+fn a_restarted_replica_votes_for_nobody_for_a_while() {
+    let mut world = three(10);
+    let (old, others) = (leader(&world), followers(&world));
+    world.crash(others[0], true);
+    world.crash(others[1], true);
+    world.isolate(old);
+    world.after(0, super::world::Happening::Restart(others[0]));
+    world.after(0, super::world::Happening::Restart(others[1]));
+    world.run_ms(500);
+    assert!(
+        others.iter().all(|id| world.role(*id, S1) != crate::Role::Leader),
+        "{}",
+        world.describe()
+    );
+    world.run_until("a new leader", 3_000, |world| {
+        others.iter().any(|id| world.role(*id, S1) == crate::Role::Leader)
+    });
+    world.cut.clear();
+    world.settle();
 }
