@@ -4,6 +4,7 @@
 
 mod crash;
 mod damage;
+mod direct;
 mod full;
 mod model;
 mod purge;

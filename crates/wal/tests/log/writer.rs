@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 
 use crate::model::{DIR, Op, batch_of, entries, open, replay};
 
-const SEGMENT_BYTES: u64 = 4096;
-const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const SEGMENT_BYTES: u64 = 4096;
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Runs both threads around `body`, closes, and returns how the writer ended.
-fn with_writer(disk: &MemoryDisk, body: impl FnOnce(&Handle)) -> Result<(), WalError> {
+pub(crate) fn with_writer(disk: &MemoryDisk, body: impl FnOnce(&Handle)) -> Result<(), WalError> {
     let (log, _) = open(disk, SEGMENT_BYTES).unwrap();
     let options = WriterOptions {
         background_sync: Duration::from_millis(5),
@@ -42,29 +42,29 @@ impl Drop for ShutDown<'_> {
     }
 }
 
-struct Inbox {
+pub(crate) struct Inbox {
     sender: mpsc::Sender<Written>,
-    receiver: mpsc::Receiver<Written>,
+    pub(crate) receiver: mpsc::Receiver<Written>,
 }
 
 impl Inbox {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let (sender, receiver) = mpsc::channel();
         Self { sender, receiver }
     }
 
-    fn submission(&self, token: u64, batch: Batch, must_sync: bool) -> Submission {
+    pub(crate) fn submission(&self, token: u64, batch: Batch, must_sync: bool) -> Submission {
         let sender = self.sender.clone();
         let done = Arc::new(move |written: Written| drop(sender.send(written)));
         Submission { batch, must_sync, token, done }
     }
 
-    fn next(&self) -> Written {
+    pub(crate) fn next(&self) -> Written {
         self.receiver.recv_timeout(DEADLINE).expect("a completion before the deadline")
     }
 }
 
-fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
         assert!(start.elapsed() < DEADLINE, "{what}");
