@@ -1,7 +1,10 @@
 //! Programs that others wrote, against three nodes.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+
+use redis::Commands as _;
 
 use crate::cluster::{Cluster, Shape};
 
@@ -135,4 +138,52 @@ fn redis_py_has_its_usual_sessions() {
     let output = run(python(), &args);
     let (out, err) = (text(&output.stdout), text(&output.stderr));
     assert!(output.status.success() && out.contains("done"), "{out}\n{err}");
+}
+
+#[test]
+fn redis_rs_has_its_usual_sessions() {
+    let cluster = Cluster::start(&Shape::default());
+    for protocol in ["resp2", "resp3"] {
+        for port in cluster.ports() {
+            let address = format!("redis://127.0.0.1:{port}/?protocol={protocol}");
+            session(&address).unwrap_or_else(|error| panic!("{address}: {error}"));
+        }
+    }
+    let address = format!("redis://127.0.0.1:{}/", cluster.nodes[1].port);
+    let client = redis::cluster::ClusterClient::new([address]).expect("an address");
+    let mut connection = client.get_connection().expect("a cluster");
+    for key in 0..100 {
+        let () = connection.set(format!("rs:{key}"), key).expect("a reply");
+        assert_eq!(connection.get::<_, u32>(format!("rs:{key}")).expect("a reply"), key);
+    }
+}
+
+/// What a program does with redis-rs by default.
+fn session(address: &str) -> redis::RedisResult<()> {
+    let mut connection = redis::Client::open(address)?.get_connection()?;
+    let () = connection.set("rs:a", 41)?;
+    assert_eq!(connection.incr::<_, _, u32>("rs:a", 1)?, 42);
+    assert_eq!(connection.get::<_, Option<String>>("rs:missing")?, None);
+    let () = connection.hset_multiple("rs:h", &[("f", "v"), ("g", "w")])?;
+    let fields: BTreeMap<String, String> = connection.hgetall("rs:h")?;
+    assert_eq!(fields.get("g").map(String::as_str), Some("w"));
+    let () = connection.pset_ex("rs:t", "x", 100_000)?;
+    assert!(connection.pttl::<_, i64>("rs:t")? > 0);
+    let (set, new): (String, u32) =
+        redis::pipe().atomic().set("{rs}:n", 1).incr("{rs}:n", 1).query(&mut connection)?;
+    assert_eq!((set.as_str(), new), ("OK", 2));
+    let changed: (u32,) = redis::transaction(&mut connection, &["{rs}:n"], |connection, pipe| {
+        let value: u32 = connection.get("{rs}:n")?;
+        pipe.incr("{rs}:n", value).query(connection)
+    })?;
+    assert!(changed.0 > 0);
+    let mut many = redis::pipe();
+    for key in 0..100 {
+        many.set(format!("rs:p{key}"), key).ignore();
+    }
+    many.query::<()>(&mut connection)?;
+    assert_eq!(connection.del::<_, u32>("rs:a")?, 1);
+    let refused = redis::cmd("NOSUCHCOMMAND").query::<()>(&mut connection);
+    assert!(refused.is_err(), "an unknown command is an error");
+    Ok(())
 }

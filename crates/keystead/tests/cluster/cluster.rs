@@ -13,8 +13,9 @@ use serde_json::{Value as Json, json};
 use crate::node::Node;
 use crate::wait::wait_for;
 
-/// Longest wait for a cluster to be founded, and for all its replicas to be level.
-pub(crate) const LEVEL_MAX: Duration = Duration::from_secs(40);
+/// Longest wait for a cluster to be founded, and for all its replicas to be level. No promise is behind it:
+/// it bounds a test on a machine that others use as well.
+pub(crate) const LEVEL_MAX: Duration = Duration::from_secs(120);
 /// Longest wait for one answer of a node's peer port.
 const ANSWER_MAX: Duration = Duration::from_secs(8);
 /// How often a digest is asked for anew because a leader changed in between.

@@ -91,7 +91,9 @@ impl Recoveries {
 
 #[test]
 fn a_node_that_dies_takes_no_write_with_it() {
-    let mut cluster = Cluster::start(&Shape::default());
+    // Snapshots often, so that a long run does not replay an ever longer log at each return.
+    let flags = &["--snapshot-log-bytes=4194304", "--segment-bytes=16777216"];
+    let mut cluster = Cluster::start(&Shape { flags, ..Shape::default() });
     let load = Load::start(&cluster);
     let mut recoveries = Recoveries::default();
     for round in 0..rounds(ROUNDS_DEFAULT) {
