@@ -13,6 +13,7 @@ mod faults;
 mod machine;
 mod node;
 mod oracle;
+mod recovered;
 mod scripts;
 mod world;
 
