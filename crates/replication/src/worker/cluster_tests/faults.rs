@@ -218,9 +218,7 @@ impl World {
         self.calm();
         self.run_until("rest", 30_000, Self::is_at_rest);
         for group in self.groups.clone() {
-            let leader = self.leader(group).expect("a group at rest has a leader");
-            let id = self.submit(leader, group, Access::Write, 1_000).expect("the leader runs");
-            self.run_until("a write", 1_000, |world| world.oracle.is_acknowledged(id));
+            self.write_once(group);
         }
         self.run_until("rest", 5_000, Self::is_at_rest);
         self.check_bounds();
@@ -230,6 +228,20 @@ impl World {
                 self.oracle.finish(group, &ids);
             }
         }
+    }
+
+    /// A write is accepted; if a transfer was still under way, at the second or third try.
+    fn write_once(&mut self, group: ShardId) {
+        for _ in 0..3 {
+            self.run_until("a leader", 5_000, |world| world.leader(group).is_some());
+            let leader = self.leader(group).expect("there is one");
+            let id = self.submit(leader, group, Access::Write, 1_000).expect("the leader runs");
+            self.run_until("an answer", 1_100, |world| world.oracle.is_all_answered());
+            if self.oracle.is_acknowledged(id) {
+                return;
+            }
+        }
+        panic!("no write is accepted by {group}:\n{}", self.describe());
     }
 
     fn calm(&mut self) {
