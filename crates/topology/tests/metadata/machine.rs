@@ -125,6 +125,18 @@ fn a_restarted_node_brings_its_new_address_but_an_older_start_does_not() {
     assert!(matches!(taken, Err(Rejection::AddressTaken { node: NodeId(1), .. })));
 }
 
+#[test]
+fn a_draining_node_loses_its_address_to_its_successor() {
+    let mut model = Model::founded(1, "");
+    let mut successor = record(2, "");
+    successor.peer_addr = record(1, "").peer_addr;
+    model.must(Command::SetNodeState { node: NodeId(1), state: NodeState::Draining });
+    assert!(!model.topology.is_displaced(NodeId(1)), "nobody has come in its place yet");
+    model.must(Command::RegisterNode { node: successor });
+    assert!(model.topology.is_displaced(NodeId(1)));
+    assert!(!model.topology.is_displaced(NodeId(2)));
+}
+
 // INV-TOP11
 #[test]
 #[should_panic(expected = "INV-TOP11")]
