@@ -176,7 +176,7 @@ impl<M: Machine> Group<M> {
     }
 
     /// Steps a peer's message.
-    pub(crate) fn step(&mut self, message: Message, turn: &Turn, out: &mut Outputs) {
+    pub(crate) fn step(&mut self, mut message: Message, turn: &Turn, out: &mut Outputs) {
         use MessageType as T;
         let kind = message.get_msg_type();
         match kind {
@@ -204,6 +204,11 @@ impl<M: Machine> Group<M> {
             T::MsgAppend if turn.is_disk_full && !message.entries.is_empty() => return,
             // Raft acknowledges the message's index plus the number of its entries, without a look at theirs.
             T::MsgAppend if !is_contiguous(&message) => return,
+            // Meant for an earlier life of this replica, which had more (seed 433: taken out and back in again within
+            // a term). The leader is heard all the same; what it believes to be here is not, and raft would panic.
+            T::MsgHeartbeat if message.commit > self.raw.raft.raft_log.last_index() => {
+                message.commit = 0
+            }
             T::MsgSnapshot => {
                 self.snapshot_offered(message, out);
                 return;
