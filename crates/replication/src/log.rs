@@ -245,3 +245,44 @@ impl Storage for GroupLog {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(index: u64) -> Entry {
+        Entry { index, term: 1, data: vec![0; 100].into(), ..Entry::default() }
+    }
+
+    fn log_of(count: u64) -> GroupLog {
+        let mut log = GroupLog::new(Origin::default(), None, HardState::default());
+        (1..=count).for_each(|index| log.append(&[entry(index)]));
+        log
+    }
+
+    /// INV-R2.
+    #[test]
+    #[should_panic(expected = "INV-R2")]
+    fn an_entry_that_leaves_a_gap_is_refused() {
+        log_of(3).append(&[entry(5)]);
+    }
+
+    /// INV-R3.
+    #[test]
+    fn what_memory_lets_go_of_the_disk_keeps() {
+        let mut log = log_of(10);
+        log.trim(8, 0);
+        assert_eq!((log.first(), log.first_needed()), (9, 1));
+        log.snapshot_taken(Origin { index: 6, term: 1, ..Origin::default() }, 0);
+        assert_eq!((log.first(), log.first_needed()), (9, 7));
+    }
+
+    /// INV-R3.
+    #[test]
+    #[should_panic(expected = "INV-R3")]
+    fn an_older_snapshot_takes_no_newer_ones_place() {
+        let mut log = log_of(10);
+        log.snapshot_taken(Origin { index: 6, term: 1, ..Origin::default() }, 0);
+        log.snapshot_taken(Origin { index: 5, term: 1, ..Origin::default() }, 0);
+    }
+}

@@ -4,8 +4,8 @@
 //! Never: blocks, sleeps, does I/O: what it wants done stands in [`Outputs`] after each
 //! [`turn`](Worker::turn). The driver (`driver`) does it with threads, the simulator without.
 //!
-//! INV-W1: a group that panicked is taken out at once, its lease first; only its supervisor brings it back.
-//! INV-W2: records of one turn reach the log before those of the next.
+//! INV-WK1: a group that panicked is taken out at once, its lease first; only its supervisor brings it back.
+//! Records of one turn reach the log before those of the next (INV-WAL10).
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -223,7 +223,7 @@ impl<M: Machine> Worker<M> {
 
     fn start(&mut self, replica: Replica<M>, turn: &Turn, out: &mut Outputs) {
         let id = replica.id();
-        assert!(!self.members.contains_key(&id), "INV-W1: {id} is started while it runs");
+        assert!(!self.members.contains_key(&id), "INV-WK1: {id} is started while it runs");
         match Group::new(replica.into_start(), self.settings, turn.now) {
             Ok(group) => {
                 self.members.insert(id, Member { group, is_dirty: true });

@@ -89,6 +89,7 @@ fn a_damaged_middle_refuses_and_names_file_offset_and_remedy() {
     assert_eq!(fs::read(&path).expect("the segment"), before, "nothing was changed");
 }
 
+/// INV-I2.
 #[test]
 fn a_member_whose_log_is_gone_does_not_start() {
     let mut cluster = written_and_killed();

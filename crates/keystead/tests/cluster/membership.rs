@@ -53,6 +53,7 @@ fn a_node_whose_data_was_lost_joins_as_a_new_one() {
     eprintln!("data lost: {figures:?}");
 }
 
+/// INV-M1.
 #[test]
 fn nobody_founds_a_second_cluster_by_accident() {
     let mut cluster = Cluster::prepare(&Shape::default());

@@ -26,6 +26,7 @@ fn snapshot_names(node: &Node) -> Vec<String> {
     entries.map(|entry| entry.expect("a name").file_name().to_string_lossy().into_owned()).collect()
 }
 
+/// INV-R7: the log behind the snapshot is still there when the snapshot has come.
 #[test]
 fn a_node_behind_a_purged_log_returns_by_snapshot_under_load() {
     let flags = &["--snapshot-log-bytes=262144", "--segment-bytes=1048576"];

@@ -1,4 +1,6 @@
 //! What must hold whatever happens, checked as it happens.
+//! INV-R1: whatever replicas apply at an index gives one state. INV-R4: what was promised outlives crashes that take
+//! away all that was not durable. INV-R6: what was acknowledged was applied, and what was rejected was not.
 //! Owns: what was submitted and how it ended, what every replica applied, who led when. Never: acts on the cluster.
 
 use std::collections::{BTreeMap, BTreeSet};

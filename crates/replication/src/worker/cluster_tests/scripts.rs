@@ -48,6 +48,7 @@ fn followers_with_slow_disks_go_on_answering_an_idle_leader() {
 }
 
 /// A run whose apply panics, and those behind it in the same entry, were dropped without an answer.
+/// INV-WK1: it is taken out; the oracle, which looks at every lease, sees that its lease went before.
 #[test]
 fn a_panic_in_apply_answers_everybody_who_waited() {
     let mut world = three(2);
@@ -57,6 +58,7 @@ fn a_panic_in_apply_answers_everybody_who_waited() {
         world.submit(leader, S1, Access::Write, 60_000);
     }
     world.run_until("every answer", 1_000, |world| world.oracle.is_all_answered());
+    assert!(world.oracle.failed.iter().any(|(node, _, group)| (*node, *group) == (leader, S1)));
     assert!(world.oracle.count.unknown > 0, "{:?}", world.oracle.count);
     world.settle();
 }
