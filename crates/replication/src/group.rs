@@ -248,10 +248,23 @@ impl<M: Machine> Group<M> {
         self.fenced_until.is_some()
     }
 
+    /// Two that campaigned at the same moment must not go on doing so: the next time comes a few ticks earlier
+    /// for each, at random. A candidate has promised nothing to a leader, so its clock may be set on.
+    fn vary_campaign(&mut self) {
+        let has_campaigned =
+            matches!(self.raw.raft.state, StateRole::Candidate | StateRole::PreCandidate)
+                && self.raw.raft.election_elapsed == 0;
+        if has_campaigned {
+            let ticks = self.rng.below(u64::from(self.settings.election_ticks) / 4 + 1);
+            self.raw.raft.election_elapsed = usize::try_from(ticks).unwrap_or(0);
+        }
+    }
+
     /// One tick of raft's clock.
     pub(crate) fn tick(&mut self, turn: &Turn, out: &mut Outputs) {
         if !self.is_fenced(turn.now) {
             self.raw.tick();
+            self.vary_campaign();
             if self.is_alone() && !self.is_leader() {
                 // Nobody else can campaign: no need to wait for a timeout. Raft refuses if it must.
                 drop(self.raw.campaign());
