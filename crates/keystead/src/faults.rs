@@ -40,7 +40,9 @@ impl FaultFile {
 
     /// The child that reads the file.
     pub(crate) fn child(self) -> ChildSpec {
-        ChildSpec::task("test-faults", move |context| watch(self.path.clone(), self.faults.clone(), context))
+        ChildSpec::task("test-faults", move |context| {
+            watch(self.path.clone(), self.faults.clone(), context)
+        })
     }
 }
 
@@ -92,9 +94,20 @@ mod tests {
 
     #[test]
     fn a_line_is_a_child_a_point_a_kind_and_a_count() {
-        let fault = Fault { child: "root/shards/shard-3", point: "replica", kind: FaultKind::Panic, times: 4 };
+        let fault = Fault {
+            child: "root/shards/shard-3",
+            point: "replica",
+            kind: FaultKind::Panic,
+            times: 4,
+        };
         assert_eq!(Fault::parse("root/shards/shard-3 replica panic 4"), Some(fault));
-        for line in ["", "root/x y panic", "root/x y explode 1", "root/x y error many", "root/x y error 1 2"] {
+        for line in [
+            "",
+            "root/x y panic",
+            "root/x y explode 1",
+            "root/x y error many",
+            "root/x y error 1 2",
+        ] {
             assert_eq!(Fault::parse(line), None, "{line}");
         }
     }

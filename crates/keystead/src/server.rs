@@ -17,8 +17,8 @@ use std::time::Duration;
 use keystead_gateway::{Gateway, GatewayConfig, GatewayError};
 use keystead_node::{CoreSettings, Node, NodeSettings, OnFatal, StartError, children};
 use keystead_supervisor::{
-    ChildContext, ChildSpec, ExitReason, Failure, Faults, Intensity, SpecError, Strategy, Supervisor,
-    SupervisorHandle, SupervisorSpec,
+    ChildContext, ChildSpec, ExitReason, Failure, Faults, Intensity, SpecError, Strategy,
+    Supervisor, SupervisorHandle, SupervisorSpec,
 };
 use keystead_types::Clock;
 use keystead_types::time::SystemClock;
@@ -49,7 +49,9 @@ pub enum ServerError {
     #[error(transparent)]
     Gateway(#[from] GatewayError),
     /// The runtime of the control tasks, or the handling of signals.
-    #[error("cannot start the node's event loop: {source}; is the limit of threads or open files too low?")]
+    #[error(
+        "cannot start the node's event loop: {source}; is the limit of threads or open files too low?"
+    )]
     Runtime {
         /// What the system says.
         #[from]
@@ -100,17 +102,26 @@ impl Server {
     /// [`ServerError`]: nothing runs then.
     pub fn start(config: &Config, options: ServerOptions) -> Result<Self, ServerError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let listener = if options.serves_clients { Some(Gateway::bind(config.listen)?) } else { None };
-        let client_address = listener.as_ref().map(std::net::TcpListener::local_addr).transpose()?;
+        let listener =
+            if options.serves_clients { Some(Gateway::bind(config.listen)?) } else { None };
+        let client_address =
+            listener.as_ref().map(std::net::TcpListener::local_addr).transpose()?;
         let node = Node::open(node_settings(config, client_address), Arc::clone(&clock))?;
-        let mut spec = SupervisorSpec::new("root", Strategy::RestForOne)
-            .intensity(Intensity { restarts_max: 5, window: Duration::from_secs(60), ..Intensity::default() });
+        let mut spec = SupervisorSpec::new("root", Strategy::RestForOne).intensity(Intensity {
+            restarts_max: 5,
+            window: Duration::from_secs(60),
+            ..Intensity::default()
+        });
         for child in children(&node, options.on_fatal) {
             spec = spec.child(child);
         }
         if let Some(listener) = listener {
             let gateway = Gateway::new(gateway_config(config), clock, node.identity().incarnation);
-            spec = spec.child(ChildSpec::supervisor(gateway_children(&node, &gateway, Arc::new(listener))));
+            spec = spec.child(ChildSpec::supervisor(gateway_children(
+                &node,
+                &gateway,
+                Arc::new(listener),
+            )));
         }
         let mut faults = options.faults;
         if let Some(file) = FaultFile::from_environment() {
@@ -247,9 +258,16 @@ fn signal() -> std::io::Result<impl Future<Output = &'static str>> {
     })
 }
 
-fn gateway_children(node: &Arc<Node>, gateway: &Gateway, listener: Arc<std::net::TcpListener>) -> SupervisorSpec {
-    let mut spec = SupervisorSpec::new("gateway", Strategy::OneForOne)
-        .intensity(Intensity { restarts_max: 10, window: Duration::from_secs(60), ..Intensity::default() });
+fn gateway_children(
+    node: &Arc<Node>,
+    gateway: &Gateway,
+    listener: Arc<std::net::TcpListener>,
+) -> SupervisorSpec {
+    let mut spec = SupervisorSpec::new("gateway", Strategy::OneForOne).intensity(Intensity {
+        restarts_max: 10,
+        window: Duration::from_secs(60),
+        ..Intensity::default()
+    });
     for position in 0..gateway.io_thread_count() {
         let (node, gateway) = (Arc::clone(node), gateway.clone());
         let body = move |context: ChildContext| {
@@ -257,7 +275,11 @@ fn gateway_children(node: &Arc<Node>, gateway: &Gateway, listener: Arc<std::net:
             gateway.run_io_child(position, &context, door)?;
             Ok(())
         };
-        spec = spec.child(ChildSpec::thread(format!("io-{position}"), body).shutdown_grace(GATEWAY_GRACE).ready_within(GATEWAY_GRACE));
+        spec = spec.child(
+            ChildSpec::thread(format!("io-{position}"), body)
+                .shutdown_grace(GATEWAY_GRACE)
+                .ready_within(GATEWAY_GRACE),
+        );
     }
     let (node, gateway) = (Arc::clone(node), gateway.clone());
     let accept = move |context: ChildContext| {
@@ -286,7 +308,8 @@ fn cores() -> usize {
 
 fn node_settings(config: &Config, client_address: Option<SocketAddr>) -> NodeSettings {
     let tick = Duration::from_millis(config.tick_ms);
-    let ticks = u32::try_from(config.election_timeout_ms / config.tick_ms.max(1)).unwrap_or(u32::MAX);
+    let ticks =
+        u32::try_from(config.election_timeout_ms / config.tick_ms.max(1)).unwrap_or(u32::MAX);
     let durability = match config.durability {
         Durability::Fsync => keystead_replication::Durability::Fsync,
         Durability::Replicated => keystead_replication::Durability::Replicated,
@@ -301,13 +324,17 @@ fn node_settings(config: &Config, client_address: Option<SocketAddr>) -> NodeSet
         durability,
         snapshot_log_bytes,
         memory_log_bytes: defaults.memory_log_bytes.min(snapshot_log_bytes),
-        lagging_log_bytes_max: defaults.lagging_log_bytes_max.min(snapshot_log_bytes.saturating_mul(4)),
+        lagging_log_bytes_max: defaults
+            .lagging_log_bytes_max
+            .min(snapshot_log_bytes.saturating_mul(4)),
         ..defaults
     };
     let advertised = config.advertise_listen.as_ref().map(ToString::to_string);
     NodeSettings {
         data_dir: config.data.clone(),
-        client_address: advertised.or_else(|| client_address.map(|address| address.to_string())).unwrap_or_default(),
+        client_address: advertised
+            .or_else(|| client_address.map(|address| address.to_string()))
+            .unwrap_or_default(),
         peer_listen: config.peer,
         peer_address: config.advertise_peer.as_ref().map(ToString::to_string).unwrap_or_default(),
         join: config.join.iter().map(ToString::to_string).collect(),
@@ -339,7 +366,10 @@ fn gateway_config(config: &Config) -> GatewayConfig {
         output_bytes_soft: config.client_output_bytes_soft,
         output_bytes_max: config.client_output_bytes_max,
         transaction_bytes_max: config.transaction_bytes_max,
-        shown_settings: SETTINGS.iter().map(|setting| (setting.name.to_owned(), setting.render(config))).collect(),
+        shown_settings: SETTINGS
+            .iter()
+            .map(|setting| (setting.name.to_owned(), setting.render(config)))
+            .collect(),
         ..GatewayConfig::default()
     }
 }

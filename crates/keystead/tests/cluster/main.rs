@@ -6,7 +6,10 @@
 //! Tests take turns (see [`cluster::Turn`]): each starts three processes and measures times. Setting
 //! `KEYSTEAD_TORTURE_ROUNDS` makes those with rounds longer.
 #![cfg(all(feature = "cli", unix))]
-#![expect(clippy::print_stderr, reason = "figures, and the logs of nodes behind a failure, are for who runs it")]
+#![expect(
+    clippy::print_stderr,
+    reason = "figures, and the logs of nodes behind a failure, are for who runs it"
+)]
 
 mod cluster;
 mod faults;
