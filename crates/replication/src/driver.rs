@@ -212,6 +212,10 @@ pub struct Driver<M: Machine> {
     out: Outputs,
     /// Submissions that the log had no room for, oldest first.
     backlog: VecDeque<keystead_wal::Submission>,
+    /// The last submission, if this thread wrote it itself: the next turn hears of it, at once.
+    written: Option<Written>,
+    /// The batch it came back with.
+    spare: Option<Batch>,
 }
 
 /// What surrounds a worker.
@@ -250,6 +254,8 @@ impl<M: Machine> Driver<M> {
             listener,
             out,
             backlog: VecDeque::new(),
+            written: None,
+            spare: None,
         }
     }
 
@@ -259,8 +265,16 @@ impl<M: Machine> Driver<M> {
         let mut seen = 0;
         let mut next_purge = self.clock.monotonic_now().after(PURGE_EVERY);
         loop {
-            let timeout = self.worker.next_tick().since(self.clock.monotonic_now());
+            let timeout = match &self.written {
+                Some(_) => Duration::ZERO,
+                None => self.worker.next_tick().since(self.clock.monotonic_now()),
+            };
             let goes_on = self.inbox.take(&mut inputs, &mut seen, timeout);
+            // Together with what came in meanwhile: one turn applies this entry and packs the next.
+            if let Some(Written { token, batch, .. }) = self.written.take() {
+                inputs.push(Input::Persisted(token));
+                self.spare = Some(batch);
+            }
             self.worker.set_disk_full(self.log.disk_state() == DiskState::Full);
             (self.before_turn)();
             // ORDER: the clock is read after the inputs were taken; leases count on it.
@@ -296,17 +310,22 @@ impl<M: Machine> Driver<M> {
 
     fn write_log(&mut self) {
         if !self.out.log.is_empty() {
-            let batch = std::mem::replace(&mut self.out.log, self.inbox.spare_batch());
+            let spare = self.spare.take().unwrap_or_else(|| self.inbox.spare_batch());
+            let batch = std::mem::replace(&mut self.out.log, spare);
             let must_sync = std::mem::take(&mut self.out.must_sync);
             let done = Arc::clone(&self.listener);
             let token = self.worker.token();
             self.backlog.push_back(keystead_wal::Submission { batch, must_sync, token, done });
         }
-        // INV-W2: in order, also when the log had no room for a while.
+        // INV-WAL10: in order, also when the log had no room for a while.
         while let Some(submission) = self.backlog.pop_front() {
-            if let Err(refused) = self.log.submit(submission) {
-                self.backlog.push_front(refused.submission);
-                break;
+            match self.log.write_now(submission) {
+                Ok(Some(written)) => self.written = Some(written),
+                Ok(None) => {}
+                Err(refused) => {
+                    self.backlog.push_front(refused.submission);
+                    break;
+                }
             }
         }
     }
