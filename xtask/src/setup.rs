@@ -30,9 +30,14 @@ const TOOLS: &[Tool] = &[
     },
     Tool { program: "etcdctl", package: "etcd-client", why: "asks etcd for its state" },
     Tool { program: "ip", package: "iproute2", why: "network namespaces for fault tests" },
+    Tool { program: "mount", package: "mount", why: "a small disk for the tests of full disks" },
+    Tool { program: "prlimit", package: "util-linux", why: "makes writes of the log fail" },
     Tool { program: "iptables", package: "iptables", why: "cuts the network in fault tests" },
     Tool { program: "python3", package: "python3", why: "runs redis-py, the commonest client" },
 ];
+
+/// Programs that other systems do not have, nor the tests that start them.
+const LINUX_ONLY: &[&str] = &["ip", "iptables", "mount", "prlimit"];
 
 /// The version of redis-py that sessions are tested with.
 const REDIS_PY: &str = "redis==5.2.1";
@@ -97,7 +102,7 @@ pub(crate) fn environment(project: &Project) -> Outcome<Vec<(String, String)>> {
 
 fn needed() -> impl Iterator<Item = &'static Tool> {
     let is_linux = cfg!(target_os = "linux");
-    TOOLS.iter().filter(move |tool| is_linux || !matches!(tool.program, "ip" | "iptables"))
+    TOOLS.iter().filter(move |tool| is_linux || !LINUX_ONLY.contains(&tool.program))
 }
 
 fn missing_tools() -> Vec<&'static Tool> {

@@ -10,6 +10,8 @@ use crate::project::Outcome;
 #[derive(Default)]
 pub(crate) struct Steps {
     done: Vec<Step>,
+    /// What was not run, and why.
+    left_out: Vec<(&'static str, &'static str)>,
 }
 
 struct Step {
@@ -41,12 +43,20 @@ impl Steps {
         self.done.push(Step { name: name.to_owned(), took: start.elapsed(), failure });
     }
 
+    /// Says in the closing table that a step was not run.
+    pub(crate) fn left_out(&mut self, name: &'static str, why: &'static str) {
+        self.left_out.push((name, why));
+    }
+
     /// Prints how long each step took; fails if one failed.
     pub(crate) fn finish(self) -> Outcome {
         println!();
         for step in &self.done {
             let mark = if step.failure.is_some() { "FAILED" } else { "ok" };
             println!("{mark:>8} {:>8.1} s  {}", step.took.as_secs_f64(), step.name);
+        }
+        for (name, why) in &self.left_out {
+            println!("{:>8} {:>10}  {name}: {why}", "left out", "");
         }
         let failed: Vec<&str> =
             self.done.iter().filter(|s| s.failure.is_some()).map(|s| s.name.as_str()).collect();

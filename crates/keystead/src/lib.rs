@@ -114,3 +114,8 @@ pub use config::Config;
 pub use embedded::{Keystead, Options, Scan, TTL_MS_MAX, blocking};
 pub use error::{Error, Kind};
 pub use keystead_resp::Value;
+
+/// The program in README.md compiles as it stands there.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
