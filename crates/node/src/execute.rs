@@ -26,6 +26,9 @@ use crate::status::{ClusterView, Status};
 
 /// How long a run waits before it is tried again when nobody is known to lead its shard.
 const RETRY_AFTER: Duration = Duration::from_millis(5);
+/// How long a node that no longer leads the shard may take to answer: long enough for what it had proposed
+/// before it handed over. A node that was paused answers nothing, and its connection breaks much later.
+const SUPERSEDED_AFTER: Duration = Duration::from_secs(1);
 /// How much longer than a run's deadline its forwarder waits for the leader's word on it.
 const ANSWER_GRACE: Duration = Duration::from_millis(500);
 
@@ -62,6 +65,7 @@ struct Away {
     shard: ShardId,
     access: LogAccess,
     batch: Batch,
+    sent_at: Monotonic,
     deadline: Monotonic,
 }
 
@@ -173,7 +177,8 @@ impl NodeDoor {
         Call::write(&mut self.scratch, number, contents, run.deadline.since(now));
         if self.core.post.post(leader, PostKind::Call, &self.scratch) {
             let Waiting { shard, access, batch, deadline, .. } = run;
-            self.away.insert(self.next_call, Away { node: leader, shard, access, batch, deadline });
+            let away = Away { node: leader, shard, access, batch, sent_at: now, deadline };
+            self.away.insert(self.next_call, away);
         } else {
             // Certainly not sent: nothing happened. The leader may be gone; forget it as a hint.
             self.core.heard_leader(run.shard, None);
@@ -267,7 +272,7 @@ impl NodeDoor {
         each: &mut dyn FnMut(Ticket, Outcome<'_>),
     ) {
         let Some(away) = self.away.remove(&number) else { return };
-        let Away { node, shard, access, batch, deadline } = away;
+        let Away { node, shard, access, batch, deadline, .. } = away;
         match Answer::read(reply).map(|answer| answer.ending) {
             Ok(AnswerEnding::Done { ends, replies }) if ends.len() == batch.parts.len() => {
                 self.core.heard_leader(shard, Some(node));
@@ -388,6 +393,12 @@ impl Door for NodeDoor {
             }
         }
         self.letters = letters;
+        let (core, routes) = (Arc::clone(&self.core), Arc::clone(&self.routes));
+        let is_superseded = |away: &Away| {
+            let leader = core.leader_of(away.shard, &routes);
+            now.since(away.sent_at) >= SUPERSEDED_AFTER && leader.is_some_and(|it| it != away.node)
+        };
+        self.lost(is_superseded, UnknownReason::SnapshotInstalled, now, each);
         self.lost(
             |away| away.deadline.after(ANSWER_GRACE) <= now,
             UnknownReason::Deadline,
