@@ -1,5 +1,5 @@
 //! What can go wrong, and what a caller may believe afterwards.
-//! Owns: [`Error`], [`Kind`], which error code means which kind. Never: decides to try again.
+//! Owns: [`Error`](enum@Error), [`Kind`], which error code means which kind. Never: decides to try again.
 //!
 //! The question behind the kinds is whether a write happened. It certainly did not for all but
 //! [`Kind::Unknown`]; there only reading tells.

@@ -1,5 +1,5 @@
 //! What can go wrong with a node in this process, and what a caller may believe afterwards.
-//! Owns: [`Error`], and which of its variants is of which [`Kind`]. Never: decides to try again.
+//! Owns: [`Error`](enum@Error), and which of its variants is of which [`Kind`]. Never: decides to try again.
 //!
 //! The question behind the kinds is whether a write happened. It certainly did not for all but
 //! [`Kind::Unknown`]; there only reading tells.

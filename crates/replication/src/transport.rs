@@ -2,7 +2,7 @@
 //!
 //! Owns: bytes between nodes. Never: what a message means to a group; never retries a frame.
 //! Workers and the node above send through [`Outbox`] and are given what arrives through
-//! [`Receive`]; [`serve`] runs on one supervised thread; [`call`] asks one question.
+//! [`Receive`]; [`serve`] runs on one supervised thread; [`call`](fn@call) asks one question.
 //!
 //! ```text
 //!   worker ──┐                    node A │ node B
