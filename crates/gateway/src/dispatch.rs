@@ -237,7 +237,7 @@ impl Dispatch<'_, '_> {
             );
             return Verdict::Abandon;
         }
-        if self.session.is_queueing() && matches!(error, CommandError::Arity { command: "exec" }) {
+        if matches!(error, CommandError::Arity { command: "exec" }) {
             return self.abort_malformed_exec();
         }
         self.fail(&Failure::Command(error))

@@ -129,7 +129,7 @@ impl Dispatch<'_, '_> {
         self.submit_single(shard, &run)
     }
 
-    /// An EXEC that says more than EXEC: the transaction ends without having run.
+    /// An EXEC that says more than EXEC: the transaction, if there is one, ends without having run.
     #[cold]
     pub(crate) fn abort_malformed_exec(&mut self) -> Verdict {
         self.session.transaction = None;
