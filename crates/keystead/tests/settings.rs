@@ -34,7 +34,7 @@ fn flags_win_over_variables_over_the_file() {
     assert_eq!(line("zone").as_deref(), Some("zone = \"b\" # KEYSTEAD_ZONE"));
     assert_eq!(line("log_format"), Some(format!("log_format = \"json\" # {file}:3")));
     assert_eq!(line("join").as_deref(), Some("join = [\"n1:1\", \"n2:2\"] # --join"));
-    assert_eq!(line("tick_ms").as_deref(), Some("tick_ms = 30 # default"));
+    assert_eq!(line("tick_ms").as_deref(), Some("tick_ms = 25 # default"));
 
     let output = config(&["--config", file, "--format", "json"], &[]);
     let listing: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");

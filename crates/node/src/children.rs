@@ -185,6 +185,8 @@ fn fell(node: &Node, number: usize) {
     let ids: Vec<ShardId> =
         exits.keys().copied().filter(|id| id.0 as usize % workers == number).collect();
     for id in ids {
+        // INV-N4: a worker that panicked could not take back its replicas' leases.
+        node.cell(id).close();
         if let Some(exit) = exits.remove(&id) {
             // The replica's child may have ended before.
             drop(exit.send("its worker ended".to_owned()));

@@ -260,6 +260,7 @@ async fn live_until_it_ends(
         // an empty batch that must be synced comes back behind all of it.
         write_durably(node, Batch::new()).await?;
     }
+    node.cell(id).close();
     let of = Arc::clone(node);
     // Loading a snapshot and decoding the log keep a core busy: not this runtime's.
     let (replica, records) = tokio::task::spawn_blocking(move || build(&of, id)).await??;

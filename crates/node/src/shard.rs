@@ -1,6 +1,7 @@
 //! A shard's state on this node, and the machine that applies its log.
 //!
 //! Owns: the store under its lock, decoding runs of commands. Never: decides who leads.
+//! INV-N4: a lease is honoured only for the state that it was given for: it ends before another takes its place.
 //! Read by gateway threads under the shared lock; written by the worker's thread alone.
 
 use std::sync::Arc;
@@ -47,10 +48,13 @@ impl Shard {
         args: Args<'_>,
         reply: &mut ReplyWriter<'_>,
     ) -> bool {
+        // ORDER: the lease is looked at under the lock. Whoever puts another state in place ends the lease
+        // before it takes the lock, so a lease that is seen here stands for the state that is read here (INV-N4).
+        let store = self.store.read();
         if !self.cell.may_read(now) {
             return false;
         }
-        self.store.read().read(self.cell.read_time(unix), args, reply);
+        store.read(self.cell.read_time(unix), args, reply);
         true
     }
 
@@ -61,7 +65,9 @@ impl Shard {
         unix: UnixMillis,
         look: impl FnOnce(&Store, UnixMillis) -> T,
     ) -> Option<T> {
-        self.cell.may_read(now).then(|| look(&self.store.read(), self.cell.read_time(unix)))
+        // ORDER: as in `try_read`.
+        let store = self.store.read();
+        self.cell.may_read(now).then(|| look(&store, self.cell.read_time(unix)))
     }
 
     /// The store's counts, whether or not this node leads.
@@ -83,6 +89,17 @@ impl Shard {
     }
 }
 
+/// Ends a shard's lease if its thread panics while this is held.
+struct CloseOnPanic<'a>(&'a GroupCell);
+
+impl Drop for CloseOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.close();
+        }
+    }
+}
+
 /// The machine of one shard.
 pub(crate) struct ShardMachine {
     shard: Arc<Shard>,
@@ -93,6 +110,8 @@ impl ShardMachine {
     /// A machine over `shard`, with `store` as its state.
     #[must_use]
     pub(crate) fn new(shard: Arc<Shard>, store: Store) -> Self {
+        // INV-N4: the lease of the state that goes ends first.
+        shard.cell.close();
         *shard.store.write() = store;
         Self { shard, spans: Vec::new() }
     }
@@ -116,6 +135,8 @@ impl Machine for ShardMachine {
         replies: &mut Replies,
     ) {
         let mut store = self.shard.store.write();
+        // Dropped before the lock is let go of: nobody reads what a panic left half done.
+        let _closing = CloseOnPanic(&self.shard.cell);
         let mut count = 0;
         if parts.is_empty() {
             let mut nobody = ReplyWriter::discard();

@@ -108,6 +108,17 @@ pub(crate) struct Published {
 }
 
 impl GroupCell {
+    /// Takes back everything that a replica has shown which is gone: its lease first of all.
+    ///
+    /// For whoever is about to build the replica anew. A replica that falls alone takes its lease back
+    /// itself; one whose worker fell could not, and its lease would run on while an older state takes the place
+    /// of the one it stood for.
+    pub fn close(&self) {
+        self.set_lease(None);
+        self.set_progress(Vec::new());
+        self.publish(Published::default());
+    }
+
     /// True if the replica leads and may answer reads from memory at `now`, which must have been read
     /// from the clock after the command had come.
     #[must_use]
@@ -224,5 +235,26 @@ impl GroupCell {
     #[must_use]
     pub fn progress(&self) -> Vec<Progress> {
         self.progress.lock().clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_closed_cell_answers_no_reads_and_shows_nothing() {
+        let cell = GroupCell::default();
+        cell.publish(Published {
+            role: Role::Leader,
+            leader: 3,
+            applied: 9,
+            ..Published::default()
+        });
+        cell.set_lease(Some(Monotonic(1_000)));
+        assert!(cell.may_read(Monotonic(999)) && !cell.may_read(Monotonic(1_000)));
+        cell.close();
+        assert!(!cell.may_read(Monotonic(0)));
+        assert_eq!((cell.role(), cell.leader(), cell.applied()), (Role::Down, None, LogIndex(0)));
     }
 }

@@ -23,6 +23,7 @@ const PARTS: [(&str, &str, &str); 9] = [
     ("snapshots", "fetcher", "fetch"),
 ];
 
+/// INV-N4 among others: a worker that panics leaves leases behind, and its replicas are rebuilt from older states.
 #[test]
 fn each_part_that_falls_comes_back_without_the_process() {
     let cluster = Cluster::start(&Shape::default());
