@@ -7,6 +7,7 @@
 //! come from, without a timer.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -209,6 +210,8 @@ pub struct Driver<M: Machine> {
     clock: Arc<dyn Clock>,
     before_turn: Box<dyn Fn() + Send>,
     listener: Arc<dyn Completion>,
+    /// What the next turn takes in; here, so that it is answered if the worker falls before it did.
+    inputs: Vec<Input<M>>,
     out: Outputs,
     /// Submissions that the log had no room for, oldest first.
     backlog: VecDeque<keystead_wal::Submission>,
@@ -253,6 +256,7 @@ impl<M: Machine> Driver<M> {
             before_turn,
             listener,
             out,
+            inputs: Vec::new(),
             backlog: VecDeque::new(),
             written: None,
             spare: None,
@@ -261,7 +265,6 @@ impl<M: Machine> Driver<M> {
 
     /// Runs until the inbox is closed; then everything that still waits is answered.
     pub fn run(mut self) {
-        let mut inputs = Vec::new();
         let mut seen = 0;
         let mut next_purge = self.clock.monotonic_now().after(PURGE_EVERY);
         loop {
@@ -269,17 +272,17 @@ impl<M: Machine> Driver<M> {
                 Some(_) => Duration::ZERO,
                 None => self.worker.next_tick().since(self.clock.monotonic_now()),
             };
-            let goes_on = self.inbox.take(&mut inputs, &mut seen, timeout);
+            let goes_on = self.inbox.take(&mut self.inputs, &mut seen, timeout);
             // Together with what came in meanwhile: one turn applies this entry and packs the next.
             if let Some(Written { token, batch, .. }) = self.written.take() {
-                inputs.push(Input::Persisted(token));
+                self.inputs.push(Input::Persisted(token));
                 self.spare = Some(batch);
             }
             self.worker.set_disk_full(self.log.disk_state() == DiskState::Full);
             (self.before_turn)();
             // ORDER: the clock is read after the inputs were taken; leases count on it.
             let now = self.clock.monotonic_now();
-            self.worker.turn(&mut inputs, now, self.clock.unix_now(), &mut self.out);
+            self.worker.turn(&mut self.inputs, now, self.clock.unix_now(), &mut self.out);
             self.carry_out();
             if now >= next_purge {
                 next_purge = now.after(PURGE_EVERY);
@@ -332,8 +335,19 @@ impl<M: Machine> Driver<M> {
 }
 
 impl<M: Machine> Drop for Driver<M> {
+    /// Also when the worker panicked: whoever waits is told, since nobody else knows of them.
     fn drop(&mut self) {
         self.inbox.shut();
+        self.inputs.drain(..).for_each(refuse);
+        let (worker, out) = (&mut self.worker, &mut self.out);
+        // What fell may have left its bookkeeping in any state; a second panic must not end the process.
+        let told = catch_unwind(AssertUnwindSafe(|| {
+            worker.abandon_all(out);
+            deliver(out);
+        }));
+        if told.is_err() {
+            tracing::error!("what waited for a fallen worker could not be answered");
+        }
     }
 }
 
