@@ -17,17 +17,19 @@
 mod apply;
 mod propose;
 mod reads;
+mod ready;
 mod snapshot;
+mod step;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use keystead_types::{LogIndex, Monotonic, NodeId, ShardId, UnixMillis};
-use raft::eraftpb::{Entry, Message, MessageType};
+use raft::eraftpb::{Entry, Message};
 use raft::{Config, ProgressState, RawNode, StateRole};
 
 use crate::cell::{GroupCell, Members, Progress, Published, Role};
-use crate::entry::{self, Origin};
+use crate::entry::Origin;
 use crate::lease::Lease;
 use crate::log::GroupLog;
 use crate::machine::Machine;
@@ -175,79 +177,6 @@ impl<M: Machine> Group<M> {
         self.applying
     }
 
-    /// Steps a peer's message.
-    pub(crate) fn step(&mut self, mut message: Message, turn: &Turn, out: &mut Outputs) {
-        use MessageType as T;
-        let kind = message.get_msg_type();
-        match kind {
-            // A fenced replica has forgotten whom it promised a lease; one without a state would vote
-            // for anyone, though it may have had a state once (see docs/adr on removed replicas).
-            T::MsgRequestVote | T::MsgRequestPreVote
-                if self.is_fenced(turn.now) || !self.is_initialized() =>
-            {
-                return;
-            }
-            // Only a leader whose log is up to date sends this; it overrides the voters' promise, so a
-            // fenced replica must not follow it either.
-            T::MsgTimeoutNow if self.is_fenced(turn.now) => return,
-            // The answers of a newer term to an older campaign of this replica would make it forget the leader it has
-            // heard since, and with it the promise not to vote that this leader's lease hangs on (INV-L3).
-            T::MsgRequestPreVoteResponse
-            | T::MsgRequestVoteResponse
-            | T::MsgAppendResponse
-            | T::MsgHeartbeatResponse
-                if message.term > self.raw.raft.term && self.has_promised() =>
-            {
-                return;
-            }
-            // What cannot be stored is not accepted: the leader sends it again.
-            T::MsgAppend if turn.is_disk_full && !message.entries.is_empty() => return,
-            // Raft acknowledges the message's index plus the number of its entries, without a look at theirs.
-            T::MsgAppend if !is_contiguous(&message) => return,
-            // Meant for an earlier life of this replica, which had more (seed 433: taken out and back in again within
-            // a term). The leader is heard all the same; what it believes to be here is not, and raft would panic.
-            T::MsgHeartbeat if message.commit > self.raw.raft.raft_log.last_index() => {
-                message.commit = 0
-            }
-            T::MsgSnapshot => {
-                self.snapshot_offered(message, out);
-                return;
-            }
-            T::MsgAppend
-            | T::MsgAppendResponse
-            | T::MsgHeartbeat
-            | T::MsgHeartbeatResponse
-            | T::MsgRequestVote
-            | T::MsgRequestVoteResponse
-            | T::MsgRequestPreVote
-            | T::MsgRequestPreVoteResponse
-            | T::MsgTimeoutNow
-            | T::MsgUnreachable => {}
-            // Proposals and reads come through the door, never as messages; the rest is local to raft.
-            _ => return,
-        }
-        if self.is_leader() && self.raw.raft.prs().get(message.from).is_some() {
-            self.heard.insert(message.from, turn.now);
-        }
-        // An error means that raft has no use for the message (an unknown peer's answer, say).
-        drop(self.raw.step(message));
-    }
-
-    /// True while this replica follows a leader that it has heard within an election timeout.
-    fn has_promised(&self) -> bool {
-        let raft = &self.raw.raft;
-        raft.state == StateRole::Follower
-            && self.leader().is_some()
-            && raft.election_elapsed < raft.election_timeout()
-    }
-
-    fn is_fenced(&mut self, now: Monotonic) -> bool {
-        if self.fenced_until.is_some_and(|until| now >= until) {
-            self.fenced_until = None;
-        }
-        self.fenced_until.is_some()
-    }
-
     /// Two that campaigned at the same moment must not go on doing so: the next time comes a few ticks earlier
     /// for each, at random. A candidate has promised nothing to a leader, so its clock may be set on.
     fn vary_campaign(&mut self) {
@@ -296,93 +225,6 @@ impl<M: Machine> Group<M> {
         self.serve_reads(turn, out);
         self.advance_snapshot(out);
         self.publish();
-    }
-
-    fn handle_ready(&mut self, turn: &Turn, out: &mut Outputs) {
-        let mut ready = self.raw.ready();
-        let number = ready.number();
-        out.messages.extend(ready.take_messages().into_iter().map(|message| (self.id, message)));
-        if !ready.snapshot().is_empty() {
-            self.install_snapshot(ready.snapshot(), out);
-        }
-        let committed = ready.take_committed_entries();
-        for read in ready.take_read_states() {
-            self.lease.confirm(&read.request_ctx, read.index);
-        }
-        let promises = self.log_ready(&ready, out);
-        let messages = ready.take_persisted_messages();
-        self.raw.advance_append_async(ready);
-        // What promises nothing new waits for what was promised before, not for a record of its own: there may
-        // be none in this turn, and then the log would never report its token.
-        let token = if promises {
-            Some(turn.token)
-        } else {
-            self.unpersisted.back().map(|last| last.token)
-        };
-        if let Some(token) = token {
-            self.unpersisted.push_back(Unpersisted { token, number, messages });
-        } else {
-            self.raw.on_persist_ready(number);
-            out.messages.extend(messages.into_iter().map(|message| (self.id, message)));
-        }
-        self.notice_role(turn, out);
-        self.apply_committed(committed, out);
-        self.report_applied();
-    }
-
-    /// Tells raft what is applied. A snapshot counts only once it is on disk.
-    fn report_applied(&mut self) {
-        if self.raw.raft.raft_log.persisted >= self.applied {
-            self.raw.advance_apply_to(self.applied);
-        }
-    }
-
-    /// Puts the ready's entries and hard state where raft reads them and into the log's batch. True if
-    /// something among them must be persisted before messages that depend on it may leave.
-    fn log_ready(&mut self, ready: &raft::Ready, out: &mut Outputs) -> bool {
-        self.raw.mut_store().append(ready.entries());
-        for entry in ready.entries() {
-            self.scratch.clear();
-            entry::put_entry_head(entry, &mut self.scratch);
-            self.scratch.extend_from_slice(&entry.data);
-            self.stamped = self.stamped.max(entry::stamp(entry));
-            out.log.push_entry(self.id, LogIndex(entry.index), &self.scratch);
-        }
-        let mut is_vote_or_term = false;
-        if let Some(state) = ready.hs() {
-            let before = self.raw.store().hard_state();
-            is_vote_or_term = (state.term, state.vote) != (before.term, before.vote);
-            out.log.push_state(self.id, &entry::write_hard_state(state));
-            self.raw.mut_store().set_hard_state(state.clone());
-        }
-        // `must_sync` is false when only the commit index moved: that rides along.
-        let promises = ready.must_sync();
-        let is_snapshot = !ready.snapshot().is_empty();
-        out.must_sync |= match self.settings.durability {
-            crate::Durability::Fsync => promises,
-            // A forgotten vote would elect two leaders, whatever else may be lost.
-            crate::Durability::Replicated => is_vote_or_term || is_snapshot,
-        };
-        promises
-    }
-
-    /// True while records of this group are on their way to the disk.
-    pub(crate) fn awaits_log(&self) -> bool {
-        !self.unpersisted.is_empty()
-    }
-
-    /// The log has everything up to `token`.
-    pub(crate) fn persisted(&mut self, token: u64, out: &mut Outputs) {
-        while let Some(front) = self.unpersisted.front() {
-            if front.token > token {
-                break;
-            }
-            let Unpersisted { number, messages, .. } =
-                self.unpersisted.pop_front().expect("there is a front");
-            self.raw.on_persist_ready(number);
-            out.messages.extend(messages.into_iter().map(|message| (self.id, message)));
-        }
-        self.report_applied();
     }
 
     /// Sees whether the leader or the term changed, and lets go of what depended on them.
@@ -587,11 +429,6 @@ fn raft_config(node: NodeId, applied: u64, settings: &Settings, rng: &mut Rng) -
         max_committed_size_per_ready: 16 * 1024 * 1024,
         ..Config::default()
     }
-}
-
-/// True if the entries of an append follow its index without a gap.
-fn is_contiguous(append: &Message) -> bool {
-    append.entries.iter().zip(append.index + 1..).all(|(entry, index)| entry.index == index)
 }
 
 /// True for entries that only mark the beginning of a term.
