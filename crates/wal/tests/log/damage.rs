@@ -8,6 +8,7 @@ use std::path::Path;
 use crate::model::{DIR, Groups, batch_of, entries, open, options, replay, segment};
 
 const SEGMENT_BYTES: u64 = 4096;
+const BLOCK_HEADER_BYTES: u64 = 56;
 const REMEDY: &str = "nothing was changed; restore this node's data from the other replicas: move its data \
                       directory away and let the node join again as a new one";
 
@@ -127,17 +128,27 @@ proptest! {
         bits in prop::collection::vec((0..700u64, 0..8u8), 1..4),
     ) {
         let disk = MemoryDisk::new(1 << 20);
-        let last = many_segments(&disk);
-        let full = replay(&[entries(0, 1, last)]);
-        let but_last = replay(&[entries(0, 1, last - 1)]);
+        let blocks = many_segments(&disk);
         let place = at.index(5 * 4096) as u64;
+        let mut struck = Vec::new();
         for (distance, bit) in bits {
             let offset = place + distance;
-            disk.flip_bit(&segment(offset / 4096 + 1), offset % 4096, bit);
+            let (segment_number, offset) = (offset / 4096 + 1, offset % 4096);
+            disk.flip_bit(&segment(segment_number), offset, bit);
+            struck.push((segment_number, offset));
         }
         match open(&disk, SEGMENT_BYTES) {
             Ok((_, recovered)) => {
-                prop_assert!(recovered.groups == full || recovered.groups == but_last);
+                let count = recovered_entries(&recovered.groups).len();
+                prop_assert_eq!(&recovered.groups, &replay(&[entries(0, 1, count as u64)]));
+                // Whoever could have vouched for the first block that is gone must have been struck himself.
+                let lost = count as u64 + 1;
+                for block in blocks.iter().skip_while(|block| block.entry != lost).skip(1) {
+                    let is_struck = struck.iter().any(|(segment, offset)| {
+                        *segment == block.segment && block.header.contains(offset)
+                    });
+                    prop_assert!(is_struck, "entry {lost} is gone, and {block:?} says so");
+                }
             }
             Err(failure) => prop_assert!(matches!(failure.kind(), Kind::Corrupt | Kind::Invalid)),
         }
@@ -194,15 +205,53 @@ fn damage_at_the_head_of_a_later_segment_is_named_there() {
 }
 
 /// Five segments or more, all synced.
-fn many_segments(disk: &MemoryDisk) -> u64 {
+/// A block and the one entry in it; the block that each later segment begins with has none.
+#[derive(Debug)]
+struct Block {
+    entry: u64,
+    segment: u64,
+    header: std::ops::Range<u64>,
+}
+
+/// A log of five segments, every block synced; its blocks in order.
+fn many_segments(disk: &MemoryDisk) -> Vec<Block> {
     let (mut log, _) = open(disk, SEGMENT_BYTES).unwrap();
+    let mut blocks: Vec<Block> = Vec::new();
     let mut index = 0;
     while log.stats().end.segment < 5 {
+        let before = log.stats().end;
         index += 1;
-        log.append(&mut batch_of(&entries(0, index, index))).unwrap();
+        let end = log.append(&mut batch_of(&entries(0, index, index))).unwrap();
         log.sync().unwrap();
+        let begins = match end.segment == before.segment {
+            true => vec![(index, before.offset)],
+            false => vec![(0, 64), (index, 64 + BLOCK_HEADER_BYTES)],
+        };
+        blocks.extend(begins.into_iter().map(|(entry, begin)| Block {
+            entry,
+            segment: end.segment,
+            header: begin..begin + BLOCK_HEADER_BYTES,
+        }));
     }
-    index
+    blocks
+}
+
+/// What the rule cannot see: a block is struck together with all that could vouch for it.
+#[test]
+fn a_block_is_lost_only_together_with_all_that_vouch_for_it() {
+    let disk = MemoryDisk::new(1 << 20);
+    let blocks = many_segments(&disk);
+    let entry = blocks.last().unwrap().entry - 1;
+    let mut last = blocks.iter().skip_while(|block| block.entry != entry).collect::<Vec<_>>();
+    let spared = last.remove(1);
+    let strike = |block: &Block| {
+        assert!(disk.flip_bit(&segment(block.segment), block.header.start + 20, 1));
+    };
+    last.into_iter().for_each(strike);
+    assert_eq!(open(&disk, SEGMENT_BYTES).unwrap_err().kind(), Kind::Corrupt, "one still vouches");
+    strike(spared);
+    let (_, recovered) = open(&disk, SEGMENT_BYTES).unwrap();
+    assert_eq!(recovered.groups, replay(&[entries(0, 1, entry - 1)]));
 }
 
 #[test]
