@@ -15,6 +15,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("resp", &["types"]),
     ("store", &["types", "resp"]),
     ("topology", &["types", "resp"]),
+    ("history", &[]),
     ("supervisor", &[]),
     ("wal", &["types"]),
     ("replication", &["types", "supervisor", "wal"]),
@@ -28,6 +29,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "resp",
             "store",
             "topology",
+            "history",
             "supervisor",
             "wal",
             "replication",
@@ -40,7 +42,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 ];
 
 /// Crates that may not even name a runtime, a clock or a random source.
-const PURE: &[&str] = &["types", "resp", "store", "topology"];
+const PURE: &[&str] = &["types", "resp", "store", "topology", "history"];
 const IMPURE_DEPENDENCIES: &[&str] =
     &["tokio", "rand", "chrono", "getrandom", "time", "async-std", "mio"];
 /// Errors without a type are for binaries.
