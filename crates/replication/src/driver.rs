@@ -6,7 +6,6 @@
 //! Everything that came in while a turn ran is taken at once by the next: that is where batches
 //! come from, without a timer.
 
-use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +15,7 @@ use keystead_wal::{Batch, Completion, DiskState, Handle, Written};
 use parking_lot::{Condvar, Mutex};
 use raft::eraftpb::Message;
 
+use crate::append::Appender;
 use crate::machine::Machine;
 use crate::outcome::{Rejection, ReplyTo};
 use crate::outputs::{Event, Outputs, SnapshotWork};
@@ -203,7 +203,7 @@ fn refuse<M: Machine>(input: Input<M>) {
 pub struct Driver<M: Machine> {
     worker: Worker<M>,
     inbox: Inbox<M>,
-    log: Handle,
+    appender: Appender,
     messenger: Box<dyn Messenger>,
     snapshots: SnapshotQueue,
     on_event: Box<dyn Fn(Event) + Send>,
@@ -213,8 +213,6 @@ pub struct Driver<M: Machine> {
     /// What the next turn takes in; here, so that it is answered if the worker falls before it did.
     inputs: Vec<Input<M>>,
     out: Outputs,
-    /// Submissions that the log had no room for, oldest first.
-    backlog: VecDeque<keystead_wal::Submission>,
     /// The last submission, if this thread wrote it itself: the next turn hears of it, at once.
     written: Option<Written>,
     /// The batch it came back with.
@@ -248,7 +246,7 @@ impl<M: Machine> Driver<M> {
         Self {
             worker,
             inbox,
-            log,
+            appender: Appender::new(log),
             messenger,
             snapshots,
             on_event,
@@ -257,7 +255,6 @@ impl<M: Machine> Driver<M> {
             listener,
             out,
             inputs: Vec::new(),
-            backlog: VecDeque::new(),
             written: None,
             spare: None,
         }
@@ -278,7 +275,7 @@ impl<M: Machine> Driver<M> {
                 self.inputs.push(Input::Persisted(token));
                 self.spare = Some(batch);
             }
-            self.worker.set_disk_full(self.log.disk_state() == DiskState::Full);
+            self.worker.set_disk_full(self.appender.log().disk_state() == DiskState::Full);
             (self.before_turn)();
             // ORDER: the clock is read after the inputs were taken; leases count on it.
             let now = self.clock.monotonic_now();
@@ -286,7 +283,7 @@ impl<M: Machine> Driver<M> {
             self.carry_out();
             if now >= next_purge {
                 next_purge = now.after(PURGE_EVERY);
-                self.log.purge(self.worker.first_needed());
+                self.appender.log().purge(self.worker.first_needed());
             }
             if !goes_on {
                 break;
@@ -312,24 +309,17 @@ impl<M: Machine> Driver<M> {
     }
 
     fn write_log(&mut self) {
-        if !self.out.log.is_empty() {
+        let submission = (!self.out.log.is_empty()).then(|| {
             let spare = self.spare.take().unwrap_or_else(|| self.inbox.spare_batch());
-            let batch = std::mem::replace(&mut self.out.log, spare);
-            let must_sync = std::mem::take(&mut self.out.must_sync);
-            let done = Arc::clone(&self.listener);
-            let token = self.worker.token();
-            self.backlog.push_back(keystead_wal::Submission { batch, must_sync, token, done });
-        }
-        // INV-WAL10: in order, also when the log had no room for a while.
-        while let Some(submission) = self.backlog.pop_front() {
-            match self.log.write_now(submission) {
-                Ok(Some(written)) => self.written = Some(written),
-                Ok(None) => {}
-                Err(refused) => {
-                    self.backlog.push_front(refused.submission);
-                    break;
-                }
+            keystead_wal::Submission {
+                batch: std::mem::replace(&mut self.out.log, spare),
+                must_sync: std::mem::take(&mut self.out.must_sync),
+                token: self.worker.token(),
+                done: Arc::clone(&self.listener),
             }
+        });
+        if let Some(written) = self.appender.append(submission, &*self.clock) {
+            self.written = Some(written);
         }
     }
 }

@@ -14,6 +14,7 @@
 //! INV-R5: entries are applied one after the other, without a gap, on every replica.
 //! INV-R6: a reply is made by applying the entry; nobody is told "done" for an entry that was not applied.
 
+mod admission;
 mod apply;
 mod propose;
 mod reads;
@@ -85,6 +86,7 @@ pub(crate) struct Group<M: Machine> {
     /// the quorum: for a moment all would look away.
     heard: BTreeMap<u64, Monotonic>,
     digests: VecDeque<(LogIndex, u128)>,
+    admissions: admission::Admissions,
     scratch: Vec<u8>,
 }
 
@@ -144,6 +146,7 @@ impl<M: Machine> Group<M> {
             known_term: 0,
             heard: BTreeMap::new(),
             digests: VecDeque::new(),
+            admissions: admission::Admissions::default(),
             scratch: Vec::new(),
         };
         group.publish_members(LogIndex(origin.index));
@@ -233,6 +236,7 @@ impl<M: Machine> Group<M> {
         if term != self.known_term {
             self.known_term = term;
             self.lease.new_term();
+            self.admissions.clear();
             self.cell.set_lease(None);
         }
         if leader == self.known_leader {

@@ -3,6 +3,7 @@
 //! Owns: everything between "a run of commands for a shard" and "it is committed, apply it".
 //! Never: knows Redis or a key; above this crate nobody knows `raft`.
 
+mod append;
 mod cell;
 mod driver;
 mod entry;

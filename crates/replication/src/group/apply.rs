@@ -121,6 +121,7 @@ impl<M: Machine> Group<M> {
         // voter in common with every later majority, a second one need not (INV-L2).
         self.lease.revoke();
         self.cell.set_lease(None);
+        self.admit(change, entry.index);
         self.set_conf(conf, entry.index, out);
     }
 

@@ -13,7 +13,9 @@ impl<M: Machine> Group<M> {
     pub(super) fn handle_ready(&mut self, turn: &Turn, out: &mut Outputs) {
         let mut ready = self.raw.ready();
         let number = ready.number();
-        out.messages.extend(ready.take_messages().into_iter().map(|message| (self.id, message)));
+        for message in ready.take_messages() {
+            self.send(message, out);
+        }
         if !ready.snapshot().is_empty() {
             self.install_snapshot(ready.snapshot(), out);
         }
@@ -35,7 +37,9 @@ impl<M: Machine> Group<M> {
             self.unpersisted.push_back(Unpersisted { token, number, messages });
         } else {
             self.raw.on_persist_ready(number);
-            out.messages.extend(messages.into_iter().map(|message| (self.id, message)));
+            for message in messages {
+                self.send(message, out);
+            }
         }
         self.notice_role(turn, out);
         self.apply_committed(committed, out);
@@ -92,7 +96,9 @@ impl<M: Machine> Group<M> {
             let Unpersisted { number, messages, .. } =
                 self.unpersisted.pop_front().expect("there is a front");
             self.raw.on_persist_ready(number);
-            out.messages.extend(messages.into_iter().map(|message| (self.id, message)));
+            for message in messages {
+                self.send(message, out);
+            }
         }
         self.report_applied();
     }

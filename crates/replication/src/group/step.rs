@@ -41,12 +41,16 @@ impl<M: Machine> Group<M> {
             T::MsgAppend if turn.is_disk_full && !message.entries.is_empty() => return,
             // Raft acknowledges the message's index plus the number of its entries, without a look at theirs.
             T::MsgAppend if !is_contiguous(&message) => return,
-            // Meant for an earlier life of this replica, which had more (seed 433: taken out and back in again within
-            // a term). The leader is heard all the same; what it believes to be here is not, and raft would panic.
+            // The leader believes more to be here than there is: a power failure took it, or the message was meant for
+            // an earlier life of this replica (INV-R8). The leader is heard all the same, but raft would panic.
             T::MsgHeartbeat if message.commit > self.raw.raft.raft_log.last_index() => {
-                message.commit = 0
+                self.deny(&message, out);
+                message.commit = 0;
             }
+            T::MsgAppendResponse if message.reject => self.lower_matched(&message),
+            T::MsgAppendResponse if self.is_of_earlier_life(&message) => return,
             T::MsgSnapshot => {
+                self.note_admission(&message);
                 self.snapshot_offered(message, out);
                 return;
             }
@@ -66,6 +70,7 @@ impl<M: Machine> Group<M> {
         if self.is_leader() && self.raw.raft.prs().get(message.from).is_some() {
             self.heard.insert(message.from, turn.now);
         }
+        self.note_admission(&message);
         // An error means that raft has no use for the message (an unknown peer's answer, say).
         drop(self.raw.step(message));
     }

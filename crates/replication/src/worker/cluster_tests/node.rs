@@ -44,6 +44,8 @@ pub(super) struct Running {
     pub(super) syncing: Option<u64>,
     /// Snapshots being written.
     files_begun: BTreeMap<ShardId, File>,
+    /// Groups whose replica fell and is to be rebuilt.
+    pub(super) fallen: BTreeSet<ShardId>,
 }
 
 /// See the module.
@@ -126,6 +128,7 @@ impl Node {
             queue: VecDeque::new(),
             syncing: None,
             files_begun: BTreeMap::new(),
+            fallen: BTreeSet::new(),
         };
         for (group, found) in recovered.groups {
             let found =
@@ -161,6 +164,10 @@ impl Node {
         self.files.remove(&group);
         let (now, unix) = (self.monotonic(now_us), self.unix(now_us));
         let Some(running) = &mut self.running else { return };
+        // One that has not begun yet must not begin after it was let go.
+        running
+            .inputs
+            .retain(|input| !matches!(input, Input::Start(replica) if replica.id() == group));
         let mut stop = vec![Input::Stop(group, Box::new(|| {}))];
         running.worker.turn(&mut stop, now, unix, &mut running.out);
         running.take_log();
@@ -168,6 +175,7 @@ impl Node {
         records.push_removed(group);
         running.queue.push_back((records, true, running.worker.token()));
         running.write_all();
+        running.fallen.remove(&group);
         running.cells.remove(&group);
         running.windows.remove(&group);
     }

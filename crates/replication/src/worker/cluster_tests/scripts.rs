@@ -8,6 +8,7 @@ use super::world::{MS, World, settings};
 use crate::entry::ReplicaChange;
 use crate::mail::PeerMessage;
 use crate::outcome::Access;
+use crate::settings::{Durability, Settings};
 use crate::worker::{GroupInput, Input};
 
 const S1: ShardId = ShardId(1);
@@ -245,4 +246,69 @@ fn a_restarted_replica_votes_for_nobody_for_a_while() {
     });
     world.cut.clear();
     world.settle();
+}
+
+/// INV-R8. A replica that was taken out and came back empty within a term: what its earlier life had acknowledged and the
+/// network delivered late made the leader count entries that the new one does not have (seed 433).
+#[test]
+fn a_late_acknowledgement_of_an_earlier_life_counts_for_nothing() {
+    let mut world = three(11);
+    let (leader, gone) = (leader(&world), followers(&world)[0]);
+    world.submit(leader, S1, Access::Write, 2_000);
+    world.run_ms(200);
+    let mut late = message(&world, MessageType::MsgAppendResponse, gone, leader);
+    late.index = world.cell(gone, S1).expect("it runs").log_bounds().1.0;
+    let all = world.wanted[&S1].clone();
+    world.wanted.insert(S1, all.iter().copied().filter(|id| *id != gone).collect());
+    world.run_until("its leaving", 5_000, |world| progress_of(world, leader, gone).is_none());
+    let (life, now_us) = (world.nodes[&gone].life, world.now_us);
+    world.oracle.failed.insert((gone, life, S1));
+    world.node(gone).let_go(S1, now_us);
+    world.cut.insert((leader, gone));
+    world.wanted.insert(S1, all);
+    world.run_until("its return", 5_000, |world| progress_of(world, leader, gone).is_some());
+    deliver(&mut world, late);
+    world.run_ms(100);
+    assert_eq!(progress_of(&world, leader, gone), Some(0), "it has nothing yet");
+    world.cut.clear();
+    world.settle();
+}
+
+fn progress_of(world: &World, leader: NodeId, of: NodeId) -> Option<u64> {
+    let progress = world.cell(leader, S1)?.progress();
+    progress.iter().find(|p| p.node == of).map(|p| p.matched.0)
+}
+
+/// With `replicated` a power failure takes entries from a follower that it had acknowledged. Nothing told
+/// the leader as long as nobody wrote, and it took the follower for level.
+#[test]
+fn a_follower_that_lost_its_tail_is_brought_up_again() {
+    let losses = (0..10).filter(|seed| loses_its_tail(*seed)).count();
+    assert!(losses > 2, "only {losses} power failures lost anything: that tests nothing");
+}
+
+/// Plays one power failure; true if it took something.
+fn loses_its_tail(seed: u64) -> bool {
+    let settings = Settings { durability: Durability::Replicated, ..settings() };
+    let mut world = World::new(seed, 3, 1, settings);
+    world.run_until("three replicas", 10_000, World::is_at_rest);
+    let (leader, follower) = (leader(&world), followers(&world)[0]);
+    let term = world.cell(leader, S1).expect("it runs").term();
+    for _ in 0..5 {
+        world.submit(leader, S1, Access::Write, 2_000);
+        world.run_ms(20);
+    }
+    let last = |world: &World, id| world.cell(id, S1).map_or(0, |cell| cell.log_bounds().1.0);
+    let had = last(&world, follower);
+    world.crash(follower, false);
+    world.cut.insert((leader, follower));
+    world.after(0, super::world::Happening::Restart(follower));
+    world.run_until("its start", 100, |world| world.role(follower, S1) != crate::Role::Down);
+    let has_lost = last(&world, follower) < had;
+    world.cut.clear();
+    // Nobody writes: no append of a new entry will tell the leader.
+    world.run_until("the lost entries", 2_000, |world| last(world, follower) >= had);
+    assert_eq!(world.cell(leader, S1).expect("it runs").term(), term, "the leader stayed");
+    world.settle();
+    has_lost
 }

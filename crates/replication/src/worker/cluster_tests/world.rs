@@ -214,8 +214,8 @@ impl World {
             }
             Happening::Rebuild(node, life, group) => {
                 let seed = self.rng.next();
-                if self.running(node, life).is_some_and(|running| running.groups().contains(&group))
-                {
+                // It may have been let go, and admitted again, since it fell.
+                if self.running(node, life).is_some_and(|running| running.fallen.remove(&group)) {
                     self.node(node).rebuild(group, seed);
                     self.wake_soon(node);
                 }
@@ -382,6 +382,9 @@ impl World {
                     self.describe()
                 );
                 self.oracle.failed.insert((id, life, group));
+                if let Some(running) = self.running(id, life) {
+                    running.fallen.insert(group);
+                }
                 let delay = 10 * MS + self.rng.below(300 * MS);
                 self.after(delay, Happening::Rebuild(id, life, group));
             }
