@@ -185,6 +185,8 @@ pub(crate) async fn answer(node: Arc<Node>, from: Option<NodeId>, question: &[u8
     match question {
         Question::Who => who(&node),
         Question::Join { node: record } => join(&node, record).await,
+        // To whoever plans it is away already: one that is there and leads nothing is given leaderships.
+        Question::Observe if node.is_stopping() => Answer::no("this node stops"),
         Question::Observe => Answer::Observed(observe(&node)),
         Question::Change(step) => change(&node, step).await,
         Question::Propose(command) => propose(&node, from, command).await,
