@@ -39,6 +39,12 @@ pub struct GatewayConfig {
     pub window_bytes_max: usize,
     /// Time that connections have at shutdown to receive replies under way.
     pub drain_timeout: Duration,
+    /// At shutdown, time after which a connection without a command is closed; one that sends a command
+    /// sooner is closed behind the reply.
+    pub drain_silence: Duration,
+    /// Time that a client has to notice that its connection was closed; what it sends meanwhile is
+    /// read and dropped.
+    pub linger_timeout: Duration,
     /// Version that INFO and HELLO show as `keystead_version`.
     pub version: &'static str,
     /// Values that CONFIG GET shows besides the gateway's own, by name.
@@ -64,6 +70,8 @@ impl Default for GatewayConfig {
             window_commands_max: WINDOW_COMMANDS_MAX,
             window_bytes_max: WINDOW_BYTES_MAX,
             drain_timeout: Duration::from_secs(2),
+            drain_silence: Duration::from_millis(100),
+            linger_timeout: Duration::from_millis(500),
             version: env!("CARGO_PKG_VERSION"),
             shown_settings: Vec::new(),
             on_shutdown_command: None,

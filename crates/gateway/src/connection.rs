@@ -4,6 +4,13 @@
 //! so that TLS and simulated networks fit. Driven by two: the connection's own task, woken by its
 //! socket, and the thread's pump, which writes replies of finished windows at once. Both run on the
 //! connection's thread, one at a time.
+//!
+//! A socket that is closed with bytes unread, or that receives some after it was closed, answers with a
+//! reset, and a reset destroys replies that the client has not read yet. So the sending side ends first,
+//! and what still comes is read and dropped until the client closes its side, too (RFC 9293, 3.10.4).
+//!
+//! INV-G6: a command that crosses the end of its connection is not executed, and its client reads the
+//! replies to all earlier ones and then the end, never a reset, if it notices within `linger_timeout`.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -14,6 +21,8 @@ use std::task::{Context, Poll, Waker};
 
 use keystead_node::Outcome;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::task::coop;
+use tokio::time::Sleep;
 
 use crate::io_thread::IoThread;
 use crate::local::Local;
@@ -43,13 +52,21 @@ struct Io<S> {
     pipeline: Pipeline,
     /// Wakes the connection's task.
     waker: Waker,
+    farewell: Option<Farewell>,
+}
+
+/// A connection of which the end is being told to the client.
+#[derive(Debug)]
+struct Farewell {
+    until: Pin<Box<Sleep>>,
+    is_told: bool,
 }
 
 impl<S: Stream> Connection<S> {
     /// A connection that nothing was read from yet; `slot` is where its thread keeps it.
     pub(crate) fn new(stream: S, pipeline: Pipeline, slot: u32, permit: Permit) -> Self {
         let client = Arc::clone(pipeline.session.client());
-        let io = Io { stream, pipeline, waker: Waker::noop().clone() };
+        let io = Io { stream, pipeline, waker: Waker::noop().clone(), farewell: None };
         Self { io: RefCell::new(io), slot, client, is_paused: Cell::new(false), _permit: permit }
     }
 
@@ -70,8 +87,11 @@ impl<S: Stream> Connection<S> {
             return Poll::Ready(());
         }
         loop {
-            if io.send(cx, thread).is_err() || io.pipeline.is_finished() {
+            if io.send(cx, thread).is_err() {
                 return Poll::Ready(());
+            }
+            if io.pipeline.is_finished() {
+                return io.part(cx, thread);
             }
             if io.pipeline.is_throttled() && io.pipeline.unsent().is_empty() {
                 thread.turn(self.slot, |turn| io.pipeline.advance(turn));
@@ -81,13 +101,32 @@ impl<S: Stream> Connection<S> {
                 self.is_paused.set(true);
                 return Poll::Pending;
             }
-            match io.receive(cx, thread) {
+            match self.take_in(io, cx, thread) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Err(_)) => return Poll::Ready(()),
-                Poll::Ready(Ok(0)) => thread.turn(self.slot, |turn| io.pipeline.end_input(turn)),
-                Poll::Ready(Ok(_)) => thread.turn(self.slot, |turn| io.pipeline.advance(turn)),
+                Poll::Ready(Ok(())) => {}
             }
         }
+    }
+
+    /// Reads once and executes what came; pending if nothing did and the connection goes on.
+    fn take_in(
+        &self,
+        io: &mut Io<S>,
+        cx: &mut Context<'_>,
+        thread: &IoThread<S>,
+    ) -> Poll<io::Result<()>> {
+        match io.receive(cx, thread) {
+            // Without budget, the runtime lets a task wait although bytes are there.
+            Poll::Pending if io.pipeline.may_part() && coop::has_budget_remaining() => {
+                io.pipeline.begin_close();
+            }
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            Poll::Ready(Ok(0)) => thread.turn(self.slot, |turn| io.pipeline.end_input(turn)),
+            Poll::Ready(Ok(_)) => thread.turn(self.slot, |turn| io.pipeline.advance(turn)),
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Notes how a run ended; true if its window is complete now.
@@ -108,12 +147,26 @@ impl<S: Stream> Connection<S> {
         let waker = io.waker.clone();
         let mut cx = Context::from_waker(&waker);
         let is_broken = io.send(&mut cx, thread).is_err();
+        let parts = !is_broken && io.pipeline.may_part();
+        if parts {
+            // Right behind the reply, not when the task has its turn: a client that has its reply sends the
+            // next command, and should have seen the end by then.
+            let is_over = self.take_in(io, &mut cx, thread).is_ready() && io.pipeline.is_finished();
+            let _ = is_over && io.part(&mut cx, thread).is_ready();
+        }
         // The task closes the connection, reads on where it had paused, and executes what replies
         // waiting to be read had held up.
-        let has_more = io.pipeline.is_finished() || io.pipeline.is_throttled();
+        let has_more = parts || io.pipeline.is_finished() || io.pipeline.is_throttled();
         if is_broken || has_more || self.is_paused.get() {
             waker.wake();
         }
+    }
+
+    /// Lets the connection end once nothing of the client waits to be read.
+    pub(crate) fn end_patience(&self) {
+        let io = &mut *self.io.borrow_mut();
+        io.pipeline.end_patience();
+        io.waker.wake_by_ref();
     }
 
     /// Lets the connection end once the replies under way are sent.
@@ -154,6 +207,35 @@ impl<S: Stream> Io<S> {
             return flushed;
         }
         Ok(())
+    }
+
+    /// Tells the client that nothing more will come, and waits until it has closed its side or had time
+    /// enough to (INV-G6). Ready once the socket may be closed.
+    fn part(&mut self, cx: &mut Context<'_>, thread: &IoThread<S>) -> Poll<()> {
+        if !self.pipeline.lingers() {
+            return Poll::Ready(());
+        }
+        let farewell = self.farewell.get_or_insert_with(|| {
+            let patience = thread.with_local(|local| local.shared.config.linger_timeout);
+            Farewell { until: Box::pin(tokio::time::sleep(patience)), is_told: false }
+        });
+        if farewell.until.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        if !farewell.is_told {
+            match Pin::new(&mut self.stream).poll_shutdown(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Ready(Ok(())) => farewell.is_told = true,
+            }
+        }
+        loop {
+            match self.receive(cx, thread) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
+                Poll::Ready(Ok(_)) => thread.with_local(|local| self.pipeline.discard_input(local)),
+            }
+        }
     }
 
     /// Reads once; the number of bytes, 0 at the end.

@@ -223,23 +223,38 @@ impl<S: Stream> IoThread<S> {
         }
     }
 
-    /// Time that [`drain`](Self::drain) may take.
-    pub(crate) fn drain_timeout(&self) -> Duration {
-        self.with_local(|local| local.shared.config.drain_timeout)
-    }
-
-    /// Lets every connection end once its replies under way are sent.
-    pub(crate) async fn drain(&self, nursery: &Nursery, timeout: Duration) {
-        self.with_local(|local| local.is_draining = true);
-        for (_, connection) in &*self.connections.borrow() {
-            connection.begin_close();
-        }
-        let drained = nursery.drain(Instant::now() + timeout).await;
+    /// Lets every connection end: behind the reply to its next command, or after a short silence; those
+    /// of clients that never pause in time to tell them so.
+    pub(crate) async fn drain(&self, nursery: &Nursery) {
+        let (timeout, silence, linger) = self.with_local(|local| {
+            local.is_draining = true;
+            let config = &local.shared.config;
+            (config.drain_timeout, config.drain_silence, config.linger_timeout)
+        });
+        let begun = Instant::now();
+        let last_moment = timeout.saturating_sub(linger).max(timeout / 2);
+        let closing = async {
+            tokio::time::sleep_until(begun + silence.min(last_moment)).await;
+            self.for_each(Connection::end_patience);
+            tokio::time::sleep_until(begun + last_moment).await;
+            self.for_each(Connection::begin_close);
+            std::future::pending().await
+        };
+        let drained = tokio::select! {
+            drained = nursery.drain(begun + timeout) => drained,
+            never = closing => never,
+        };
         if drained.aborted > 0 {
             tracing::warn!(
                 aborted = drained.aborted,
                 "connections closed with replies under way, since the time to drain was over"
             );
+        }
+    }
+
+    fn for_each(&self, each: impl Fn(&Connection<S>)) {
+        for (_, connection) in &*self.connections.borrow() {
+            each(connection);
         }
     }
 }

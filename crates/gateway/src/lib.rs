@@ -13,7 +13,7 @@
 //! door --outcomes--> io_thread.rs (pump) --> window.rs (order of replies) --> connection.rs
 //! ```
 //!
-//! Invariants: INV-G1 to INV-G5, stated in `window.rs`, `pipeline.rs` and `transaction.rs`.
+//! Invariants: INV-G1 to INV-G6, stated in `window.rs`, `pipeline.rs`, `transaction.rs` and `connection.rs`.
 //!
 //! [`Door`]: keystead_node::Door
 

@@ -20,7 +20,7 @@ use keystead_types::Clock;
 use parking_lot::Mutex;
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::LocalSet;
 
 use crate::config::{GatewayConfig, LiveSettings};
@@ -47,6 +47,8 @@ pub struct Gateway {
     shared: Arc<Shared>,
     inboxes: Arc<[Inbox]>,
     next_inbox: Arc<AtomicUsize>,
+    /// Tells all io threads at once that no further client will be dealt to them.
+    last_call: Arc<watch::Sender<()>>,
 }
 
 /// Where a test can make an io thread fail.
@@ -148,7 +150,12 @@ impl Gateway {
             incarnation,
             watches: AtomicU32::new(0),
         };
-        Self { shared: Arc::new(shared), inboxes, next_inbox: Arc::default() }
+        Self {
+            shared: Arc::new(shared),
+            inboxes,
+            next_inbox: Arc::default(),
+            last_call: Arc::new(watch::Sender::new(())),
+        }
     }
 
     /// Number of io threads to run.
@@ -180,7 +187,8 @@ impl Gateway {
         listen().map_err(|source| GatewayError::Listen { address, source })
     }
 
-    /// Accepts clients and deals them to the io threads in turn, until a stop is requested.
+    /// Accepts clients and deals them to the io threads in turn, until a stop is requested. Then serves
+    /// those that the system has accepted already, closes the listener, and has all io threads drain.
     ///
     /// # Errors
     /// [`GatewayError::Listen`] if the listener cannot be used with the runtime.
@@ -193,7 +201,25 @@ impl Gateway {
         let listener = TcpListener::from_std(listener)
             .map_err(|source| GatewayError::Listen { address, source })?;
         unless_stopped(shutdown, self.accept_all(&listener)).await;
+        let listener =
+            listener.into_std().map_err(|source| GatewayError::Listen { address, source })?;
+        self.admit_waiting(&listener);
+        drop(listener);
+        self.last_call.send_replace(());
         Ok(())
+    }
+
+    /// Admits clients whose connections stand already; closing the listener would reset them.
+    fn admit_waiting(&self, listener: &std::net::TcpListener) {
+        for _ in 0..BACKLOG {
+            // The runtime's view may be older than the queue, so the system is asked.
+            let Ok((stream, peer)) = listener.accept() else { return };
+            let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
+            match stream {
+                Ok(stream) => self.admit(stream, peer),
+                Err(error) => tracing::warn!(%error, "cannot watch a client's socket; closed"),
+            }
+        }
     }
 
     async fn accept_all(&self, listener: &TcpListener) {
@@ -290,7 +316,8 @@ impl Gateway {
         let door = Box::new(make_door(wake.clone()));
         let thread = IoThread::new(Arc::clone(&self.shared), position, door, &wake);
         let tasks = LocalSet::new();
-        let serving = serve(&thread, inbox, position, shutdown, ready);
+        let stop = Stop { shutdown, last_call: self.last_call.subscribe() };
+        let serving = serve(&thread, inbox, position, stop, ready);
         tasks.block_on(&runtime, async {
             tokio::select! {
                 ended = serving => ended,
@@ -314,7 +341,7 @@ async fn serve(
     thread: &Rc<IoThread<TcpStream>>,
     inbox: &Inbox,
     position: usize,
-    shutdown: &Shutdown,
+    mut stop: Stop<'_>,
     ready: impl FnOnce(),
 ) -> Result<(), GatewayError> {
     let services = Nursery::new(format!("io-{position}-services"), 2);
@@ -339,33 +366,55 @@ async fn serve(
     let open = Serving::begin(inbox);
     ready();
 
-    let serving = async {
-        tokio::select! {
-            () = pump_ended.notified() => {}
-            () = adopt_all(thread, inbox, &clients) => {}
-        }
-    };
-    if !unless_stopped(shutdown, serving).await {
-        return Err(GatewayError::PumpFailed { position });
+    tokio::select! {
+        () = stop.draining() => {}
+        () = pump_ended.notified() => return Err(GatewayError::PumpFailed { position }),
+        () = adopt_all(thread, inbox, &clients) => {}
     }
+    adopt_waiting(thread, inbox, &clients);
     drop(open);
-    thread.drain(&clients, thread.drain_timeout()).await;
+    thread.drain(&clients).await;
+    // A child that ends before it is asked to would be started again.
+    stop.shutdown.requested().await;
     Ok(())
+}
+
+/// What ends an io thread.
+struct Stop<'a> {
+    shutdown: &'a Shutdown,
+    last_call: watch::Receiver<()>,
+}
+
+impl Stop<'_> {
+    /// Returns once the thread's connections are to end: its own stop is requested, or the listener was
+    /// closed, which the threads hear together; their supervisor stops them one after the other.
+    async fn draining(&mut self) {
+        tokio::select! {
+            () = self.shutdown.requested() => {}
+            // An error says that the gateway is gone, and with it the listener.
+            _ = self.last_call.changed() => {}
+        }
+    }
 }
 
 /// Takes in the sockets that the listener deals to this thread; never returns.
 async fn adopt_all(thread: &Rc<IoThread<TcpStream>>, inbox: &Inbox, clients: &Nursery) {
     loop {
-        loop {
-            // Taken in a statement of its own, so that the lock is not held while adopting.
-            let arrival = inbox.arrived.lock().pop_front();
-            let Some(Arrival { stream, ends, permit }) = arrival else { break };
-            match TcpStream::from_std(stream) {
-                Ok(stream) => thread.adopt(stream, ends, permit, clients),
-                Err(error) => tracing::warn!(%error, "cannot watch a client's socket; closed"),
-            }
-        }
+        adopt_waiting(thread, inbox, clients);
         inbox.bell.notified().await;
+    }
+}
+
+/// Takes in the sockets that have arrived.
+fn adopt_waiting(thread: &Rc<IoThread<TcpStream>>, inbox: &Inbox, clients: &Nursery) {
+    loop {
+        // Taken in a statement of its own, so that the lock is not held while adopting.
+        let arrival = inbox.arrived.lock().pop_front();
+        let Some(Arrival { stream, ends, permit }) = arrival else { return };
+        match TcpStream::from_std(stream) {
+            Ok(stream) => thread.adopt(stream, ends, permit, clients),
+            Err(error) => tracing::warn!(%error, "cannot watch a client's socket; closed"),
+        }
     }
 }
 

@@ -52,7 +52,7 @@ pub(crate) struct Local {
     pub(crate) now_s: u32,
     /// Set when a run was submitted; the thread's flusher clears it.
     pub(crate) wants_flush: bool,
-    /// True once the thread is to end: nothing new is executed.
+    /// True once the thread is to end: each connection is closed behind its next reply.
     pub(crate) is_draining: bool,
     #[expect(clippy::vec_box, reason = "boxes pass between thread and connections as they are")]
     windows: Vec<Box<Window>>,

@@ -51,6 +51,7 @@ pub(crate) struct Pipeline {
     life: Life,
     /// True if commands were left alone because too many replies wait to be read.
     is_throttled: bool,
+    parting: Parting,
 }
 
 /// How far the connection is from its end.
@@ -63,6 +64,17 @@ enum Life {
     Closing,
     /// To be closed at once.
     Dead,
+}
+
+/// When the connection of a thread that drains is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Parting {
+    /// Not yet.
+    Not,
+    /// Now: the client has a reply, and waits for none. A transaction may go on up to its EXEC.
+    BehindReply,
+    /// Now, even within a transaction or a command that never came in full.
+    WhenSilent,
 }
 
 /// What a pipeline works with during one turn: the thread's door and belongings.
@@ -90,6 +102,7 @@ impl Pipeline {
             protocol_error: None,
             life: Life::Open,
             is_throttled: false,
+            parting: Parting::Not,
         }
     }
 
@@ -106,6 +119,13 @@ impl Pipeline {
             self.input.reserve_exact(growth);
         }
         &mut self.input
+    }
+
+    /// Drops what came after the end of the connection.
+    pub(crate) fn discard_input(&mut self, local: &mut Local) {
+        self.input.clear();
+        self.consumed = 0;
+        local.buffers.retire(&mut self.input);
     }
 
     /// Gives the room back if nothing came.
@@ -201,6 +221,9 @@ impl Pipeline {
     /// Notes that so many bytes of [`unsent`](Self::unsent) went out.
     pub(crate) fn mark_sent(&mut self, bytes: usize, local: &mut Local) {
         self.sent += bytes;
+        if local.is_draining {
+            self.parting = self.parting.max(Parting::BehindReply);
+        }
         local.stats.output_bytes.add(bytes as u64);
         if self.sent == self.output.len() {
             self.output.clear();
@@ -235,6 +258,27 @@ impl Pipeline {
         }
     }
 
+    /// Notes that the time is over in which the connection of a draining thread may be silent.
+    pub(crate) fn end_patience(&mut self) {
+        self.parting = Parting::WhenSilent;
+    }
+
+    /// True if a draining thread should close the connection, provided that nothing waits to be read.
+    pub(crate) fn may_part(&self) -> bool {
+        let is_answered = self.life == Life::Open && !self.is_in_flight() && self.output.is_empty();
+        let is_at_rest = || self.held.is_none() && self.pending_bytes() == 0;
+        match self.parting {
+            Parting::Not => false,
+            Parting::BehindReply => is_answered && is_at_rest() && !self.session.is_queueing(),
+            Parting::WhenSilent => is_answered,
+        }
+    }
+
+    /// True if the client may still be sending, so that the end must be told before it is made.
+    pub(crate) fn lingers(&self) -> bool {
+        self.life == Life::Closing
+    }
+
     /// True while the outcome of commands is awaited.
     pub(crate) fn is_in_flight(&self) -> bool {
         self.window.as_ref().is_some_and(|window| window.is_in_flight())
@@ -246,7 +290,7 @@ impl Pipeline {
     }
 
     fn may_execute(&mut self, turn: &Turn<'_>) -> bool {
-        if self.life >= Life::Closing || self.is_in_flight() || turn.local.is_draining {
+        if self.life >= Life::Closing || self.is_in_flight() {
             return false;
         }
         let config = &turn.local.shared.config;

@@ -22,6 +22,7 @@ use keystead_supervisor::{
 };
 use keystead_types::Clock;
 use keystead_types::time::SystemClock;
+use parking_lot::Mutex;
 use thiserror::Error;
 use tokio::runtime::Runtime;
 
@@ -70,6 +71,7 @@ pub struct Server {
     node: Arc<Node>,
     tree: SupervisorHandle,
     client_address: Option<SocketAddr>,
+    clients: Option<Arc<ClientListener>>,
     /// Dropped last: everything above runs on it.
     runtime: Option<Runtime>,
 }
@@ -115,13 +117,10 @@ impl Server {
         for child in children(&node, options.on_fatal) {
             spec = spec.child(child);
         }
-        if let Some(listener) = listener {
+        let clients = listener.map(|listener| Arc::new(ClientListener::new(listener)));
+        if let Some(clients) = &clients {
             let gateway = Gateway::new(gateway_config(config), clock, node.identity().incarnation);
-            spec = spec.child(ChildSpec::supervisor(gateway_children(
-                &node,
-                &gateway,
-                Arc::new(listener),
-            )));
+            spec = spec.child(ChildSpec::supervisor(gateway_children(&node, &gateway, clients)));
         }
         let mut faults = options.faults;
         if let Some(file) = FaultFile::from_environment() {
@@ -135,7 +134,7 @@ impl Server {
             .build()?;
         let tree = Supervisor::start_with_faults(spec, runtime.handle(), faults)?;
         node.set_tree(tree.tree());
-        Ok(Self { node, tree, client_address, runtime: Some(runtime) })
+        Ok(Self { node, tree, client_address, clients, runtime: Some(runtime) })
     }
 
     /// The node.
@@ -170,10 +169,20 @@ impl Server {
     /// # Errors
     /// [`ServerError::Failed`] if a child had to be given up on the way; what was acknowledged is on disk.
     pub fn stop(&self) -> Result<(), ServerError> {
-        self.block_on(async {
-            self.node.resign(RESIGN_MAX).await;
-            ended(self.tree.stop().await)
-        })
+        self.block_on(self.stop_in_order())
+    }
+
+    async fn stop_in_order(&self) -> Result<(), ServerError> {
+        self.node.resign(RESIGN_MAX).await;
+        self.close_listener();
+        ended(self.tree.stop().await)
+    }
+
+    /// Leaves the listening socket to the listener, which closes it when it is stopped.
+    fn close_listener(&self) {
+        if let Some(clients) = &self.clients {
+            clients.give_up();
+        }
     }
 
     /// Waits until the tree ends by itself, or a signal asks for it; then stops in order.
@@ -184,8 +193,7 @@ impl Server {
                 reason = self.tree.wait() => ended(reason),
                 name = signal => {
                     tracing::info!(signal = name, "stopping");
-                    self.node.resign(RESIGN_MAX).await;
-                    ended(self.tree.stop().await)
+                    self.stop_in_order().await
                 }
             }
         })
@@ -194,6 +202,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        self.close_listener();
         self.tree.request_stop();
         if let Some(runtime) = self.runtime.take() {
             // Dropped on one of its own threads it could not wait for them.
@@ -258,10 +267,33 @@ fn signal() -> std::io::Result<impl Future<Output = &'static str>> {
     })
 }
 
+/// The socket that clients connect to. It outlives the listener, a child that may fall and start again,
+/// but not the server: a socket that listens while nobody accepts resets its clients at the end.
+#[derive(Debug)]
+struct ClientListener {
+    socket: Mutex<Option<std::net::TcpListener>>,
+}
+
+impl ClientListener {
+    fn new(socket: std::net::TcpListener) -> Self {
+        Self { socket: Mutex::new(Some(socket)) }
+    }
+
+    /// The socket, for one start of the listener.
+    fn open(&self) -> std::io::Result<std::net::TcpListener> {
+        let closed = || std::io::Error::new(std::io::ErrorKind::NotConnected, "the server stops");
+        self.socket.lock().as_ref().ok_or_else(closed)?.try_clone()
+    }
+
+    fn give_up(&self) {
+        self.socket.lock().take();
+    }
+}
+
 fn gateway_children(
     node: &Arc<Node>,
     gateway: &Gateway,
-    listener: Arc<std::net::TcpListener>,
+    listener: &Arc<ClientListener>,
 ) -> SupervisorSpec {
     let mut spec = SupervisorSpec::new("gateway", Strategy::OneForOne).intensity(Intensity {
         restarts_max: 10,
@@ -281,11 +313,11 @@ fn gateway_children(
                 .ready_within(GATEWAY_GRACE),
         );
     }
-    let (node, gateway) = (Arc::clone(node), gateway.clone());
+    let (node, gateway, listener) = (Arc::clone(node), gateway.clone(), Arc::clone(listener));
     let accept = move |context: ChildContext| {
         let (node, gateway, listener) = (Arc::clone(&node), gateway.clone(), Arc::clone(&listener));
         async move {
-            let listener = listener.try_clone()?;
+            let listener = listener.open()?;
             let shutdown = context.shutdown_signal();
             // Clients that come while the node starts wait in the listener's queue; a node that waits for
             // others to join tells its clients so.

@@ -26,6 +26,9 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) node: Arc<LocalNode>,
     pub(crate) gateway: Gateway,
+    /// Ends the listener; as in the product, before the threads.
+    closing: Shutdown,
+    listener: Option<JoinHandle<()>>,
     shutdown: Shutdown,
     threads: Vec<JoinHandle<()>>,
 }
@@ -58,22 +61,31 @@ impl Server {
         }
         let listener = Gateway::bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
-        let (accepting, stop) = (gateway.clone(), shutdown.clone());
-        threads.push(std::thread::spawn(move || {
+        let (accepting, closing) = (gateway.clone(), Shutdown::new());
+        let stop = closing.clone();
+        let listener = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let accepted = runtime.expect("a runtime").block_on(accepting.accept(listener, &stop));
             accepted.expect("the listener works");
-        }));
-        Self { address, node, gateway, shutdown, threads }
+        });
+        Self { address, node, gateway, closing, listener: Some(listener), shutdown, threads }
     }
 
     pub(crate) fn connect(&self) -> Client {
         Client::connect(self.address)
     }
 
-    /// Asks the gateway to stop; [`join`](Self::join) waits for it.
-    pub(crate) fn request_stop(&self) {
+    /// Closes the listener and asks the gateway to stop; [`join`](Self::join) waits for it.
+    pub(crate) fn request_stop(&mut self) {
+        self.close_listener();
         self.shutdown.request();
+    }
+
+    pub(crate) fn close_listener(&mut self) {
+        self.closing.request();
+        if let Some(listener) = self.listener.take() {
+            listener.join().expect("the listener's thread did not panic");
+        }
     }
 
     pub(crate) fn join(&mut self) {
@@ -85,8 +97,11 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.shutdown.request();
-        if !std::thread::panicking() {
+        if std::thread::panicking() {
+            self.closing.request();
+            self.shutdown.request();
+        } else {
+            self.request_stop();
             self.join();
         }
     }
@@ -151,6 +166,13 @@ impl Client {
     /// Gives back the memory that replies were received in.
     pub(crate) fn forget_buffer(&mut self) {
         self.received = std::mem::take(&mut self.received).into_boxed_slice().into_vec();
+    }
+
+    /// Everything up to the end of the connection, which must not be a reset.
+    pub(crate) fn rest_in_order(&mut self) -> Vec<u8> {
+        let mut rest = std::mem::take(&mut self.received);
+        self.stream.read_to_end(&mut rest).expect("the connection ends in order");
+        rest
     }
 
     /// Everything up to the end of the connection.

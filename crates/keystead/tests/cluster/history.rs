@@ -24,6 +24,8 @@ pub(crate) enum Fate {
     Acked,
     /// It did not happen.
     Refused,
+    /// It did not happen: its connection had ended in order before it was read.
+    CutOff,
     /// Nobody knows.
     Uncertain,
 }
@@ -53,7 +55,9 @@ impl Register {
     pub(crate) fn end_write(&self, value: u64, fate: Fate) {
         match fate {
             Fate::Acked => self.acked.store(value, Ordering::SeqCst),
-            Fate::Refused => drop(self.refused.lock().expect("no panic while held").insert(value)),
+            Fate::Refused | Fate::CutOff => {
+                self.refused.lock().expect("no panic while held").insert(value);
+            }
             Fate::Uncertain => self.uncertain.store(value, Ordering::SeqCst),
         }
     }
@@ -114,7 +118,7 @@ impl Counter {
                 self.acked.fetch_add(1, Ordering::SeqCst);
                 self.answers.lock().expect("no panic while held").push(answer);
             }
-            Fate::Refused => {}
+            Fate::Refused | Fate::CutOff => {}
             Fate::Uncertain => drop(self.uncertain.fetch_add(1, Ordering::SeqCst)),
         }
     }
@@ -143,6 +147,7 @@ impl Counter {
 pub(crate) struct Verdict {
     pub(crate) acked: AtomicU64,
     pub(crate) refused: AtomicU64,
+    pub(crate) cut_off: AtomicU64,
     pub(crate) uncertain: AtomicU64,
     pub(crate) reads: AtomicU64,
     violations: AtomicU64,
@@ -156,6 +161,7 @@ impl Verdict {
         let total = match fate {
             Fate::Acked => &self.acked,
             Fate::Refused => &self.refused,
+            Fate::CutOff => &self.cut_off,
             Fate::Uncertain => &self.uncertain,
         };
         total.fetch_add(1, Ordering::Relaxed);

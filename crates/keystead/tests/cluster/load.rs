@@ -5,6 +5,7 @@
 //! and nodes; readers that ask any node for any register. Every reply is judged (see `history`).
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 use std::thread::{Builder, JoinHandle};
@@ -63,6 +64,8 @@ struct Shared {
     counters: Vec<Counter>,
     verdict: Verdict,
     is_over: AtomicBool,
+    /// True while nodes end only in order.
+    ends_in_order: AtomicBool,
     value_bytes: usize,
 }
 
@@ -102,6 +105,7 @@ impl Load {
             counters,
             verdict: Verdict::default(),
             is_over: AtomicBool::new(false),
+            ends_in_order: AtomicBool::new(false),
             value_bytes,
         });
         let mut threads = Vec::new();
@@ -174,6 +178,16 @@ impl Load {
     /// Why writes were in doubt since the last call, and how many for each reason.
     pub(crate) fn take_doubts(&self) -> BTreeMap<String, u64> {
         self.shared.verdict.take_doubts()
+    }
+
+    /// From now on nodes end only in order: a write whose connection ended without a reply must not happen.
+    pub(crate) fn expect_ends_in_order(&self) {
+        self.shared.ends_in_order.store(true, Ordering::SeqCst);
+    }
+
+    /// Writes so far whose connection had ended in order before they were read.
+    pub(crate) fn cut_off(&self) -> u64 {
+        self.shared.verdict.cut_off.load(Ordering::SeqCst)
     }
 
     /// Writes refused so far.
@@ -354,6 +368,12 @@ impl Writer {
         // The command had left, whole or in part, when the connection broke.
         let reply = match reply {
             Ok(reply) => reply,
+            Err(error)
+                if error.kind() == ErrorKind::UnexpectedEof
+                    && self.shared.ends_in_order.load(Ordering::SeqCst) =>
+            {
+                return Fate::CutOff;
+            }
             Err(error) => {
                 self.shared.verdict.doubt(format!("connection: {}", error.kind()));
                 return Fate::Uncertain;
