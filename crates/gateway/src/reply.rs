@@ -20,9 +20,9 @@ const QUOTED_BYTES_MAX: usize = 128;
 pub(crate) enum Failure<'a> {
     #[error("{}", RefusalText(.0))]
     Refused(&'a Refusal),
-    #[error("UNCERTAIN the write may or may not have happened, or may yet happen: {}; read before you repeat it", unknown_text(*.0))]
+    #[error("UNCERTAIN the write may or may not have happened, or may yet happen: {}; read before you repeat it", .0.text())]
     Unknown(UnknownReason),
-    #[error("TRYAGAIN the answer to this read was lost: {}; nothing was changed; try again", unknown_text(*.0))]
+    #[error("TRYAGAIN the answer to this read was lost: {}; nothing was changed; try again", .0.text())]
     ReadLost(UnknownReason),
     #[error("UNCERTAIN done on some shards but not on {shard}: {}; repeat the command if it should hold everywhere", .cause)]
     Partly { shard: ShardId, cause: PartCause<'a> },
@@ -153,7 +153,7 @@ impl fmt::Display for PartCause<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused(refusal) => RefusalText(refusal).fmt(f),
-            Self::Unknown(reason) => f.write_str(unknown_text(*reason)),
+            Self::Unknown(reason) => f.write_str(reason.text()),
         }
     }
 }
@@ -191,18 +191,6 @@ impl fmt::Display for RefusalText<'_> {
                 "TRYAGAIN this node is shutting down; nothing was changed; connect to another node",
             ),
         }
-    }
-}
-
-const fn unknown_text(reason: UnknownReason) -> &'static str {
-    match reason {
-        UnknownReason::Deadline => "no majority answered in time",
-        UnknownReason::ConnectionLost => "the connection to the shard's leader broke",
-        UnknownReason::SnapshotInstalled => {
-            "the shard's leader changed before the outcome was seen"
-        }
-        UnknownReason::ReplicaFailed => "the shard's replica failed meanwhile",
-        UnknownReason::Stopped => "this node stopped meanwhile",
     }
 }
 

@@ -163,7 +163,7 @@ pub enum Error {
     /// Nobody knows whether the write happened, or whether it will.
     #[error(
         "the write may or may not have happened, or may yet happen: {}; read before you repeat it",
-        unknown_text(*.reason)
+        .reason.text()
     )]
     Unknown {
         /// Why nobody knows.
@@ -183,7 +183,7 @@ pub enum Error {
     /// The answer to a read was lost on the way.
     #[error(
         "the answer to this read was lost: {}; nothing was changed; try again",
-        unknown_text(*.reason)
+        .reason.text()
     )]
     ReadLost {
         /// Why.
@@ -312,18 +312,6 @@ const fn kind_of_server(error: &ServerError) -> Kind {
             StartError::LogMissing { .. } | StartError::Identity(_) | StartError::Log(_),
         ) => Kind::Corrupt,
         _ => Kind::Unavailable,
-    }
-}
-
-const fn unknown_text(reason: UnknownReason) -> &'static str {
-    match reason {
-        UnknownReason::Deadline => "no majority answered in time",
-        UnknownReason::ConnectionLost => "the connection to the shard's leader broke",
-        UnknownReason::SnapshotInstalled => {
-            "the shard's leader changed before the outcome was seen"
-        }
-        UnknownReason::ReplicaFailed => "the shard's replica failed meanwhile",
-        UnknownReason::Stopped => "this node stopped meanwhile",
     }
 }
 

@@ -102,12 +102,31 @@ pub enum UnknownReason {
     Deadline,
     /// The connection to the leader's node broke after the run had been sent there.
     ConnectionLost,
+    /// Another node leads the shard by now, and the one that was given the run has not answered.
+    LeaderReplaced,
     /// The leader's state was replaced by a snapshot before the outcome was seen.
     SnapshotInstalled,
     /// The shard's replica failed while the run was in flight.
     ReplicaFailed,
     /// The node stopped while the run was in flight.
     Stopped,
+}
+
+impl UnknownReason {
+    /// What clients read of it.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Deadline => "no majority answered in time",
+            Self::ConnectionLost => "the connection to the shard's leader broke",
+            Self::LeaderReplaced => "the shard's leader was replaced and has not answered",
+            Self::SnapshotInstalled => {
+                "a snapshot took the place of the state in which the outcome would have been seen"
+            }
+            Self::ReplicaFailed => "the shard's replica failed meanwhile",
+            Self::Stopped => "this node stopped meanwhile",
+        }
+    }
 }
 
 /// One caller's way into the node.

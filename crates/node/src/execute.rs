@@ -398,7 +398,7 @@ impl Door for NodeDoor {
             let leader = core.leader_of(away.shard, &routes);
             now.since(away.sent_at) >= SUPERSEDED_AFTER && leader.is_some_and(|it| it != away.node)
         };
-        self.lost(is_superseded, UnknownReason::SnapshotInstalled, now, each);
+        self.lost(is_superseded, UnknownReason::LeaderReplaced, now, each);
         self.lost(
             |away| away.deadline.after(ANSWER_GRACE) <= now,
             UnknownReason::Deadline,

@@ -132,8 +132,10 @@ fn the_leader_of_every_shard_dies_in_turn() {
 fn a_node_that_pauses_for_ten_seconds_neither_loses_nor_invents() {
     let cluster = Cluster::start(&Shape::default());
     let load = Load::start(&cluster);
+    let mut replaced = 0;
     for at in 0..3 {
         load.take_longest_gap();
+        load.take_doubts();
         cluster.nodes[at].pause();
         let acked = writes_during(&load, Duration::from_secs(10));
         cluster.nodes[at].resume();
@@ -144,6 +146,9 @@ fn a_node_that_pauses_for_ten_seconds_neither_loses_nor_invents() {
         );
         load.arm();
         load.wait_for_writes("after the pause", MEASURE_MAX);
+        let doubts = load.take_doubts();
+        replaced += doubts.keys().filter(|why| why.contains("leader was replaced")).count();
+        eprintln!("  {} paused, in doubt {doubts:?}", cluster.nodes[at].name);
         eprintln!(
             "  {} paused 10 s: {acked} writes meanwhile, longest gap of a shard {:?}",
             cluster.nodes[at].name,
@@ -153,6 +158,10 @@ fn a_node_that_pauses_for_ten_seconds_neither_loses_nor_invents() {
     cluster.wait_until_level();
     let figures = load.finish(&cluster);
     cluster.assert_equal_digests();
+    assert!(
+        replaced > 0,
+        "what was forwarded to the node that paused is said to be in doubt for that"
+    );
     eprintln!("pauses: {figures:?}");
 }
 
