@@ -184,7 +184,7 @@ impl<S: Stream> Connection<S> {
     /// Takes leave of the node: what the connection left behind there is taken back.
     pub(crate) fn depart(&self, thread: &IoThread<S>) {
         let io = &mut *self.io.borrow_mut();
-        thread.turn(self.slot, |turn| io.pipeline.session.depart(turn));
+        thread.turn(self.slot, |turn| io.pipeline.depart(turn));
     }
 }
 

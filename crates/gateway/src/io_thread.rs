@@ -29,7 +29,7 @@ use crate::local::{Local, Shared};
 use crate::pipeline::{Pipeline, Turn};
 use crate::registry::{Ends, Permit};
 use crate::session::Session;
-use crate::window::{Address, THREAD_CONNECTIONS_MAX};
+use crate::window::{Address, NO_CONNECTION, THREAD_CONNECTIONS_MAX};
 
 /// How often idle times are looked at and coarse time is renewed.
 const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(1);
@@ -180,6 +180,10 @@ impl<S: Stream> IoThread<S> {
             let local = &mut *self.local.borrow_mut();
             self.door.borrow_mut().completions(&mut |ticket, outcome| {
                 let address = Address::of(ticket);
+                if address.slot == NO_CONNECTION {
+                    local.releases.end(address.serial, &outcome);
+                    return;
+                }
                 let Some(connection) = connections.get(address.slot as usize) else { return };
                 if connection.end_run(address, outcome, local) {
                     complete.push(address.slot);
@@ -212,6 +216,7 @@ impl<S: Stream> IoThread<S> {
                 local.now_s = local.shared.now_s();
                 (local.now_s, local.shared.live.idle_timeout_s())
             });
+            self.turn(NO_CONNECTION, |turn| turn.local.release_again(turn.door));
             for (_, connection) in &*self.connections.borrow() {
                 connection.publish();
                 let active_at_s = connection.client().active_at_s.load(Ordering::Relaxed);

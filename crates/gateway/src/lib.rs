@@ -29,6 +29,7 @@ mod local;
 mod pipeline;
 mod purpose;
 mod registry;
+mod release;
 mod reply;
 mod session;
 mod stats;

@@ -10,6 +10,7 @@ use keystead_types::Clock;
 use crate::buffers::Buffers;
 use crate::config::{GatewayConfig, LiveSettings};
 use crate::registry::Registry;
+use crate::release::Releases;
 use crate::stats::{Stats, ThreadStats};
 use crate::window::Window;
 
@@ -56,6 +57,7 @@ pub(crate) struct Local {
     pub(crate) is_draining: bool,
     #[expect(clippy::vec_box, reason = "boxes pass between thread and connections as they are")]
     windows: Vec<Box<Window>>,
+    pub(crate) releases: Releases,
     serial: u32,
     random: u64,
 }
@@ -73,6 +75,7 @@ impl Local {
             wants_flush: false,
             is_draining: false,
             windows: Vec::new(),
+            releases: Releases::default(),
             serial: 0,
             random: random | 1,
         }

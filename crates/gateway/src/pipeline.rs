@@ -198,6 +198,14 @@ impl Pipeline {
         let before = self.output.len();
         match std::mem::take(&mut self.purpose) {
             Purpose::Replies => window.write_replies(&mut self.output, self.session.protocol()),
+            Purpose::Exec(watch) => {
+                // One that was not executed, or of which nobody knows, leaves its watch behind.
+                let is_executed = window.results().all(|(_, end)| matches!(end, Outcome::Done(_)));
+                if !is_executed {
+                    turn.local.release(watch, turn.door);
+                }
+                window.write_replies(&mut self.output, self.session.protocol());
+            }
             Purpose::Gather(gather) => {
                 let mut reply = ReplyWriter::new(&mut self.output, self.session.protocol());
                 gather.finish(&window, turn, &mut reply);
@@ -209,6 +217,15 @@ impl Pipeline {
         }
         turn.local.give_window(window);
         self.advance(turn);
+    }
+
+    /// Takes leave of the node: what the connection left behind there is taken back.
+    pub(crate) fn depart(&mut self, turn: &mut Turn<'_>) {
+        // Behind an EXEC under way whose outcome nobody will see.
+        if let Purpose::Exec(watch) = std::mem::take(&mut self.purpose) {
+            turn.local.release(watch, turn.door);
+        }
+        self.session.depart(turn);
     }
 
     /// Bytes to be sent.

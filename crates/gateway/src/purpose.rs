@@ -2,6 +2,7 @@
 //! Owns: [`Purpose`]. Never: the parts themselves (see `gather.rs`).
 
 use crate::gather::Gather;
+use crate::transaction::Watch;
 
 /// What a window in flight is for.
 #[derive(Debug, Default)]
@@ -11,4 +12,6 @@ pub(crate) enum Purpose {
     Replies,
     /// One command on several shards; its reply is made of theirs.
     Gather(Box<Gather>),
+    /// One EXEC that ends a watch, if it is executed.
+    Exec(Watch),
 }

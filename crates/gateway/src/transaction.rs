@@ -14,17 +14,18 @@
 //! INV-G5: a connection has at most one watch, of keys of one shard, and a transaction behind it runs
 //! in that shard.
 
-use keystead_node::{Access, Run, internal};
+use keystead_node::{Access, internal};
 use keystead_resp::{Args, encode};
 use keystead_store::command::{Command, Handler, SessionCommand, flags};
 use keystead_types::ShardId;
 
 use crate::dispatch::{Dispatch, Verdict};
 use crate::pipeline::Turn;
+use crate::purpose::Purpose;
 use crate::registry::flag;
 use crate::reply::Failure;
 use crate::session::Session;
-use crate::window::{Address, Entry};
+use crate::window::Entry;
 
 /// Commands queued behind MULTI.
 #[derive(Debug, Default)]
@@ -41,8 +42,8 @@ pub(crate) struct Transaction {
 /// A connection's watch.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Watch {
-    id: u64,
-    shard: ShardId,
+    pub(crate) id: u64,
+    pub(crate) shard: ShardId,
 }
 
 impl Dispatch<'_, '_> {
@@ -122,8 +123,12 @@ impl Dispatch<'_, '_> {
         else {
             return self.fail(&Failure::NoTopology);
         };
-        match watch.map(|watch| watch.id.to_string()) {
-            Some(id) => encode::command(&mut run, [internal::EXEC, id.as_bytes()]),
+        match watch {
+            Some(watch) => {
+                let id = watch.id.to_string();
+                encode::command(&mut run, [internal::EXEC, id.as_bytes()]);
+                *self.purpose = Purpose::Exec(watch);
+            }
             None => encode::command(&mut run, [internal::EXEC]),
         }
         self.submit_single(shard, &run)
@@ -229,22 +234,10 @@ impl Session {
         self.watch.take()
     }
 
-    /// Ends the watch, if there is one. Nobody waits for the outcome: a watch that stays behind costs
-    /// a little memory until it is old enough to be dropped.
+    /// Ends the watch, if there is one. Nobody waits for the outcome.
     pub(crate) fn drop_watch(&mut self, turn: &mut Turn<'_>) {
-        let Some(watch) = self.take_watch() else { return };
-        let id = watch.id.to_string();
-        let mut commands = Vec::new();
-        encode::command(&mut commands, [internal::UNWATCH, id.as_bytes()]);
-        // The connection's next window has another number, so this outcome finds nobody.
-        let address = Address { serial: turn.local.next_serial(), slot: turn.slot, run: 0 };
-        turn.door.submit(Run {
-            ticket: address.ticket(),
-            shard: watch.shard,
-            commands: &commands,
-            protocol: self.protocol(),
-            access: Access::Write,
-        });
-        turn.local.wants_flush = true;
+        if let Some(watch) = self.take_watch() {
+            turn.local.release(watch, turn.door);
+        }
     }
 }

@@ -31,8 +31,10 @@ const AWAITED: &str = "INV-G1: a run without an outcome in a complete window";
 
 const RUN_BITS: u32 = 12;
 const SLOT_BITS: u32 = 20;
+/// The number in the tickets of runs that belong to no connection.
+pub(crate) const NO_CONNECTION: u32 = (1 << SLOT_BITS) - 1;
 /// Most connections of one thread: as many as a ticket can number.
-pub(crate) const THREAD_CONNECTIONS_MAX: usize = 1 << SLOT_BITS;
+pub(crate) const THREAD_CONNECTIONS_MAX: usize = NO_CONNECTION as usize;
 
 /// Which run of which window of which connection a completion belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +51,7 @@ impl Address {
     /// The ticket that the node knows the run by.
     pub(crate) fn ticket(self) -> Ticket {
         assert!(
-            (self.slot as usize) < THREAD_CONNECTIONS_MAX && (self.run as usize) < WINDOW_RUNS_MAX,
+            self.slot <= NO_CONNECTION && (self.run as usize) < WINDOW_RUNS_MAX,
             "a ticket has no room for connection {} and run {}",
             self.slot,
             self.run

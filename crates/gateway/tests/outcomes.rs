@@ -2,7 +2,8 @@
 
 mod support;
 
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use keystead_node::{Refusal, UnknownReason};
 use keystead_types::{NodeId, ShardId, Slot};
@@ -49,6 +50,11 @@ fn each_refusal_and_each_loss_has_its_code() {
         ),
         (Verdict::Lose(UnknownReason::Deadline), "-UNCERTAIN "),
         (Verdict::Lose(UnknownReason::ConnectionLost), "-UNCERTAIN "),
+        (
+            Verdict::Lose(UnknownReason::LeaderReplaced),
+            "-UNCERTAIN the write may or may not have happened, or may yet happen: the shard's leader was \
+             replaced and has not answered; read before you repeat it\r\n",
+        ),
     ];
     for (verdict, code) in codes {
         server.node.set_judge(move |_, _| verdict.clone());
@@ -208,6 +214,47 @@ fn a_transaction_aborts_if_a_watched_key_was_changed() {
     assert_eq!(one.call("MULTI"), "+OK\r\n");
     assert_eq!(one.call("GET foo"), "+QUEUED\r\n");
     assert_eq!(one.call("EXEC"), "*1\r\n$1\r\n4\r\n");
+}
+
+/// INV-G5: what a refused EXEC leaves in its shard is taken back, however often that is refused as well.
+#[test]
+fn a_watch_is_released_although_its_exec_was_refused() {
+    let server = Server::start(1);
+    for end in [Refused::Answered, Refused::Vanished] {
+        let (released, refusals) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let (seen, refused) = (Arc::clone(&released), Arc::clone(&refusals));
+        server.node.set_judge(move |_, commands| {
+            let is_release = commands.starts_with(b"*2\r\n$16\r\nKEYSTEAD.UNWATCH");
+            let is_exec = commands.starts_with(b"*1\r\n$5\r\nMULTI");
+            // The shard comes back after two attempts.
+            if (is_exec || is_release) && refused.fetch_add(1, Ordering::SeqCst) < 2 {
+                return Verdict::Refuse(Refusal::Overloaded);
+            }
+            seen.fetch_add(u64::from(is_release), Ordering::SeqCst);
+            Verdict::Execute
+        });
+        let mut client = server.connect();
+        let id = client.call("CLIENT ID").trim_matches([':', '\r', '\n']).to_owned();
+        assert_eq!(client.call("WATCH foo"), "+OK\r\n");
+        assert_eq!(client.call("MULTI"), "+OK\r\n");
+        if end == Refused::Vanished {
+            server.node.holds_outcomes.store(true, Ordering::SeqCst);
+            client.send(b"EXEC\r\n");
+            wait_until("EXEC was refused", || refusals.load(Ordering::SeqCst) == 1);
+            assert_eq!(server.connect().call(&format!("CLIENT KILL ID {id}")), ":1\r\n");
+            wait_until("both are gone", || server.gateway.connection_count() == 0);
+            server.node.release();
+        } else {
+            assert!(client.call("EXEC").starts_with("-OVERLOADED "));
+        }
+        wait_until("the shard was told", || released.load(Ordering::SeqCst) == 1);
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Refused {
+    Answered,
+    Vanished,
 }
 
 #[test]
