@@ -152,13 +152,9 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<Frame> {
         5 => RecordKind::Removed,
         _ => return None,
     };
-    Some(Frame {
-        kind,
-        group: ShardId(u32_at(header, 8)),
-        index: LogIndex(u64_at(header, 16)),
-        payload_bytes,
-        crc,
-    })
+    // Nothing could follow the highest number there is; no group has come that far, so it was never written.
+    let index = Some(LogIndex(u64_at(header, 16))).filter(|index| index.0 < u64::MAX)?;
+    Some(Frame { kind, group: ShardId(u32_at(header, 8)), index, payload_bytes, crc })
 }
 
 /// The little-endian u32 at `at`, which the caller knows to lie within `bytes`.
@@ -188,6 +184,18 @@ mod tests {
         assert_eq!(&out[..4], crc.to_le_bytes());
         assert_eq!(&out[4..], b"\x03\0\0\0\x03\0\0\0\x01\0\0\0\x07\0\0\0\0\0\0\0xyz");
         assert_eq!(crc, crc32c::crc32c(&out[4..]));
+    }
+
+    /// Found by the fuzz target `log`: counting on from it would have overflowed.
+    #[test]
+    fn an_index_that_nothing_can_follow_is_no_record() {
+        for (index, is_record) in [(u64::MAX - 1, true), (u64::MAX, false)] {
+            let mut out = Vec::new();
+            let record =
+                Record::Snapshot { group: ShardId(1), index: LogIndex(index), payload: b"" };
+            encode(&record.into(), &mut out);
+            assert_eq!(decode(&out).is_some(), is_record, "{index}");
+        }
     }
 
     #[test]
