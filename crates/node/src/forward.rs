@@ -179,7 +179,7 @@ impl Answer {
             return Err(malformed);
         }
         let ends: Vec<usize> = (0..count).map(|_| bytes.get_u32_le() as usize).collect();
-        let is_rising = ends.is_sorted() && ends.last().is_none_or(|end| *end == bytes.len());
+        let is_rising = ends.is_sorted() && ends.last().copied().unwrap_or(0) == bytes.len();
         let ending = match code {
             0 if is_rising => AnswerEnding::Done { ends, replies: bytes },
             1 => AnswerEnding::Rejected(Rejection::NotLeader {
