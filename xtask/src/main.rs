@@ -11,6 +11,7 @@ mod bench;
 mod cluster;
 mod compat;
 mod docs;
+mod fuzz;
 mod golden;
 mod pages;
 mod project;
@@ -90,6 +91,12 @@ const VERBS: &[Verb] = &[
         arguments: "[update]",
         about: "golden scripts; `update` rewrites what they expect, for review in the diff",
         run: golden::run,
+    },
+    Verb {
+        name: "fuzz",
+        arguments: "[TARGET [SECONDS] | replay]",
+        about: "any bytes to every decoder; `replay` is what CI runs",
+        run: fuzz::run,
     },
     Verb {
         name: "pages",

@@ -107,7 +107,7 @@ impl Identity {
         }
     }
 
-    fn parse(path: &Path, bytes: &[u8]) -> Result<Self, IdentityError> {
+    pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Self, IdentityError> {
         let damaged = |source| IdentityError::Damaged { path: path.to_owned(), source };
         let any: serde_json::Value = serde_json::from_slice(bytes).map_err(damaged)?;
         let format = any

@@ -14,6 +14,8 @@ mod core;
 pub mod door;
 mod execute;
 mod forward;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod identity;
 pub mod internal;
 mod keeper;

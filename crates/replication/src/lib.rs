@@ -7,6 +7,8 @@ mod append;
 mod cell;
 mod driver;
 mod entry;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod group;
 mod lease;
 mod log;

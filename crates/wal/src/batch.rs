@@ -236,7 +236,7 @@ pub(crate) struct BlockHeader {
 }
 
 impl BlockHeader {
-    fn encode(&self, place: Place, out: &mut [u8]) {
+    pub(crate) fn encode(&self, place: Place, out: &mut [u8]) {
         out[..4].copy_from_slice(&BLOCK_MAGIC.to_le_bytes());
         out[8..16].copy_from_slice(&self.number.to_le_bytes());
         out[16..24].copy_from_slice(&self.body_bytes.to_le_bytes());
@@ -256,14 +256,19 @@ impl BlockHeader {
         if u32_at(header, 0) != BLOCK_MAGIC || u32_at(header, 4) != header_crc(place, header) {
             return None;
         }
-        Some(Self {
+        Some(Self::read(header))
+    }
+
+    /// The fields of a header whose checksum was looked at.
+    pub(crate) fn read(header: &[u8]) -> Self {
+        Self {
             number: u64_at(header, 8),
             body_bytes: u64_at(header, 16),
             synced_through: Position { segment: u64_at(header, 24), offset: u64_at(header, 32) },
             records: u32_at(header, 40),
             digest: u32_at(header, 44),
             flags: u32_at(header, 48),
-        })
+        }
     }
 }
 

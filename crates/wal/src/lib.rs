@@ -18,6 +18,8 @@ mod directory;
 pub mod disk;
 mod error;
 mod files;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod inbox;
 mod ledger;
 mod log;

@@ -164,11 +164,7 @@ fn did_you_mean(nearest: Option<&str>) -> String {
 
 /// Reads all sources and checks the rules between settings.
 pub(super) fn load(inputs: &Inputs) -> Result<Loaded, ConfigError> {
-    let mut loaded = Loaded {
-        config: Config::default(),
-        origins: vec![Origin::Default; SETTINGS.len()],
-        doubtful_variables: Vec::new(),
-    };
+    let mut loaded = Loaded::of_defaults();
     if let Some(path) = settings_file(inputs) {
         loaded.read_file(&path)?;
     }
@@ -181,6 +177,18 @@ pub(super) fn load(inputs: &Inputs) -> Result<Loaded, ConfigError> {
     Ok(loaded)
 }
 
+/// The settings in the text of a file, for the fuzz targets of `fuzz/`.
+///
+/// # Errors
+/// [`ConfigError`], as [`Config::load`].
+#[cfg(feature = "fuzzing")]
+pub fn load_text(text: &str) -> Result<Loaded, ConfigError> {
+    let mut loaded = Loaded::of_defaults();
+    loaded.read_text(Path::new("keystead.toml"), text)?;
+    loaded.config.validate()?;
+    Ok(loaded)
+}
+
 fn settings_file(inputs: &Inputs) -> Option<PathBuf> {
     let named = inputs.environment.iter().find(|(name, _)| name == FILE_VARIABLE);
     let named = named.filter(|(_, value)| !value.is_empty());
@@ -188,11 +196,23 @@ fn settings_file(inputs: &Inputs) -> Option<PathBuf> {
 }
 
 impl Loaded {
+    fn of_defaults() -> Self {
+        Self {
+            config: Config::default(),
+            origins: vec![Origin::Default; SETTINGS.len()],
+            doubtful_variables: Vec::new(),
+        }
+    }
+
     fn read_file(&mut self, path: &Path) -> Result<(), ConfigError> {
-        let text = read_bounded(path)?;
+        self.read_text(path, &read_bounded(path)?)
+    }
+
+    /// Reads the text of a settings file; `path` is what errors name.
+    fn read_text(&mut self, path: &Path, text: &str) -> Result<(), ConfigError> {
         let line_of =
             |offset: usize| 1 + text.as_bytes()[..offset].iter().filter(|b| **b == b'\n').count();
-        let table = DeTable::parse(&text).map_err(|error| ConfigError::Syntax {
+        let table = DeTable::parse(text).map_err(|error| ConfigError::Syntax {
             path: path.to_owned(),
             line: line_of(error.span().map_or(0, |span| span.start).min(text.len())),
             reason: error.message().to_owned(),
