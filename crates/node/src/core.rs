@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use keystead_replication::transport::FrameBatch;
 use keystead_replication::{GroupCell, Inbox, Input, Role, Submission};
 use keystead_topology::Topology;
 use keystead_types::limits::SHARDS_MAX;
@@ -20,19 +21,11 @@ use crate::machine::NodeMachine;
 use crate::mailbox::{Letter, Mailbox};
 use crate::shard::Shard;
 
-/// What a frame between nodes is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PostKind {
-    /// A run for the receiver to execute.
-    Call,
-    /// The ending of a run that the receiver sent.
-    Answer,
-}
-
-/// Sends frames to other nodes.
+/// Sends frames to other nodes: calls ([`FORWARD`](keystead_replication::transport::FrameKind::FORWARD)) and answers
+/// ([`FORWARDED`](keystead_replication::transport::FrameKind::FORWARDED)).
 pub trait Post: Send + Sync {
-    /// Sends a frame. False: it was certainly not sent. True: it may or may not arrive.
-    fn post(&self, to: NodeId, kind: PostKind, payload: &[u8]) -> bool;
+    /// Sends frames, all or none. False: certainly none was sent. True: they may or may not arrive.
+    fn post(&self, to: NodeId, frames: &FrameBatch) -> bool;
 }
 
 /// Which node a client is sent to when another one leads.
@@ -142,10 +135,10 @@ impl Core {
         &self.workers
     }
 
-    /// Hands runs to the workers here, one push a worker.
-    pub(crate) fn submit_here(&self, runs: Vec<Submission>) {
+    /// Leaves runs with the workers here; whoever left some [`drive`](Self::drive)s.
+    pub(crate) fn leave_here(&self, runs: Vec<Submission>) {
         if self.workers.len() == 1 {
-            return self.workers[0].push(Input::Submit(runs));
+            return self.workers[0].leave(Input::Submit(runs));
         }
         let mut by_worker: Vec<Vec<Submission>> = self.workers.iter().map(|_| Vec::new()).collect();
         for run in runs {
@@ -153,9 +146,14 @@ impl Core {
         }
         for (inbox, runs) in self.workers.iter().zip(by_worker) {
             if !runs.is_empty() {
-                inbox.push(Input::Submit(runs));
+                inbox.leave(Input::Submit(runs));
             }
         }
+    }
+
+    /// Has the workers take in what was left with them, on this thread if they are free.
+    pub(crate) fn drive(&self) {
+        self.workers.iter().for_each(Inbox::drive);
     }
 
     pub(crate) fn routes(&self) -> Arc<Routes> {

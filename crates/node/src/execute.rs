@@ -11,15 +11,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use keystead_replication::transport::{FrameBatch, FrameKind};
 use keystead_replication::{
     Access as LogAccess, Completed, Doubt, Ending, Part, Rejection, Role, Submission,
 };
 use keystead_resp::{Args, ReplyWriter, RunDecoder};
 use keystead_types::{Clock, Monotonic, NodeId, ShardId, Slot, limits};
 
-use crate::core::{Core, PostKind, Routes, Routing};
+use crate::core::{Core, Routes, Routing};
 use crate::door::{Access, Door, Outcome, Refusal, Run, Ticket, UnknownReason};
-use crate::forward::{Answer, AnswerEnding, Call, PARTS_MAX};
+use crate::forward::{Answer, AnswerEnding, Call, FRAMES_ROOM_BYTES, PARTS_MAX};
 use crate::mailbox::{Letter, Mailbox};
 use crate::shard::form_of;
 use crate::status::{ClusterView, Status};
@@ -50,7 +51,15 @@ pub struct NodeDoor {
     refused: Vec<(Vec<Part>, Refusal)>,
     status: Arc<dyn Fn() -> Status + Send + Sync>,
     view: Arc<dyn Fn() -> Arc<ClusterView> + Send + Sync>,
-    scratch: Vec<u8>,
+    /// Calls that leave with the end of this flush, by node.
+    calls: BTreeMap<NodeId, Calls>,
+}
+
+/// Calls to one node, encoded, and the runs in them by the number of the call.
+#[derive(Default)]
+struct Calls {
+    frames: FrameBatch,
+    runs: Vec<(u32, Waiting)>,
 }
 
 /// Runs of one shard with the same access, on their way together.
@@ -109,7 +118,7 @@ impl NodeDoor {
             refused: Vec::new(),
             status,
             view,
-            scratch: Vec::new(),
+            calls: BTreeMap::new(),
         }
     }
 
@@ -172,17 +181,45 @@ impl NodeDoor {
         self.next_call = self.next_call.wrapping_add(1);
         let number = u64::from(self.mailbox.door) << 32 | u64::from(self.next_call);
         let batch = &run.batch;
-        self.scratch.clear();
         let contents = (run.shard, run.access, batch.parts.as_slice(), batch.commands.as_slice());
-        Call::write(&mut self.scratch, number, contents, run.deadline.since(now));
-        if self.core.post.post(leader, PostKind::Call, &self.scratch) {
-            let Waiting { shard, access, batch, deadline, .. } = run;
-            let away = Away { node: leader, shard, access, batch, sent_at: now, deadline };
-            self.away.insert(self.next_call, away);
-        } else {
-            // Certainly not sent: nothing happened. The leader may be gone; forget it as a hint.
-            self.core.heard_leader(run.shard, None);
-            self.wait(Waiting { hint: None, ..run }, now);
+        let calls = self.calls.entry(leader).or_default();
+        let is_taken = calls.frames.push_with(FrameKind::FORWARD, |out| {
+            Call::write(out, number, contents, run.deadline.since(now));
+        });
+        if !is_taken {
+            return self.wait(run, now);
+        }
+        calls.runs.push((self.next_call, run));
+        if calls.frames.as_bytes().len() >= FRAMES_ROOM_BYTES {
+            self.send_calls(leader, now);
+        }
+    }
+
+    /// Sends what was gathered for other nodes, one write each.
+    fn send_all_calls(&mut self, now: Monotonic) {
+        let leaders: Vec<NodeId> = self.calls.keys().copied().collect();
+        for leader in leaders {
+            self.send_calls(leader, now);
+        }
+    }
+
+    fn send_calls(&mut self, leader: NodeId, now: Monotonic) {
+        let Some(mut calls) = self.calls.remove(&leader) else { return };
+        let is_sent = calls.runs.is_empty() || self.core.post.post(leader, &calls.frames);
+        for (number, run) in calls.runs.drain(..) {
+            if is_sent {
+                let Waiting { shard, access, batch, deadline, .. } = run;
+                let away = Away { node: leader, shard, access, batch, sent_at: now, deadline };
+                self.away.insert(number, away);
+            } else {
+                // Certainly not sent: nothing happened. The leader may be gone; forget it as a hint.
+                self.core.heard_leader(run.shard, None);
+                self.wait(Waiting { hint: None, ..run }, now);
+            }
+        }
+        calls.frames.clear(FRAMES_ROOM_BYTES);
+        if is_sent {
+            self.calls.insert(leader, calls);
         }
     }
 
@@ -219,8 +256,10 @@ impl NodeDoor {
                 self.waiting.push(run);
             }
         }
+        self.send_all_calls(now);
         if !here.is_empty() {
-            self.core.submit_here(here);
+            self.core.leave_here(here);
+            self.core.drive();
         }
     }
 
@@ -367,8 +406,10 @@ impl Door for NodeDoor {
                 &mut here,
             );
         }
+        self.send_all_calls(now);
         if !here.is_empty() {
-            self.core.submit_here(here);
+            self.core.leave_here(here);
+            self.core.drive();
         }
         if !self.refused.is_empty() {
             self.mailbox.ring();

@@ -12,16 +12,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes};
+use keystead_replication::transport::{FrameBatch, FrameKind};
 use keystead_replication::{
     Access, Completed, Doubt, Ending, Part, Rejection, Replies, ReplyTo, Submission,
 };
 use keystead_types::{Monotonic, NodeId, ShardId};
 use parking_lot::Mutex;
 
-use crate::core::{Core, Post, PostKind};
+use crate::core::{Core, Post};
 
 /// Parts that one call can hold.
 pub(crate) const PARTS_MAX: usize = u16::MAX as usize;
+/// Room that a batch of frames keeps from one use to the next, bytes.
+pub(crate) const FRAMES_ROOM_BYTES: usize = 256 * 1024;
 /// The longest patience that is honoured, whatever a caller says.
 const PATIENCE_MAX: Duration = Duration::from_secs(600);
 
@@ -202,7 +205,7 @@ impl Answer {
 pub(crate) struct Answers {
     peer: NodeId,
     post: Arc<dyn Post>,
-    frames: Mutex<Vec<Vec<u8>>>,
+    frames: Mutex<FrameBatch>,
 }
 
 impl Answers {
@@ -219,22 +222,26 @@ struct Return {
 
 impl ReplyTo for Return {
     fn deliver(&self, completed: Completed) {
-        let mut frame = Vec::new();
-        Answer::write(self.number, &completed.ending, &mut frame);
-        self.answers.frames.lock().push(frame);
-        // Each call has its own way back, so `wake` comes once a call: sending here would be the same.
+        let is_taken = self.answers.frames.lock().push_with(FrameKind::FORWARDED, |out| {
+            Answer::write(self.number, &completed.ending, out)
+        });
+        if !is_taken {
+            tracing::error!(peer = %self.answers.peer, "an answer is longer than a frame may be; its caller is left in doubt");
+        }
     }
 
+    /// The first of those that a turn answered sends for all of them.
     fn wake(&self) {
-        let frames = std::mem::take(&mut *self.answers.frames.lock());
-        for frame in frames {
-            // An answer that cannot be sent leaves the caller in doubt, which it knows how to say.
-            let _is_taken = self.answers.post.post(self.answers.peer, PostKind::Answer, &frame);
+        let mut frames = self.answers.frames.lock();
+        if !frames.is_empty() {
+            // Answers that cannot be sent leave their callers in doubt, which they know how to say.
+            let _is_taken = self.answers.post.post(self.answers.peer, &frames);
+            frames.clear(FRAMES_ROOM_BYTES);
         }
     }
 }
 
-/// Takes in a call: hands it to the shard's worker here, whatever that says of it.
+/// Takes in a call: leaves it with the shard's worker here, whatever that says of it.
 pub(crate) fn take_call(
     core: &Core,
     answers: &Arc<Answers>,
@@ -250,7 +257,7 @@ pub(crate) fn take_call(
         deadline: now.after(call.patience),
         reply_to: Arc::new(Return { number: call.number, answers: Arc::clone(answers) }),
     };
-    core.submit_here(vec![submission]);
+    core.leave_here(vec![submission]);
     Ok(())
 }
 

@@ -35,7 +35,7 @@ mod sync;
 pub use caller::{CallOutcome, Caller};
 pub use children::{OnFatal, children};
 pub use clock::NodeClock;
-pub use core::{Core, CoreSettings, Post, PostKind, Routing};
+pub use core::{Core, CoreSettings, Post, Routing};
 pub use door::{Access, Door, Outcome, Refusal, Run, Ticket, UnknownReason};
 pub use execute::NodeDoor;
 pub use identity::{Identity, IdentityError, Stage};

@@ -6,14 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use keystead_replication::transport::{FrameKind, Outbox, Receive, Reply};
+use keystead_replication::transport::{FrameBatch, FrameKind, Outbox, Receive, Reply};
 use keystead_replication::{Input, PeerMessage};
 use keystead_types::{Clock, NodeId, UnixMillis};
 use parking_lot::Mutex;
 
 use crate::clock::AHEAD_MS_MAX;
 use crate::control;
-use crate::core::{Post, PostKind};
+use crate::core::Post;
 use crate::forward::{self, Answers};
 use crate::mailbox::Letter;
 use crate::node::Node;
@@ -22,12 +22,8 @@ use crate::node::Node;
 pub(crate) struct OutboxPost(pub(crate) Outbox);
 
 impl Post for OutboxPost {
-    fn post(&self, to: NodeId, kind: PostKind, payload: &[u8]) -> bool {
-        let kind = match kind {
-            PostKind::Call => FrameKind::FORWARD,
-            PostKind::Answer => FrameKind::FORWARDED,
-        };
-        self.0.send(to, kind, payload)
+    fn post(&self, to: NodeId, frames: &FrameBatch) -> bool {
+        self.0.send_all(to, frames)
     }
 }
 
@@ -106,9 +102,11 @@ impl Receive for Receiver {
         }
         for (inbox, messages) in workers.iter().zip(messages) {
             if !messages.is_empty() {
-                inbox.push(Input::Messages(messages));
+                inbox.leave(Input::Messages(messages));
             }
         }
+        // This thread has nothing better to do than what the peers want.
+        self.node.core.drive();
     }
 
     fn peer_up(&self, peer: NodeId) {

@@ -1,7 +1,7 @@
-//! The worker on a thread: feeds it, and does what it asks for.
+//! What surrounds a worker: feeds it, and does what it asks for.
 //!
-//! Owns: the worker's inbox, the order in which outputs are carried out, waking.
-//! Never: decides anything about a group. Called by the node's supervision tree, one thread each.
+//! Owns: one turn, and the order in which its outputs are carried out. Never: decides anything about a group, or on
+//! which thread it runs (see `inbox`). Started by the node's supervision tree, one thread each.
 //!
 //! Everything that came in while a turn ran is taken at once by the next: that is where batches
 //! come from, without a timer.
@@ -10,22 +10,20 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use keystead_types::{Clock, ShardId};
+use keystead_types::{Clock, Monotonic, ShardId};
 use keystead_wal::{Batch, Completion, DiskState, Handle, Written};
-use parking_lot::{Condvar, Mutex};
 use raft::eraftpb::Message;
 
 use crate::append::Appender;
+use crate::inbox::{Inbox, Listener, refuse};
 use crate::machine::Machine;
-use crate::outcome::{Rejection, ReplyTo};
+use crate::outcome::ReplyTo;
 use crate::outputs::{Event, Outputs, SnapshotWork};
 use crate::snapshot_writer::SnapshotQueue;
-use crate::worker::{GroupInput, Input, Worker};
+use crate::worker::{Input, Worker};
 
 /// How often the log is told what it may drop.
 const PURGE_EVERY: Duration = Duration::from_secs(1);
-/// Batches kept for reuse.
-const SPARE_BATCHES_MAX: usize = 4;
 
 /// Where a worker's messages go.
 pub trait Messenger: Send {
@@ -36,167 +34,6 @@ pub trait Messenger: Send {
 /// Where a worker's snapshot work goes; the work's own bound on chunks under way keeps the queue short.
 pub(crate) trait SnapshotSink: Send {
     fn take(&mut self, work: SnapshotWork);
-}
-
-/// The way into a worker. Cheap to clone; lives as long as anybody needs it, longer than the worker.
-pub struct Inbox<M: Machine> {
-    shared: Arc<Shared<M>>,
-}
-
-struct Shared<M: Machine> {
-    state: Mutex<State<M>>,
-    wake: Condvar,
-}
-
-struct State<M: Machine> {
-    inputs: Vec<Input<M>>,
-    persisted: u64,
-    spare: Vec<Batch>,
-    is_waiting: bool,
-    /// Counts the workers that ran here: what the log says to an earlier one is not for this one.
-    incarnation: u64,
-    /// False before the worker runs and after it ended: then nothing is taken.
-    is_open: bool,
-    is_closing: bool,
-}
-
-impl<M: Machine> Clone for Inbox<M> {
-    fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared) }
-    }
-}
-
-impl<M: Machine> Default for Inbox<M> {
-    fn default() -> Self {
-        let state = State {
-            inputs: Vec::new(),
-            persisted: 0,
-            spare: Vec::new(),
-            is_waiting: false,
-            incarnation: 0,
-            is_open: false,
-            is_closing: false,
-        };
-        Self { shared: Arc::new(Shared { state: Mutex::new(state), wake: Condvar::new() }) }
-    }
-}
-
-impl<M: Machine> Inbox<M> {
-    /// Gives the worker something to do. What comes while no worker runs is dropped, and runs among
-    /// it are rejected.
-    pub fn push(&self, input: Input<M>) {
-        let mut state = self.shared.state.lock();
-        if !state.is_open {
-            drop(state);
-            return refuse(input);
-        }
-        state.inputs.push(input);
-        self.wake(state);
-    }
-
-    /// Gives one group something to do.
-    pub fn push_for(&self, group: ShardId, input: GroupInput<M>) {
-        self.push(Input::Group(group, input));
-    }
-
-    /// True while a worker takes what is pushed.
-    #[must_use]
-    pub fn is_open(&self) -> bool {
-        self.shared.state.lock().is_open
-    }
-
-    /// Asks the worker's thread to end.
-    pub fn close(&self) {
-        let mut state = self.shared.state.lock();
-        state.is_closing = true;
-        self.wake(state);
-    }
-
-    fn wake(&self, mut state: parking_lot::MutexGuard<'_, State<M>>) {
-        let must_wake = std::mem::take(&mut state.is_waiting);
-        drop(state);
-        if must_wake {
-            self.shared.wake.notify_one();
-        }
-    }
-
-    /// Waits for inputs, the log's word or `until`, and takes what there is. False: the worker must end.
-    fn take(&self, inputs: &mut Vec<Input<M>>, seen: &mut u64, timeout: Duration) -> bool {
-        let mut state = self.shared.state.lock();
-        if state.inputs.is_empty()
-            && state.persisted == *seen
-            && !state.is_closing
-            && !timeout.is_zero()
-        {
-            state.is_waiting = true;
-            self.shared.wake.wait_for(&mut state, timeout);
-            state.is_waiting = false;
-        }
-        std::mem::swap(&mut state.inputs, inputs);
-        if state.persisted != *seen {
-            *seen = state.persisted;
-            inputs.push(Input::Persisted(*seen));
-        }
-        !state.is_closing
-    }
-
-    fn open(&self) -> u64 {
-        let mut state = self.shared.state.lock();
-        state.incarnation += 1;
-        state.is_open = true;
-        state.is_closing = false;
-        state.inputs.clear();
-        state.persisted = 0;
-        state.incarnation
-    }
-
-    fn shut(&self) {
-        let left = {
-            let mut state = self.shared.state.lock();
-            state.is_open = false;
-            std::mem::take(&mut state.inputs)
-        };
-        left.into_iter().for_each(refuse);
-    }
-
-    fn spare_batch(&self) -> Batch {
-        self.shared.state.lock().spare.pop().unwrap_or_default()
-    }
-}
-
-/// One incarnation's ear at the log.
-struct Listener<M: Machine> {
-    inbox: Inbox<M>,
-    incarnation: u64,
-}
-
-impl<M: Machine> Completion for Listener<M> {
-    fn written(&self, written: Written) {
-        let mut state = self.inbox.shared.state.lock();
-        if state.incarnation != self.incarnation {
-            return;
-        }
-        state.persisted = state.persisted.max(written.token);
-        if state.spare.len() < SPARE_BATCHES_MAX {
-            state.spare.push(written.batch);
-        }
-        self.inbox.wake(state);
-    }
-}
-
-/// Nobody runs the worker: runs go back, the rest is void.
-fn refuse<M: Machine>(input: Input<M>) {
-    match input {
-        Input::Submit(runs) => {
-            for run in runs {
-                let (reply_to, completed) = run.reject(Rejection::NoReplica);
-                reply_to.deliver(completed);
-                reply_to.wake();
-            }
-        }
-        Input::Stop(_, done) => done(),
-        _ => {}
-    }
 }
 
 /// A worker and everything it needs to run on a thread.
@@ -212,6 +49,9 @@ pub struct Driver<M: Machine> {
     listener: Arc<dyn Completion>,
     /// What the next turn takes in; here, so that it is answered if the worker falls before it did.
     inputs: Vec<Input<M>>,
+    /// The last token that the log reported.
+    seen: u64,
+    next_purge: Monotonic,
     out: Outputs,
     /// The last submission, if this thread wrote it itself: the next turn hears of it, at once.
     written: Option<Written>,
@@ -241,7 +81,8 @@ impl<M: Machine> Driver<M> {
     pub fn new(worker: Worker<M>, around: Surroundings<M>, snapshots: SnapshotQueue) -> Self {
         let Surroundings { inbox, log, messenger, on_event, clock, before_turn } = around;
         let incarnation = inbox.open();
-        let listener = Arc::new(Listener { inbox: inbox.clone(), incarnation });
+        let listener = Arc::new(Listener::new(inbox.clone(), incarnation));
+        let next_purge = clock.monotonic_now().after(PURGE_EVERY);
         let out = Outputs::default();
         Self {
             worker,
@@ -255,42 +96,49 @@ impl<M: Machine> Driver<M> {
             listener,
             out,
             inputs: Vec::new(),
+            seen: 0,
+            next_purge,
             written: None,
             spare: None,
         }
     }
 
     /// Runs until the inbox is closed; then everything that still waits is answered.
-    pub fn run(mut self) {
-        let mut seen = 0;
-        let mut next_purge = self.clock.monotonic_now().after(PURGE_EVERY);
-        loop {
-            let timeout = match &self.written {
-                Some(_) => Duration::ZERO,
-                None => self.worker.next_tick().since(self.clock.monotonic_now()),
-            };
-            let goes_on = self.inbox.take(&mut self.inputs, &mut seen, timeout);
-            // Together with what came in meanwhile: one turn applies this entry and packs the next.
-            if let Some(Written { token, batch, .. }) = self.written.take() {
-                self.inputs.push(Input::Persisted(token));
-                self.spare = Some(batch);
-            }
-            self.worker.set_disk_full(self.appender.log().disk_state() == DiskState::Full);
-            (self.before_turn)();
-            // ORDER: the clock is read after the inputs were taken; leases count on it.
-            let now = self.clock.monotonic_now();
-            self.worker.turn(&mut self.inputs, now, self.clock.unix_now(), &mut self.out);
-            self.carry_out();
-            if now >= next_purge {
-                next_purge = now.after(PURGE_EVERY);
-                self.appender.log().purge(self.worker.first_needed());
-            }
-            if !goes_on {
-                break;
-            }
+    pub fn run(self) {
+        let inbox = self.inbox.clone();
+        let mut driver = inbox.run(self);
+        driver.worker.abandon_all(&mut driver.out);
+        driver.carry_out();
+    }
+
+    /// When the next tick is due, from now.
+    pub(crate) fn until_tick(&self) -> Duration {
+        self.worker.next_tick().since(self.clock.monotonic_now())
+    }
+
+    /// Takes in everything that waits and does what follows. True if there is more to do at once.
+    pub(crate) fn turn(&mut self) -> bool {
+        let mut has_come = self.inbox.take(&mut self.inputs, &mut self.seen);
+        // Together with what came in meanwhile: one turn applies this entry and packs the next.
+        if let Some(Written { token, batch, .. }) = self.written.take() {
+            self.inputs.push(Input::Persisted(token));
+            self.spare = Some(batch);
+            has_come = true;
         }
-        self.worker.abandon_all(&mut self.out);
+        // ORDER: the clock is read after the inputs were taken; leases count on it.
+        let now = self.clock.monotonic_now();
+        if !has_come && now < self.worker.next_tick() {
+            return false;
+        }
+        self.worker.set_disk_full(self.appender.log().disk_state() == DiskState::Full);
+        (self.before_turn)();
+        self.worker.turn(&mut self.inputs, now, self.clock.unix_now(), &mut self.out);
         self.carry_out();
+        if now >= self.next_purge {
+            self.next_purge = now.after(PURGE_EVERY);
+            self.appender.log().purge(self.worker.first_needed());
+        }
+        self.written.is_some()
     }
 
     /// Messages first: a leader's entries travel while its own disk writes them.

@@ -10,6 +10,7 @@ mod entry;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod group;
+mod inbox;
 mod lease;
 mod log;
 mod machine;
@@ -25,8 +26,9 @@ pub mod transport;
 mod worker;
 
 pub use cell::{GroupCell, Members, Progress, Role};
-pub use driver::{Driver, Inbox, Messenger, Surroundings};
+pub use driver::{Driver, Messenger, Surroundings};
 pub use entry::{EntryError, ReplicaChange};
+pub use inbox::Inbox;
 pub use machine::{DumpStep, Machine, Part, Replies};
 pub use mail::{Mailer, PeerMessage};
 pub use outcome::{Access, Completed, Doubt, Ending, Rejection, ReplyTo, Submission};

@@ -12,7 +12,8 @@ use keystead_types::{LogIndex, ShardId, Term};
 use keystead_wal::Disk;
 use parking_lot::{Condvar, Mutex};
 
-use crate::driver::{Inbox, SnapshotSink};
+use crate::driver::SnapshotSink;
+use crate::inbox::Inbox;
 use crate::machine::Machine;
 use crate::outputs::SnapshotWork;
 use crate::snapshot_file::{

@@ -56,6 +56,10 @@ pub trait Completion: Send + Sync {
     /// [`Handle::write_now`] wrote itself. A submission that is never completed (the log failed, or was closed) may
     /// or may not be in the log.
     fn written(&self, written: Written);
+
+    /// Called on the log's thread when it has told all that it had to tell, once for whoever was told something.
+    /// `is_log_idle` says that nothing waits for the log: then whoever hears it may use its thread for a moment.
+    fn settled(&self, _is_log_idle: bool) {}
 }
 
 impl<F: Fn(Written) + Send + Sync> Completion for F {
@@ -229,7 +233,7 @@ impl Handle {
     }
 
     /// True if all that was submitted so far is written, and more may be.
-    fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         let queue = self.shared.queue.lock();
         queue.submissions.is_empty() && !queue.is_in_hand && !queue.is_closing && !queue.is_closed
     }

@@ -108,12 +108,23 @@ impl<D: Disk> Writer<D> {
             // ORDER: before the completions: who hears one and has more finds the log free. What was taken is
             // written by now, and synced if it was asked for (INV-WAL10).
             self.handle.empty_hands();
-            for (done, written) in written {
-                done.written(written);
-            }
+            self.tell(written);
             if is_closing {
                 return Ok(());
             }
+        }
+    }
+
+    fn tell(&self, written: Vec<Done>) {
+        let mut told: Vec<Arc<dyn Completion>> = Vec::new();
+        for (done, written) in written {
+            done.written(written);
+            if !told.iter().any(|other| Arc::ptr_eq(other, &done)) {
+                told.push(done);
+            }
+        }
+        for done in told {
+            done.settled(self.handle.is_idle());
         }
     }
 
