@@ -29,6 +29,7 @@ mod dial;
 pub mod frame;
 pub mod hello;
 pub mod message;
+mod net;
 mod outbox;
 mod peer;
 mod server;

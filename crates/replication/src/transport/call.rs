@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use thiserror::Error;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::frame::{FrameBatch, FrameDecoder, FrameKind};
 use super::hello::{HELLO_BYTES_MAX, Hello, Refusal, Welcome};
+use super::net::Dialer;
 use super::server::CALL_BYTES_MAX;
 use super::stream::{FrameReader, StreamError, write_all};
 use super::wire::DecodeError;
@@ -130,10 +130,8 @@ async fn exchange(
     // a refused hello is not looked at.
     let mut batch = said(hello);
     push_request(&mut batch, request)?;
-    let stream = TcpStream::connect(progress.address)
-        .await
-        .and_then(|stream| stream.set_nodelay(true).map(|()| stream))
-        .map_err(|source| progress.connect(source))?;
+    let stream =
+        Dialer::Tcp.connect(progress.address).await.map_err(|source| progress.connect(source))?;
     write_all(&stream, batch.as_bytes(), |_| {})
         .await
         .map_err(|source| progress.lost(StreamError::Io { source }))?;

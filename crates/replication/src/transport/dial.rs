@@ -16,12 +16,11 @@ use std::time::Duration;
 
 use keystead_types::{Monotonic, NodeId};
 use thiserror::Error;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::frame::{FrameBatch, FrameKind};
 use super::hello::{HELLO_BYTES_MAX, Purpose, Refusal, Welcome};
+use super::net::{Dialer, Stream};
 use super::outbox::Outbox;
 use super::peer::{Peer, Taken};
 use super::stream::{FrameReader, StreamError, write_all};
@@ -59,12 +58,17 @@ enum LinkEnd {
 }
 
 /// Keeps the link to `peer` up until it is removed or the outbox closes.
-pub(super) async fn keep_linked(peer: Arc<Peer>, outbox: Outbox, receive: Arc<dyn Receive>) {
+pub(super) async fn keep_linked(
+    peer: Arc<Peer>,
+    outbox: Outbox,
+    dialer: Dialer,
+    receive: Arc<dyn Receive>,
+) {
     let mut pause = Pause::new(outbox.timing(), peer.id().0 ^ outbox.now().0);
     let mut reported: Option<Discriminant<LinkEnd>> = None;
     loop {
         let began = outbox.now();
-        let end = link_once(&peer, &outbox, receive.as_ref()).await;
+        let end = link_once(&peer, &outbox, dialer, receive.as_ref()).await;
         if matches!(end, LinkEnd::Removed | LinkEnd::Closing) {
             return;
         }
@@ -92,9 +96,14 @@ pub(super) async fn keep_linked(peer: Arc<Peer>, outbox: Outbox, receive: Arc<dy
 }
 
 /// Connects once and stays until the connection ends.
-async fn link_once(peer: &Arc<Peer>, outbox: &Outbox, receive: &dyn Receive) -> LinkEnd {
+async fn link_once(
+    peer: &Arc<Peer>,
+    outbox: &Outbox,
+    dialer: Dialer,
+    receive: &dyn Receive,
+) -> LinkEnd {
     let within = outbox.timing().handshake_max;
-    let (stream, mut reader) = match timeout(within, connect(peer, outbox)).await {
+    let (stream, mut reader) = match timeout(within, connect(peer, outbox, dialer)).await {
         Ok(Ok(connected)) => connected,
         Ok(Err(end)) => return end,
         Err(_) => return LinkEnd::NoAnswer { within },
@@ -117,11 +126,13 @@ async fn link_once(peer: &Arc<Peer>, outbox: &Outbox, receive: &dyn Receive) -> 
 }
 
 /// Dials, says hello, awaits the welcome.
-async fn connect(peer: &Peer, outbox: &Outbox) -> Result<(TcpStream, FrameReader), LinkEnd> {
-    let stream = TcpStream::connect(peer.address())
-        .await
-        .and_then(|stream| stream.set_nodelay(true).map(|()| stream))
-        .map_err(|source| LinkEnd::Connect { source })?;
+async fn connect(
+    peer: &Peer,
+    outbox: &Outbox,
+    dialer: Dialer,
+) -> Result<(Stream, FrameReader), LinkEnd> {
+    let connected = dialer.connect(&peer.address()).await;
+    let stream = connected.map_err(|source| LinkEnd::Connect { source })?;
     let mut hello = FrameBatch::new();
     let is_fitting =
         hello.push_with(FrameKind::HELLO, |out| outbox.hello(Purpose::Link, peer.id()).encode(out));
@@ -145,7 +156,7 @@ async fn connect(peer: &Peer, outbox: &Outbox) -> Result<(TcpStream, FrameReader
 }
 
 /// Writes what senders had to queue.
-async fn write_queue(peer: &Peer, outbox: &Outbox, stream: &Arc<TcpStream>) -> LinkEnd {
+async fn write_queue(peer: &Peer, outbox: &Outbox, stream: &Arc<Stream>) -> LinkEnd {
     let mut bytes = Vec::new();
     loop {
         match peer.take_queue(stream, &mut bytes) {
@@ -170,7 +181,7 @@ async fn write_queue(peer: &Peer, outbox: &Outbox, stream: &Arc<TcpStream>) -> L
 async fn read_pongs(
     peer: &Peer,
     outbox: &Outbox,
-    stream: &TcpStream,
+    stream: &Stream,
     reader: &mut FrameReader,
 ) -> LinkEnd {
     loop {
@@ -211,17 +222,11 @@ async fn watch(peer: &Peer, outbox: &Outbox) -> LinkEnd {
 
 /// Lets the peer read to the end. Closing with its pongs unread would reset the connection, and
 /// a reset throws away what it has not read yet.
-async fn close(stream: Arc<TcpStream>, within: Duration) {
-    let Some(mut stream) = Arc::into_inner(stream) else {
+async fn close(stream: Arc<Stream>, within: Duration) {
+    let Some(stream) = Arc::into_inner(stream) else {
         return;
     };
-    let goodbye = async {
-        stream.shutdown().await?;
-        let mut ignored = [0; READ_BYTES];
-        while stream.read(&mut ignored).await? > 0 {}
-        std::io::Result::Ok(())
-    };
-    let is_read_out = matches!(timeout(within, goodbye).await, Ok(Ok(())));
+    let is_read_out = matches!(timeout(within, stream.close()).await, Ok(Ok(())));
     tracing::debug!(is_read_out, "connection to peer closed");
 }
 
@@ -232,7 +237,7 @@ struct Up<'a> {
 }
 
 impl<'a> Up<'a> {
-    fn announce(peer: &'a Peer, stream: &Arc<TcpStream>, receive: &'a dyn Receive) -> Option<Self> {
+    fn announce(peer: &'a Peer, stream: &Arc<Stream>, receive: &'a dyn Receive) -> Option<Self> {
         if !peer.attach(Arc::clone(stream)) {
             return None;
         }

@@ -20,8 +20,9 @@ use std::time::Duration;
 use keystead_types::limits::PEER_QUEUE_BYTES_MAX;
 use keystead_types::{Monotonic, NodeId};
 use parking_lot::Mutex;
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
+
+use super::net::Stream;
 
 /// Room that an emptied queue keeps, bytes; more is given back.
 const QUEUE_ROOM_MAX: usize = 1024 * 1024;
@@ -42,7 +43,7 @@ pub(super) struct Peer {
 struct State {
     address: String,
     /// There only while frames may be sent.
-    stream: Option<Arc<TcpStream>>,
+    stream: Option<Arc<Stream>>,
     queue: Vec<u8>,
     /// Bytes the writer has taken out of the queue and not yet written.
     writing_bytes: usize,
@@ -193,7 +194,7 @@ impl Peer {
     }
 
     /// Swaps what waits into `emptied`, which the writer has written out.
-    pub(super) fn take_queue(&self, stream: &Arc<TcpStream>, emptied: &mut Vec<u8>) -> Taken {
+    pub(super) fn take_queue(&self, stream: &Arc<Stream>, emptied: &mut Vec<u8>) -> Taken {
         emptied.clear();
         emptied.shrink_to(QUEUE_ROOM_MAX);
         let mut state = self.state.lock();
@@ -233,7 +234,7 @@ impl Peer {
     }
 
     /// From now on frames are taken. False if the peer was removed meanwhile.
-    pub(super) fn attach(&self, stream: Arc<TcpStream>) -> bool {
+    pub(super) fn attach(&self, stream: Arc<Stream>) -> bool {
         let mut state = self.state.lock();
         if state.is_removed {
             return false;

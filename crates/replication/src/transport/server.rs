@@ -20,7 +20,7 @@ use keystead_supervisor::{Nursery, Shutdown};
 use keystead_types::NodeId;
 use keystead_types::limits::FRAME_BYTES_MAX;
 use thiserror::Error;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -29,6 +29,7 @@ use super::Receive;
 use super::dial::{guarded, keep_linked};
 use super::frame::{FrameBatch, FrameKind};
 use super::hello::{HELLO_BYTES_MAX, Hello, Purpose, Refusal};
+use super::net::{Dialer, Listener, Stream};
 use super::outbox::{Outbox, PEERS_MAX};
 use super::stream::{FrameReader, StreamError, write_all};
 use super::wire::DecodeError;
@@ -60,6 +61,7 @@ pub enum ServeError {
 /// What every task shares.
 #[derive(Clone)]
 struct Shared {
+    dialer: Dialer,
     outbox: Outbox,
     receive: Arc<dyn Receive>,
     /// The link that delivers, of each peer.
@@ -113,7 +115,18 @@ pub async fn serve(
     receive: Arc<dyn Receive>,
     shutdown: Shutdown,
 ) -> Result<(), ServeError> {
+    serve_on(Listener::Tcp(listener), outbox, receive, shutdown).await
+}
+
+/// As [`serve`], on a listener of either kind.
+pub(super) async fn serve_on(
+    listener: Listener,
+    outbox: Outbox,
+    receive: Arc<dyn Receive>,
+    shutdown: Shutdown,
+) -> Result<(), ServeError> {
     let shared = Shared {
+        dialer: listener.dialer(),
         outbox,
         receive,
         incoming: Rc::default(),
@@ -123,7 +136,7 @@ pub async fn serve(
     LocalSet::new().run_until(run(listener, shared, shutdown)).await
 }
 
-async fn run(listener: TcpListener, shared: Shared, shutdown: Shutdown) -> Result<(), ServeError> {
+async fn run(listener: Listener, shared: Shared, shutdown: Shutdown) -> Result<(), ServeError> {
     let links = Nursery::new("links", PEERS_MAX * 2);
     let incoming = Nursery::new("peer connections", INCOMING_MAX);
     shared.outbox.set_closing(false);
@@ -163,7 +176,7 @@ fn start_links(links: &Nursery, shared: &Shared) {
             continue;
         }
         let (outbox, fallen) = (shared.outbox.clone(), shared.fallen.clone());
-        let link = keep_linked(peer.clone(), outbox.clone(), shared.receive.clone());
+        let link = keep_linked(peer.clone(), outbox.clone(), shared.dialer, shared.receive.clone());
         let task = guarded(peer.clone(), outbox, move |peer| fallen.set(Some(peer)), link);
         if let Err(error) = links.spawn_local(task) {
             peer.task_ended();
@@ -173,7 +186,7 @@ fn start_links(links: &Nursery, shared: &Shared) {
 }
 
 /// Greets a caller and serves it to its end.
-async fn incoming_connection(shared: Shared, stream: TcpStream, from: SocketAddr) {
+async fn incoming_connection(shared: Shared, stream: Stream, from: SocketAddr) {
     let mut caller = NodeId::NONE;
     let end = greet_and_serve(&shared, &stream, from, &mut caller).await;
     match end {
@@ -191,12 +204,12 @@ async fn incoming_connection(shared: Shared, stream: TcpStream, from: SocketAddr
 
 async fn greet_and_serve(
     shared: &Shared,
-    stream: &TcpStream,
+    stream: &Stream,
     from: SocketAddr,
     caller: &mut NodeId,
 ) -> Result<(), IncomingEnd> {
     let within = shared.outbox.timing().handshake_max;
-    stream.set_nodelay(true).map_err(|source| IncomingEnd::Write { source })?;
+    stream.set_nodelay().map_err(|source| IncomingEnd::Write { source })?;
     let mut reader = FrameReader::new(HELLO_BYTES_MAX, CALL_READ_BYTES);
     let (kind, payload) = match timeout(within, reader.next(stream)).await {
         Ok(frame) => frame?,
@@ -246,7 +259,7 @@ fn report_refusal(shared: &Shared, caller: (NodeId, std::net::IpAddr), refusal: 
 }
 
 async fn answer(
-    stream: &TcpStream,
+    stream: &Stream,
     within: Duration,
     kind: FrameKind,
     fill: impl FnOnce(&mut Vec<u8>),
@@ -264,7 +277,7 @@ async fn answer(
 /// Delivers a peer's frames, all of one read at once, and answers its pings.
 async fn read_link(
     shared: &Shared,
-    stream: &TcpStream,
+    stream: &Stream,
     hello: &Hello,
     mut reader: FrameReader,
 ) -> Result<(), IncomingEnd> {
@@ -322,7 +335,7 @@ fn take_over(shared: &Shared, from: NodeId) -> Rc<Silencer> {
 
 /// Echoes a ping. A peer that reads no answers must not make this node wait: a pong that does not
 /// fit is left out, one that fits in part leaves nothing but to close.
-fn pong(stream: &TcpStream, payload: &[u8]) -> Result<(), IncomingEnd> {
+fn pong(stream: &Stream, payload: &[u8]) -> Result<(), IncomingEnd> {
     if payload.len() > 8 {
         return Err(IncomingEnd::Unexpected { kind: FrameKind::PING.0 });
     }
@@ -339,7 +352,7 @@ fn pong(stream: &TcpStream, payload: &[u8]) -> Result<(), IncomingEnd> {
 /// Answers requests one after the other until the caller goes or says nothing for long.
 async fn answer_calls(
     shared: &Shared,
-    stream: &TcpStream,
+    stream: &Stream,
     hello: &Hello,
     mut reader: FrameReader,
 ) -> Result<(), IncomingEnd> {

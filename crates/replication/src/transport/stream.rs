@@ -1,16 +1,15 @@
-//! Frames over one tokio socket.
+//! Frames over one socket.
 //!
 //! Owns: [`FrameReader`] and [`write_all`]. Never: deadlines (the caller sets them), what a frame
 //! means. Used by the dialing side, the accepting side and calls.
-//! Both work on `&TcpStream`, because the sending threads share the socket.
 
 use std::io;
 
 use bytes::Bytes;
 use thiserror::Error;
-use tokio::net::TcpStream;
 
 use super::frame::{FrameDecoder, FrameError, FrameKind};
+use super::net::Stream;
 use super::peer::is_transient;
 
 /// Why no further frame comes.
@@ -68,26 +67,22 @@ impl FrameReader {
 
     /// Reads once; all that was here before must have been decoded. Returns how many bytes came,
     /// at least one. Cancel safe.
-    pub(super) async fn read_more(&mut self, stream: &TcpStream) -> Result<usize, StreamError> {
+    pub(super) async fn read_more(&mut self, stream: &Stream) -> Result<usize, StreamError> {
         assert!(self.at == self.filled, "INV-NET3: bytes read and not decoded would be lost");
-        loop {
-            stream.readable().await.map_err(|source| StreamError::Io { source })?;
-            match stream.try_read(&mut self.buffer) {
-                Ok(0) => return Err(StreamError::Closed),
-                Ok(bytes) => {
-                    (self.at, self.filled) = (0, bytes);
-                    return Ok(bytes);
-                }
-                Err(error) if is_transient(&error) => {}
-                Err(source) => return Err(StreamError::Io { source }),
+        match stream.read(&mut self.buffer).await {
+            Ok(0) => Err(StreamError::Closed),
+            Ok(bytes) => {
+                (self.at, self.filled) = (0, bytes);
+                Ok(bytes)
             }
+            Err(source) => Err(StreamError::Io { source }),
         }
     }
 
     /// The next frame. Cancel safe.
     pub(super) async fn next(
         &mut self,
-        stream: &TcpStream,
+        stream: &Stream,
     ) -> Result<(FrameKind, Bytes), StreamError> {
         loop {
             if let Some(frame) = self.buffered()? {
@@ -101,7 +96,7 @@ impl FrameReader {
 /// Writes all of `bytes`; `written` is told of every piece. Not cancel safe: dropped, it may have
 /// written a part.
 pub(super) async fn write_all(
-    stream: &TcpStream,
+    stream: &Stream,
     mut bytes: &[u8],
     mut written: impl FnMut(usize),
 ) -> io::Result<()> {

@@ -19,6 +19,7 @@ use super::hello::HELLO_BYTES_MAX;
 use super::*;
 
 mod calls;
+pub(super) mod simulated;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 const KIND: FrameKind = FrameKind(9);
