@@ -9,6 +9,8 @@ mod dev;
 mod logging;
 mod serve;
 mod settings;
+#[cfg(unix)]
+mod torture;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -67,6 +69,9 @@ enum Verb {
     Shell(ShellArgs),
     /// Look at a running cluster.
     Cluster(cluster::ClusterArgs),
+    /// Break a cluster on purpose under load, and judge what its clients were told.
+    #[cfg(unix)]
+    Torture(torture::TortureArgs),
     /// Print the version.
     Version,
     /// Print a page of the reference.
@@ -142,6 +147,8 @@ pub(crate) fn run() -> Exit {
             keeps_going: args.keep_going,
         }),
         Verb::Cluster(args) => cluster::run(&args),
+        #[cfg(unix)]
+        Verb::Torture(args) => torture::run(args),
         Verb::Version => print(concat!("keystead ", env!("CARGO_PKG_VERSION"), "\n")),
         Verb::Reference { page: ReferencePage::Settings } => {
             print(&keystead::config::reference::settings_reference())

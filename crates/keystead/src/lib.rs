@@ -109,6 +109,9 @@ mod embedded;
 mod error;
 mod faults;
 pub mod server;
+#[cfg(all(feature = "cli", unix))]
+#[doc(hidden)]
+pub mod torture;
 
 pub use config::Config;
 pub use embedded::{Keystead, Options, Scan, TTL_MS_MAX, blocking};

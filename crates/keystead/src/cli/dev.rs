@@ -352,7 +352,7 @@ async fn sees_all(address: &str, nodes: usize, options: &ConnectOptions) -> bool
 
 /// Completes at the first Ctrl-C, SIGTERM or SIGHUP after this call.
 #[cfg(unix)]
-fn stop_requests() -> io::Result<impl Future<Output = ()>> {
+pub(super) fn stop_requests() -> io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
 
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -369,7 +369,7 @@ fn stop_requests() -> io::Result<impl Future<Output = ()>> {
 
 /// Completes at the first Ctrl-C after this call.
 #[cfg(not(unix))]
-fn stop_requests() -> io::Result<impl Future<Output = ()>> {
+pub(super) fn stop_requests() -> io::Result<impl Future<Output = ()>> {
     let mut interrupt = tokio::signal::windows::ctrl_c()?;
     Ok(async move { drop(interrupt.recv().await) })
 }
