@@ -172,6 +172,9 @@ fn torture_own(
     drop(load.take_longest_gaps());
     let start = Instant::now();
     let mut plan = Plan::new(options.seed, &faults, *nodes, *shards);
+    if durability != "fsync" {
+        plan.spare_memory();
+    }
     let mut record =
         Conductor::new(&mut cluster, &load, stop, tell).run(&mut plan, options.time)?;
     let seconds = start.elapsed().as_secs();
