@@ -183,8 +183,29 @@ impl Dispatch<'_, '_> {
             SessionCommand::Discard => self.discard_transaction(),
             SessionCommand::Watch => self.watch(args),
             SessionCommand::Unwatch => self.unwatch(),
+            _ if kind.looks_into_slot() => self.look_into_slot(args),
             _ => self.call_session(kind, args),
         }
+    }
+
+    /// Asks the shard that serves the slot.
+    fn look_into_slot(&mut self, args: Args<'_>) -> Verdict {
+        let shard = match self.shard_of_slot(args) {
+            Ok(shard) => shard,
+            Err(failure) => return self.fail(&failure),
+        };
+        if !self.try_read(shard, args) {
+            return self.push(shard, Access::Read, args);
+        }
+        self.session.command_ended();
+        Verdict::Next
+    }
+
+    /// The shard of the slot that the command names; any shard can say what is wrong with another number.
+    pub(crate) fn shard_of_slot(&self, args: Args<'_>) -> Result<ShardId, Failure<'static>> {
+        let door = &*self.turn.door;
+        let named = command::slot_named(args).and_then(|slot| door.shard_of(slot));
+        named.or_else(|| door.shards().first().copied()).ok_or(Failure::NoTopology)
     }
 
     fn call_session(&mut self, kind: SessionCommand, args: Args<'_>) -> Verdict {

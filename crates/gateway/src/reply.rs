@@ -126,8 +126,6 @@ pub(crate) enum Failure<'a> {
     InvalidCommand,
     #[error("ERR Invalid number of arguments specified for command")]
     InvalidCommandArguments,
-    #[error("ERR Invalid slot")]
-    InvalidSlot,
     #[error("ERR Unknown node {}", Quoted(.name))]
     UnknownNode { name: &'a [u8] },
     #[error("ERR timeout is negative")]

@@ -178,9 +178,7 @@ impl<'a> SessionCall<'_, '_, 'a> {
             | Cmd::ConfigResetStat
             | Cmd::ConfigRewrite
             | Cmd::ConfigSet => self.config(kind),
-            Cmd::ClusterCountKeysInSlot
-            | Cmd::ClusterGetKeysInSlot
-            | Cmd::ClusterHelp
+            Cmd::ClusterHelp
             | Cmd::ClusterInfo
             | Cmd::ClusterKeySlot
             | Cmd::ClusterLinks

@@ -96,6 +96,7 @@ impl Dispatch<'_, '_> {
                 [only] => *only,
                 _ => return Err(Failure::GatherInTransaction { command: row.name }),
             },
+            Handler::Session(kind) if kind.looks_into_slot() => self.shard_of_slot(args)?,
             _ if row.keys(args).next().is_none() => return Ok(None),
             _ => self.shard_of(row, args)?,
         };
@@ -221,7 +222,7 @@ const fn runs_in_transaction(row: &Command) -> bool {
             matches!(
                 kind,
                 Cmd::Ping | Cmd::Echo | Cmd::Time | Cmd::Select | Cmd::ObjectHelp | Cmd::Unwatch
-            )
+            ) || kind.looks_into_slot()
         }
         Handler::Read(_) | Handler::Write(_) | Handler::Gather(_) => true,
     }

@@ -25,11 +25,13 @@ mod key;
 mod keys;
 mod options;
 mod rows;
+pub(crate) mod slot_keys;
 mod string;
 mod table;
 
 pub use gather::parse_scan;
 pub use keys::{KeyIter, KeySpec};
+pub use slot_keys::slot_named;
 pub use table::{TABLE, find, resolve};
 
 /// One row of the command table.
@@ -179,6 +181,14 @@ pub enum SessionCommand {
     Unwatch,
     Wait,
     Watch,
+}
+
+impl SessionCommand {
+    /// True for those that a shard answers, though no key stands in them: the shard of the slot they name.
+    #[must_use]
+    pub const fn looks_into_slot(self) -> bool {
+        matches!(self, Self::ClusterCountKeysInSlot | Self::ClusterGetKeysInSlot)
+    }
 }
 
 /// What a command is about; the `group` of COMMAND DOCS.

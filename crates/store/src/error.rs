@@ -119,6 +119,10 @@ pub enum CommandError {
     UnknownArgument { argument: Bytes },
     #[error("ERR invalid expire time, must be >= 0")]
     NegativeFieldExpiry,
+    #[error("ERR Invalid slot")]
+    InvalidSlot,
+    #[error("ERR Invalid slot or number of keys")]
+    InvalidSlotOrCount,
     #[error("ERR Command is not allowed inside a transaction")]
     NotInTransaction,
     #[error("{text}")]

@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicU64;
 use keystead_resp::{Args, ReplyWriter};
 use keystead_types::{ApplyContext, Slot, UnixMillis};
 
-use crate::command::{self, Command, Handler, Reader, Writer, gather, in_transaction};
+use crate::command::{self, Command, Handler, Reader, Writer, gather, in_transaction, slot_keys};
 use crate::digest::{self, Digest};
 use crate::effect::Outcome;
 use crate::entry::Value;
@@ -135,7 +135,8 @@ impl Store {
         let result = command::resolve(args).and_then(|row| match row.handler {
             Handler::Read(run) => run(&reader, args, reply),
             Handler::Gather(kind) => gather::read(&reader, kind, args, reply),
-            Handler::Write(_) | Handler::Session(_) => Err(CommandError::NotInTransaction),
+            Handler::Session(kind) => slot_keys::read(&reader, kind, args, reply),
+            Handler::Write(_) => Err(CommandError::NotInTransaction),
         });
         if let Err(error) = result {
             reply.truncate(position);
@@ -250,12 +251,6 @@ impl Store {
         self.keyspace.counts().keys
     }
 
-    /// Number of keys in a slot, expired ones included until they are removed.
-    #[must_use]
-    pub fn slot_key_count(&self, slot: Slot) -> usize {
-        self.keyspace.slots.get(slot).map_or(0, crate::table::Table::len)
-    }
-
     /// The slots that hold keys, with their number of keys.
     pub fn slot_key_counts(&self) -> impl Iterator<Item = (Slot, usize)> + '_ {
         self.keyspace.slots.iter_from(Slot::default()).map(|(slot, table)| (slot, table.len()))
@@ -278,14 +273,6 @@ impl Store {
     /// Calls `visit` for every visible key that matches the glob `pattern`: KEYS over this store.
     pub fn keys(&self, now: UnixMillis, pattern: &[u8], visit: impl FnMut(&[u8])) {
         crate::scan::matching_keys(&self.keyspace, now, pattern, visit);
-    }
-
-    /// Calls `visit` for at most `limit` keys of a slot, in table order: CLUSTER GETKEYSINSLOT.
-    pub fn keys_in_slot(&self, slot: Slot, limit: usize, mut visit: impl FnMut(&[u8])) {
-        let table = self.keyspace.slots.get(slot);
-        for entry in table.into_iter().flat_map(crate::table::Table::iter).take(limit) {
-            visit(entry.key());
-        }
     }
 
     /// A visible key chosen by `chance`, or `None` if the store is empty: RANDOMKEY over this store.
@@ -312,6 +299,11 @@ impl Store {
             Handler::Gather(kind) => {
                 let mut writer = Writer { keyspace: &mut self.keyspace, ctx };
                 gather::apply(&mut writer, kind, args, reply)
+            }
+            Handler::Session(kind) if kind.looks_into_slot() => {
+                let chance = AtomicU64::new(ctx.seed);
+                let reader = Reader::new(&self.keyspace, ctx.now, &chance);
+                slot_keys::read(&reader, kind, args, reply)
             }
             Handler::Session(kind) => in_transaction::run(ctx, kind, args, reply),
         }

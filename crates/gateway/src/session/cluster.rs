@@ -17,7 +17,7 @@ use crate::compat;
 use crate::dispatch::Verdict;
 use crate::reply::Failure;
 
-use super::{Answer, SessionCall, integer};
+use super::{Answer, SessionCall};
 
 /// A node's address, taken apart.
 struct Endpoint<'v> {
@@ -41,20 +41,11 @@ impl<'a> SessionCall<'_, '_, 'a> {
                 let slot = Slot::of_key(self.arg(2));
                 self.reply().integer(i64::from(slot.number()));
             }
-            Cmd::ClusterCountKeysInSlot | Cmd::ClusterGetKeysInSlot => return self.slot_keys(),
             Cmd::ClusterLinks => self.reply().array(0),
             Cmd::ClusterReplicas => return self.cluster_replicas(&view),
             _ => return self.help("cluster"),
         }
         Ok(Verdict::Next)
-    }
-
-    /// The node has no way yet to ask a shard for one slot.
-    fn slot_keys(&self) -> Answer<'a> {
-        let slot = integer(self.arg(2)).ok_or(Failure::NotAnInteger)?;
-        let slot = u16::try_from(slot).ok().and_then(Slot::new);
-        slot.ok_or(Failure::InvalidSlot)?;
-        Err(Failure::Unsupported { what: "looking into one slot" })
     }
 
     /// No node is only the replica of another here, so each has none of its own.
