@@ -41,6 +41,8 @@ use crate::settings::Settings;
 
 /// Digests remembered, newest last.
 const DIGESTS_KEPT: usize = 16;
+/// Election timeouts between two attempts of a leader without room to hand over: time for one attempt to be given up.
+const MAKES_ROOM_EVERY: u32 = 4;
 
 /// What a turn knows of the world.
 #[derive(Clone, Copy, Debug)]
@@ -85,6 +87,8 @@ pub(crate) struct Group<M: Machine> {
     /// When each peer was last heard while this replica leads. Raft's own note of it is wiped at every check of
     /// the quorum: for a moment all would look away.
     heard: BTreeMap<u64, Monotonic>,
+    /// When a leader whose disk is full may next try to hand over.
+    makes_room_at: Monotonic,
     digests: VecDeque<(LogIndex, u128)>,
     admissions: admission::Admissions,
     scratch: Vec<u8>,
@@ -145,6 +149,7 @@ impl<M: Machine> Group<M> {
             known_leader: 0,
             known_term: 0,
             heard: BTreeMap::new(),
+            makes_room_at: now,
             digests: VecDeque::new(),
             admissions: admission::Admissions::default(),
             scratch: Vec::new(),
@@ -210,6 +215,8 @@ impl<M: Machine> Group<M> {
                 // Taken out by a change that an earlier leader proposed. Raft 0.7 would go on leading, and accept
                 // nothing.
                 self.resign(turn);
+            } else if turn.is_disk_full {
+                self.make_room(turn);
             }
             self.propose_upkeep(turn);
         }
@@ -375,6 +382,27 @@ impl<M: Machine> Group<M> {
 
     /// Hands leadership to the voter whose log is longest, if another one is up.
     pub(crate) fn resign(&mut self, turn: &Turn) {
+        if let Some((node, _)) = self.successor(turn) {
+            self.transfer(node);
+        }
+    }
+
+    /// A leader whose disk is full refuses every write. It hands over to a voter that has everything it has itself; one
+    /// whose disk is full, too, soon has not, since it takes no entries.
+    fn make_room(&mut self, turn: &Turn) {
+        let last = self.raw.raft.raft_log.last_index();
+        let successor = self.successor(turn).filter(|(_, matched)| *matched == last);
+        if let Some((node, _)) = successor
+            && turn.now >= self.makes_room_at
+        {
+            self.makes_room_at =
+                turn.now.after(self.settings.election_timeout() * MAKES_ROOM_EVERY);
+            self.transfer(node);
+        }
+    }
+
+    /// The voter with the longest log of those others that are up, and how far that reaches.
+    fn successor(&self, turn: &Turn) -> Option<(NodeId, u64)> {
         let raft = &self.raw.raft;
         let voters = &self.raw.store().conf().voters;
         let others = raft.prs().iter().filter(|(node, p)| {
@@ -383,9 +411,8 @@ impl<M: Machine> Group<M> {
                 && p.state != ProgressState::Snapshot
                 && voters.contains(node)
         });
-        if let Some((&node, _)) = others.max_by_key(|(node, progress)| (progress.matched, **node)) {
-            self.transfer(NodeId(node));
-        }
+        let longest = others.max_by_key(|(node, progress)| (progress.matched, **node));
+        longest.map(|(node, progress)| (NodeId(*node), progress.matched))
     }
 
     /// The digest taken at `index`, if it is remembered.

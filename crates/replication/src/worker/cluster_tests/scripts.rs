@@ -225,6 +225,26 @@ fn a_full_disk_refuses_writes_and_lives_on() {
     world.settle();
 }
 
+/// A leader whose disk was full went on leading and refused every write, although a majority had room (found by
+/// `keystead torture`: 6 s without a write in six of 16 shards).
+#[test]
+fn a_leader_whose_disk_is_full_hands_over_to_one_that_has_room() {
+    let mut world = three(9);
+    let (old, others) = (leader(&world), followers(&world));
+    world.is_full.insert(old);
+    // One of the others has no room either: leadership does not stay there, nor come back.
+    world.is_full.insert(others[1]);
+    let is_elsewhere = |world: &World| world.leader(S1) == Some(others[0]);
+    world.run_until("the one with room leads", 5_000, is_elsewhere);
+    world.run_ms(10_000);
+    assert!(is_elsewhere(&world), "nobody has a reason to take it away again");
+    world.is_full.remove(&others[1]);
+    world.submit(others[0], S1, Access::Write, 2_000);
+    world.run_until("an answer", 2_000, |world| world.oracle.is_all_answered());
+    assert_eq!(world.oracle.count.rejected + world.oracle.count.unknown, 0);
+    world.settle();
+}
+
 /// A restarted replica has forgotten whom it promised a lease: for an election timeout and more it does not vote.
 #[test]
 fn a_restarted_replica_votes_for_nobody_for_a_while() {
