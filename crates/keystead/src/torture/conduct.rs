@@ -4,7 +4,8 @@
 //! record is worth (see `report`).
 //!
 //! A shard's silence is the cluster's fault only while more than half of its replicas are up and connected; `Reach` keeps
-//! that picture, and it is changed before a fault and after its heal. A restarted node is up when it answers clients.
+//! that picture, and it is changed before a fault and after its heal. A restarted node is up when it answers clients;
+//! one whose disk is full cannot take writes, and counts as down.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -146,10 +147,7 @@ impl<'a> Conductor<'a> {
             fault.deposed = fault.nodes.iter().flat_map(led).collect();
         }
         (self.tell)(&format!("{:>6.1} s  {}", self.seconds(), fault.describe(self.cluster)));
-        if matches!(
-            form.fault(),
-            super::plan::Fault::Kill | super::plan::Fault::Pause | super::plan::Fault::PowerLoss
-        ) {
+        if form.fells() {
             fault.nodes.iter().for_each(|node| self.reach.set_up(*node, false));
         }
         self.reach.cuts_mut().extend(fault.cuts.iter().copied());

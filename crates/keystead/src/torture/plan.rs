@@ -116,6 +116,12 @@ impl Form {
         !matches!(self, Self::OneWay | Self::Bridge | Self::SlowLink | Self::DiskFull)
     }
 
+    /// True if the nodes hit cannot take writes meanwhile.
+    pub(super) fn fells(self) -> bool {
+        let fault = self.fault();
+        matches!(fault, Fault::Kill | Fault::Pause | Fault::PowerLoss | Fault::DiskFull)
+    }
+
     /// True if both can be on at once: not two of a kind that would undo each other, and nothing else while all are down.
     fn overlaps(self, other: Self) -> bool {
         let (a, b) = (self.fault(), other.fault());
