@@ -277,6 +277,7 @@ async fn look(node: &Arc<Node>) {
         hear(node).await;
     }
     let topology = Arc::clone(&node.core.routes().topology);
+    remember_peers(node, &topology);
     let record = node.record();
     let known = topology.nodes().get(&record.id);
     let is_known = known.is_some_and(|known| {
@@ -295,6 +296,22 @@ async fn look(node: &Arc<Node>) {
         if let Ok(Err(answer)) = proposed {
             tracing::warn!(?answer, "this node's addresses could not be made known");
         }
+    }
+}
+
+/// Keeps on disk where the other nodes are: a node without a replica of the metadata group has nobody else to ask for
+/// them when it comes back.
+fn remember_peers(node: &Node, topology: &Topology) {
+    let others = topology.nodes().values();
+    let others = others.filter(|other| other.id != node.core.me && other.state != NodeState::Gone);
+    let peers: Vec<(u64, String)> =
+        others.map(|other| (other.id.0, other.peer_addr.clone())).collect();
+    // What was known stays, as long as nothing else is.
+    if peers.is_empty() || node.identity().peers == peers {
+        return;
+    }
+    if let Err(error) = node.update_identity(|identity| identity.peers = peers) {
+        tracing::warn!(%error, "the addresses of the other nodes are not kept");
     }
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::cluster::{Cluster, LEVEL_MAX, Shape};
 use crate::load::Load;
+use crate::node::Tested as _;
 use crate::wait::wait_for;
 use crate::wire::field;
 
@@ -16,8 +17,8 @@ fn replicas_of(cluster: &Cluster, at: usize) -> Option<u32> {
 fn a_fourth_node_joins_under_load_and_takes_its_share() {
     let mut cluster = Cluster::start(&Shape::default());
     let load = Load::start(&cluster);
-    let at = cluster.add();
-    cluster.nodes[at].start();
+    let at = cluster.join();
+    cluster.nodes[at].begin();
     wait_for("the new node has replicas", LEVEL_MAX, || {
         (replicas_of(&cluster, at)? >= 8).then_some(())
     });
@@ -37,14 +38,14 @@ fn a_fourth_node_joins_under_load_and_takes_its_share() {
 fn a_node_whose_data_was_lost_joins_as_a_new_one() {
     let mut cluster = Cluster::start(&Shape::default());
     let load = Load::start(&cluster);
-    let before = crate::wire::ask_text(cluster.nodes[2].port, &["CLUSTER", "MYID"]);
-    cluster.nodes[2].kill();
+    let before = crate::wire::ask_text(cluster.nodes[2].port(), &["CLUSTER", "MYID"]);
+    cluster.nodes[2].end();
     cluster.nodes[2].wipe();
-    cluster.nodes[2].start();
+    cluster.nodes[2].begin();
     cluster.nodes[2].wait_for_answers(LEVEL_MAX);
     let after = wait_for("the node has joined", LEVEL_MAX, || {
         let known = cluster.nodes[2].cluster_field("cluster_known_nodes")?;
-        (known != "0").then(|| crate::wire::ask_text(cluster.nodes[2].port, &["CLUSTER", "MYID"]))
+        (known != "0").then(|| crate::wire::ask_text(cluster.nodes[2].port(), &["CLUSTER", "MYID"]))
     });
     assert_ne!(before, after, "what it was is forgotten; it must not vote under its old name");
     load.arm();
@@ -58,11 +59,36 @@ fn a_node_whose_data_was_lost_joins_as_a_new_one() {
 fn nobody_founds_a_second_cluster_by_accident() {
     let mut cluster = Cluster::prepare(&Shape::default());
     // The second and third node alone wait for the first, which alone may found.
-    cluster.nodes[1].start();
-    cluster.nodes[2].start();
+    cluster.nodes[1].begin();
+    cluster.nodes[2].begin();
     cluster.nodes[1].wait_for_answers(LEVEL_MAX);
     crate::node::wait_for_log(&cluster.nodes[1], "waiting for", Duration::from_secs(10));
     assert_ne!(cluster.nodes[1].cluster_field("cluster_state").as_deref(), Some("ok"));
-    cluster.nodes[0].start();
+    cluster.nodes[0].begin();
+    cluster.wait_until_level();
+}
+
+/// The founder gives its replica of the metadata group away when there are five nodes. It had kept no addresses of the
+/// others, so that it never found its cluster again after a crash (found by `keystead torture --nodes 5`).
+#[test]
+fn a_node_without_the_metadata_finds_its_cluster_again() {
+    let mut cluster = Cluster::start(&Shape { nodes: 5, ..Shape::default() });
+    let metadata = wait_for("the founder holds no metadata", LEVEL_MAX, || {
+        let replicas = cluster.placement().replicas.remove(&0)?;
+        (!replicas.contains(&0)).then_some(replicas)
+    });
+    // Looked at twice a second, so that this is soon.
+    let identity = cluster.nodes[0].data().join("identity.json");
+    wait_for("the founder keeps addresses", LEVEL_MAX, || {
+        std::fs::read_to_string(&identity).ok().filter(|text| text.contains("127.0.0.1"))
+    });
+    for at in (0..5).filter(|at| !metadata.contains(at)) {
+        cluster.nodes[at].end();
+        cluster.nodes[at].begin();
+        wait_for("it knows the cluster again", Duration::from_secs(20), || {
+            let known = cluster.nodes[at].cluster_field("cluster_known_nodes")?;
+            (known == "5").then_some(())
+        });
+    }
     cluster.wait_until_level();
 }
