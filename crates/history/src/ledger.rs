@@ -95,6 +95,16 @@ impl Ledger {
         self.judge_shrinking()
     }
 
+    /// Forgets all reads but the longest. Of a ledger that was judged, and of which only later reads are to come, it
+    /// says all that the others said.
+    pub fn settle(&mut self) {
+        let longest = self.reads.iter().enumerate().max_by_key(|(_, read)| read.entries.len());
+        if let Some(at) = longest.map(|(at, _)| at) {
+            let kept = self.reads.swap_remove(at);
+            self.reads = vec![kept];
+        }
+    }
+
     fn judge_read(&self, read: &Read) -> Result<(), LedgerViolation> {
         let mut places = BTreeMap::new();
         for (place, &entry) in read.entries.iter().enumerate() {

@@ -25,7 +25,8 @@ use std::fmt::Debug;
 
 /// Operations that may be open at one moment, those of unknown outcome included: as many as a mask has bits.
 pub const OPEN_MAX: usize = 128;
-/// Configurations after which a search gives up: some 100 MB, and more than any honest history of a few clients needs.
+/// Configurations looked at in all after which a search gives up: seconds of work, and many times what a thousand
+/// operations of four clients at a time need.
 pub const CONFIGURATIONS_MAX: usize = 1 << 20;
 /// States named in a violation.
 const STATES_NAMED: usize = 8;
@@ -107,7 +108,7 @@ pub enum Unproven<S: Debug, I: Debug, O: Debug> {
     },
     /// Too many explanations had to be kept: nothing is said about the history.
     #[error(
-        "undecided: more than {max} configurations; judge shorter histories, or such of fewer clients"
+        "undecided: more than {max} configurations were looked at; judge shorter histories, or such of fewer clients"
     )]
     TooManyConfigurations {
         /// [`CONFIGURATIONS_MAX`].
@@ -162,6 +163,7 @@ pub fn check<M: Model>(model: &M, history: &HistoryOf<M>) -> Result<Ends<M::Stat
         unknown: 0,
         reads: 0,
         configurations: Configurations::of(model.initial()),
+        looked_at: 0,
     };
     for event in events(history) {
         match event {
@@ -196,35 +198,44 @@ fn events<I, O>(history: &[Operation<I, O>]) -> Vec<Event> {
 /// Open operations that have taken effect, as bits.
 type Mask = u128;
 
-/// Explanations of what was seen so far. Of each state, the sets of open operations that have taken effect.
+/// Explanations of what was seen so far: of each state and set of answered operations that have taken effect, the
+/// smallest sets of those of unknown outcome that must have, too.
 #[derive(Clone)]
 struct Configurations<S> {
-    masks: BTreeMap<S, Vec<Mask>>,
-    count: usize,
+    used: BTreeMap<(S, Mask), Vec<Mask>>,
 }
 
-impl<S: Ord> Configurations<S> {
+impl<S: Clone + Ord> Configurations<S> {
     fn of(state: S) -> Self {
-        Self { masks: BTreeMap::from([(state, vec![0])]), count: 1 }
+        Self { used: BTreeMap::from([((state, 0), vec![0])]) }
     }
 
     fn none() -> Self {
-        Self { masks: BTreeMap::new(), count: 0 }
+        Self { used: BTreeMap::new() }
     }
 
     /// Adds an explanation, unless one stands that differs only in having used less of what is `unknown`.
     /// Returns whether it was added.
     fn add(&mut self, state: S, mask: Mask, unknown: Mask) -> bool {
-        let masks = self.masks.entry(state).or_default();
-        let is_at_least = |a: Mask, b: Mask| a & !unknown == b & !unknown && a & b == b;
-        if masks.iter().any(|kept| is_at_least(mask, *kept)) {
+        let sets = self.used.entry((state, mask & !unknown)).or_default();
+        let own = mask & unknown;
+        if sets.iter().any(|kept| own & kept == *kept) {
             return false;
         }
-        let before = masks.len();
-        masks.retain(|kept| !is_at_least(*kept, mask));
-        masks.push(mask);
-        self.count = self.count + masks.len() - before;
+        sets.retain(|kept| own & kept != own);
+        sets.push(own);
         true
+    }
+
+    /// Each explanation: the state, and everything that has taken effect.
+    fn iter(&self) -> impl Iterator<Item = (&S, Mask)> {
+        self.used.iter().flat_map(|((state, answered), sets)| {
+            sets.iter().map(move |set| (state, answered | set))
+        })
+    }
+
+    fn states(&self) -> BTreeSet<S> {
+        self.used.keys().map(|(state, _)| state.clone()).collect()
     }
 }
 
@@ -238,6 +249,7 @@ struct Search<'a, M: Model> {
     /// Bits of open reads.
     reads: Mask,
     configurations: Configurations<M::State>,
+    looked_at: usize,
 }
 
 impl<M: Model> Search<'_, M> {
@@ -259,11 +271,9 @@ impl<M: Model> Search<'_, M> {
             self.reads |= 1 << bit;
             // From now on no explanation stands in which it fits and has not taken effect.
             let old = std::mem::replace(&mut self.configurations, Configurations::none());
-            for (state, masks) in old.masks {
-                for mask in masks {
-                    let mask = self.with_reads(&state, mask);
-                    self.configurations.add(state.clone(), mask, self.unknown);
-                }
+            for (state, mask) in old.iter() {
+                let mask = self.with_reads(state, mask);
+                self.configurations.add(state.clone(), mask, self.unknown);
             }
         }
         Ok(())
@@ -278,14 +288,12 @@ impl<M: Model> Search<'_, M> {
         let reached = self.closure(old.clone(), Some(own))?;
         self.open[bit] = None;
         self.reads &= !own;
-        for (state, masks) in reached.masks {
-            for mask in masks.into_iter().filter(|mask| mask & own != 0) {
-                self.configurations.add(state.clone(), mask & !own, self.unknown);
-            }
+        for (state, mask) in reached.iter().filter(|(_, mask)| mask & own != 0) {
+            self.configurations.add(state.clone(), mask & !own, self.unknown);
         }
-        if self.configurations.masks.is_empty() {
+        if self.configurations.used.is_empty() {
             let operation = self.history[position].clone();
-            let states = old.masks.into_keys().take(STATES_NAMED).collect();
+            let states = old.states().into_iter().take(STATES_NAMED).collect();
             return Err(Unproven::Violation { position, operation, states });
         }
         Ok(())
@@ -294,14 +302,12 @@ impl<M: Model> Search<'_, M> {
     /// Every explanation that follows from these by letting open operations take effect; behind `last`, nothing
     /// further.
     fn closure(
-        &self,
+        &mut self,
         from: Configurations<M::State>,
         last: Option<Mask>,
     ) -> Result<Configurations<M::State>, UnprovenOf<M>> {
-        let mut fresh: Vec<(M::State, Mask)> = Vec::new();
-        for (state, masks) in &from.masks {
-            fresh.extend(masks.iter().map(|mask| (state.clone(), *mask)));
-        }
+        let mut fresh: Vec<(M::State, Mask)> =
+            from.iter().map(|(state, mask)| (state.clone(), mask)).collect();
         let mut reached = from;
         while let Some((state, mask)) = fresh.pop() {
             if last.is_some_and(|last| mask & last != 0) {
@@ -321,9 +327,10 @@ impl<M: Model> Search<'_, M> {
                 if reached.add(next.clone(), next_mask, self.unknown) {
                     fresh.push((next, next_mask));
                 }
-                if reached.count > CONFIGURATIONS_MAX {
-                    return Err(Unproven::TooManyConfigurations { max: CONFIGURATIONS_MAX });
-                }
+            }
+            self.looked_at += 1;
+            if self.looked_at > CONFIGURATIONS_MAX {
+                return Err(Unproven::TooManyConfigurations { max: CONFIGURATIONS_MAX });
             }
         }
         Ok(reached)
@@ -350,6 +357,6 @@ impl<M: Model> Search<'_, M> {
     fn ends(mut self) -> Result<Ends<M::State>, UnprovenOf<M>> {
         let last = std::mem::replace(&mut self.configurations, Configurations::none());
         let reached = self.closure(last, None)?;
-        Ok(Ends { states: reached.masks.into_keys().collect() })
+        Ok(Ends { states: reached.states() })
     }
 }

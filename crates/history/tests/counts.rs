@@ -92,3 +92,19 @@ fn reads_of_one_list_begin_alike_and_do_not_shrink() {
     ledger.read(50, 60, vec![1]);
     assert_eq!(ledger.judge(), Err(LedgerViolation::Diverged { position: 1 }));
 }
+
+#[test]
+fn a_settled_list_still_knows_what_was_seen() {
+    let mut ledger = Ledger::default();
+    ledger.append(1, 0, Outcome::Unknown);
+    ledger.append(2, 0, Outcome::Unknown);
+    ledger.read(10, 20, vec![]);
+    ledger.read(30, 40, vec![1]);
+    ledger.read(35, 45, vec![]);
+    ledger.settle();
+    let mut gone = ledger.clone();
+    gone.read(50, 60, vec![]);
+    assert_eq!(gone.judge(), Err(LedgerViolation::Diverged { position: 0 }));
+    ledger.read(50, 60, vec![1, 2]);
+    ledger.judge().unwrap();
+}

@@ -131,6 +131,17 @@ fn too_much_that_is_unknown_is_undecided_and_not_accepted() {
     assert!(matches!(error, Unproven::TooManyOpen { .. }) && !error.is_violation());
 }
 
+/// Writers of one key who all wait out the same failover: each subset of them may have come first.
+#[test]
+fn many_writers_at_once_are_judged_or_given_up_in_bounded_time() {
+    let of = |writers: u64| -> Vec<Op> {
+        (0..writers).map(|at| set(at + 1, at, 1_000 + at)).chain([get(2_000, 2_001, 3)]).collect()
+    };
+    assert_eq!(ends(&of(10)), [3]);
+    let error = check(&Cell, &of(60)).unwrap_err();
+    assert!(matches!(error, Unproven::TooManyConfigurations { .. }), "{error}");
+}
+
 /// All orders, tried out one after the other.
 fn exists_order(history: &[Op], state: Option<u64>, taken: u32) -> bool {
     let is_open = |at: usize| taken >> at & 1 == 0;
