@@ -218,7 +218,7 @@ pub struct Placement {
 
 impl Placement {
     /// Takes in what a node says in INFO raft.
-    pub(super) fn read(&mut self, node: usize, info: &str) {
+    pub fn read(&mut self, node: usize, info: &str) {
         for line in info.lines() {
             let Some((shard, rest)) = line.strip_prefix("shard_").and_then(|l| l.split_once(':'))
             else {
@@ -226,7 +226,7 @@ impl Placement {
             };
             let Ok(shard) = shard.parse::<u32>() else { continue };
             let role = rest.split(',').next().and_then(|word| word.strip_prefix("role="));
-            if role != Some("learner") {
+            if !matches!(role, Some("learner" | "down")) {
                 self.replicas.entry(shard).or_default().push(node);
             }
             if role == Some("leader") {

@@ -238,7 +238,7 @@ impl Report {
             "SHARD", "ACKED", "REFUSED", "UNCERTAIN", "READS", "LONGEST GAP"
         )?;
         for shard in &self.shards {
-            let Counts { acked, refused, uncertain, reads } = shard.operations;
+            let Counts { acked, refused, uncertain, reads, .. } = shard.operations;
             let gap = format!("{} ms", shard.longest_gap_ms);
             let row = format!(
                 "{:>5} {acked:>9} {refused:>8} {uncertain:>9} {reads:>9} {gap:>12}  {}",
@@ -250,7 +250,7 @@ impl Report {
     }
 
     fn write_figures(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Counts { acked, refused, uncertain, reads } = self.history.total;
+        let Counts { acked, refused, uncertain, reads, .. } = self.history.total;
         writeln!(
             f,
             "\nOperations  {acked} writes acknowledged, {refused} refused, {uncertain} uncertain; {reads} reads"

@@ -7,6 +7,7 @@ use std::process::{Command, Output};
 use redis::Commands as _;
 
 use crate::cluster::{Cluster, Shape};
+use crate::node::Tested as _;
 
 /// The tests of redis-benchmark that use commands of this release.
 const BENCHMARKS: &str = "ping_inline,ping_mbulk,set,get,incr,hset,mset";
@@ -44,7 +45,7 @@ fn python() -> PathBuf {
 fn redis_benchmark_runs_without_an_error() {
     let cluster = Cluster::start(&ONE_SHARD);
     for (resp3, pipeline) in [(false, "1"), (false, "16"), (true, "16")] {
-        let port = cluster.nodes[1].port.to_string();
+        let port = cluster.nodes[1].port().to_string();
         let mut args =
             vec!["-p", &port, "-t", BENCHMARKS, "-n", "2000", "-c", "20", "-P", pipeline, "-q"];
         if resp3 {
@@ -61,7 +62,7 @@ fn redis_benchmark_runs_without_an_error() {
 #[test]
 fn redis_benchmark_knows_the_cluster() {
     let cluster = Cluster::start(&Shape::default());
-    let port = cluster.nodes[0].port.to_string();
+    let port = cluster.nodes[0].port().to_string();
     let output = run(
         "redis-benchmark",
         &["--cluster", "-p", &port, "-t", "set,get,incr", "-n", "3000", "-c", "12", "-q"],
@@ -74,7 +75,7 @@ fn redis_benchmark_knows_the_cluster() {
 #[test]
 fn redis_cli_follows_and_describes_the_cluster() {
     let cluster = Cluster::start(&Shape { flags: &["--routing=redirect"], ..Shape::default() });
-    let port = cluster.nodes[0].port.to_string();
+    let port = cluster.nodes[0].port().to_string();
     for key in 0..20 {
         let key = format!("key:{key}");
         let output = run("redis-cli", &["-c", "-p", &port, "SET", &key, "value"]);
@@ -149,7 +150,7 @@ fn redis_rs_has_its_usual_sessions() {
             session(&address).unwrap_or_else(|error| panic!("{address}: {error}"));
         }
     }
-    let address = format!("redis://127.0.0.1:{}/", cluster.nodes[1].port);
+    let address = format!("redis://127.0.0.1:{}/", cluster.nodes[1].port());
     let client = redis::cluster::ClusterClient::new([address]).expect("an address");
     let mut connection = client.get_connection().expect("a cluster");
     for key in 0..100 {

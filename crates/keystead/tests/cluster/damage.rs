@@ -6,9 +6,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::cluster::{Cluster, Shape};
-use crate::load::set;
-use crate::node::Node;
-use crate::wire::ask;
+use crate::node::{Node, Tested as _};
+use crate::wire::{ask, set};
 
 const START_MAX: Duration = Duration::from_secs(20);
 const KEYS: usize = 200;
@@ -24,11 +23,11 @@ fn written_and_killed() -> Cluster {
         Cluster::start(&Shape { nodes: 1, shards: 1, flags: &["--segment-bytes=1048576"] });
     for key in 0..KEYS {
         assert_eq!(
-            set(cluster.nodes[0].port, &format!("key:{key}"), "value").as_deref(),
+            set(cluster.nodes[0].port(), &format!("key:{key}"), "value").as_deref(),
             Some("OK")
         );
     }
-    cluster.nodes[0].kill();
+    cluster.nodes[0].end();
     cluster
 }
 
@@ -54,15 +53,15 @@ fn a_torn_last_record_opens() {
     file.seek(SeekFrom::Start(torn as u64)).expect("the segment is longer");
     file.write_all(&vec![0; end - torn]).expect("the segment is writable");
     drop(file);
-    cluster.nodes[0].start();
+    cluster.nodes[0].begin();
     cluster.nodes[0].wait_for_answers(START_MAX);
     cluster.wait_until_level();
     // Only the last record may be gone, and it held no more than the last key.
     for key in 0..KEYS - 1 {
-        let reply = ask(cluster.nodes[0].port, &["GET", &format!("key:{key}")]).expect("a reply");
+        let reply = ask(cluster.nodes[0].port(), &["GET", &format!("key:{key}")]).expect("a reply");
         assert_eq!(reply.as_str(), Some("value"), "key:{key}");
     }
-    assert_eq!(set(cluster.nodes[0].port, "after", "the tear").as_deref(), Some("OK"));
+    assert_eq!(set(cluster.nodes[0].port(), "after", "the tear").as_deref(), Some("OK"));
 }
 
 #[test]
@@ -77,7 +76,7 @@ fn a_damaged_middle_refuses_and_names_file_offset_and_remedy() {
     file.write_all(&[bytes[middle] ^ 0x40]).expect("the segment is writable");
     drop(file);
     let before = fs::read(&path).expect("the segment");
-    cluster.nodes[0].start();
+    cluster.nodes[0].begin();
     let status = cluster.nodes[0].wait_for_end(START_MAX);
     assert!(!status.success(), "a damaged log must not open");
     let log = cluster.nodes[0].log();
@@ -94,7 +93,7 @@ fn a_damaged_middle_refuses_and_names_file_offset_and_remedy() {
 fn a_member_whose_log_is_gone_does_not_start() {
     let mut cluster = written_and_killed();
     fs::remove_dir_all(cluster.nodes[0].data().join("log")).expect("the log's directory");
-    cluster.nodes[0].start();
+    cluster.nodes[0].begin();
     let status = cluster.nodes[0].wait_for_end(START_MAX);
     assert!(!status.success(), "a member without its log has forgotten its votes");
 }

@@ -9,10 +9,10 @@ use std::time::Duration;
 use keystead_resp::Value;
 
 use crate::cluster::{Cluster, Shape};
-use crate::load::{Load, set};
-use crate::node::wait_for_log;
+use crate::load::Load;
+use crate::node::{Tested as _, wait_for_log};
 use crate::wait::wait_for;
-use crate::wire::{Wire, ask, field};
+use crate::wire::{ask, connect, field, set};
 
 /// Room for the first segments and what the log leaves alone (64 MiB), and little more.
 const SMALL: &str = "size=100m";
@@ -62,11 +62,11 @@ fn a_full_disk_refuses_clearly_loses_nothing_and_heals() {
         Cluster::prepare(&Shape { nodes: 1, shards: 1, flags: &["--segment-bytes=1048576"] });
     let disk = SmallDisk::mount(cluster.dir().join("small"));
     cluster.nodes[0].set_data(disk.path.join("data"));
-    cluster.nodes[0].start();
+    cluster.nodes[0].begin();
     cluster.wait_until_level();
-    let port = cluster.nodes[0].port;
+    let port = cluster.nodes[0].port();
     let value = "v".repeat(VALUE_BYTES);
-    let mut wire = Wire::connect(port).expect("the node takes connections");
+    let mut wire = connect(port).expect("the node takes connections");
     let (mut acked, mut refusal) = (0, None);
     for key in 0..WRITES_MAX {
         match wire.call(["SET", &format!("key:{key}"), &value]).expect("a reply") {
@@ -92,8 +92,8 @@ fn a_full_disk_refuses_clearly_loses_nothing_and_heals() {
     wait_for("writes go on once there is room", HEAL_MAX, || {
         (set(port, "healed", "yes")? == "OK").then_some(())
     });
-    cluster.nodes[0].kill();
-    cluster.nodes[0].start();
+    cluster.nodes[0].end();
+    cluster.nodes[0].begin();
     cluster.wait_until_level();
     for key in 0..acked {
         let reply = ask(port, &["STRLEN", &format!("key:{key}")]).expect("a reply");
@@ -105,7 +105,7 @@ fn a_full_disk_refuses_clearly_loses_nothing_and_heals() {
     }
     assert_eq!(ask(port, &["GET", "healed"]).expect("a reply").as_str(), Some("yes"));
     eprintln!("full disk: {acked} writes acknowledged before, all found; then: {text}");
-    cluster.nodes[0].kill();
+    cluster.nodes[0].end();
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn a_failed_write_of_the_log_ends_the_process_and_the_others_go_on() {
     assert!(line.contains("replace the disk or remove the node"), "{line}");
     load.arm();
     load.wait_for_writes("after a node's log failed", Duration::from_secs(10));
-    cluster.nodes[0].start();
+    cluster.nodes[0].begin();
     cluster.wait_until_level();
     let figures = load.finish(&cluster);
     cluster.assert_equal_digests();

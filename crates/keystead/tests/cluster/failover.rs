@@ -2,9 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use keystead::torture::Counts;
+
 use crate::cluster::{Cluster, Shape};
-use crate::load::{Figures, Load, writes_during};
-use crate::node::Node;
+use crate::load::{Load, writes_during};
+use crate::node::{Node, Tested as _};
 
 /// Longest time from a leader's death to the first write to each of its shards.
 const RECOVERY_MAX: Duration = Duration::from_secs(2);
@@ -41,7 +43,7 @@ impl Recoveries {
         self.times.iter().max().copied().unwrap_or_default()
     }
 
-    fn print(&self, name: &str, figures: &Figures) {
+    fn print(&self, name: &str, figures: &Counts) {
         let (median, worst) = (self.median().as_millis(), self.worst().as_millis());
         eprintln!(
             "{name}: {} deaths, {} failovers of a shard, to the first write median {median} ms, worst {worst} ms; \
@@ -72,7 +74,7 @@ impl Recoveries {
     fn kill_and_return(&mut self, cluster: &mut Cluster, load: &Load, at: usize) {
         let led = cluster.nodes[at].leads();
         let fault = Instant::now();
-        cluster.nodes[at].kill();
+        cluster.nodes[at].end();
         load.arm();
         let times = load.first_writes("after its leader's death", &led, fault, MEASURE_MAX);
         eprintln!(
@@ -84,7 +86,7 @@ impl Recoveries {
         );
         self.deaths += 1;
         self.times.extend(times);
-        cluster.nodes[at].start();
+        cluster.nodes[at].begin();
         cluster.wait_until_level();
     }
 }
@@ -136,9 +138,9 @@ fn a_node_that_pauses_for_ten_seconds_neither_loses_nor_invents() {
     for at in 0..3 {
         load.take_longest_gap();
         load.take_doubts();
-        cluster.nodes[at].pause();
+        cluster.nodes[at].pause().expect("the node runs");
         let acked = writes_during(&load, Duration::from_secs(10));
-        cluster.nodes[at].resume();
+        cluster.nodes[at].resume().expect("the node runs");
         assert!(
             acked > 0,
             "no write succeeded while {} paused, though two of three nodes ran",
@@ -172,9 +174,9 @@ fn all_three_die_at_once_and_nothing_acknowledged_is_missing() {
     for _ in 0..rounds(2).min(10) {
         writes_during(&load, Duration::from_secs(1));
         let fault = Instant::now();
-        cluster.nodes.iter_mut().for_each(Node::kill);
+        cluster.nodes.iter_mut().for_each(Node::end);
         load.arm();
-        cluster.nodes.iter_mut().for_each(Node::start);
+        cluster.nodes.iter_mut().for_each(Node::begin);
         let all: Vec<u32> = (1..=cluster.shards).collect();
         let times = load.first_writes("after all nodes died", &all, fault, MEASURE_MAX);
         eprintln!("  all died: first writes after at most {:?}", times.iter().max());

@@ -6,10 +6,9 @@ use std::time::Duration;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::cluster::{Cluster, Shape};
-use crate::load::set;
-use crate::node::Node;
+use crate::node::{Node, Tested as _};
 use crate::wait::wait_for;
-use crate::wire::{Wire, field};
+use crate::wire::{Wire, connect, field, set};
 
 const MIB: u64 = 1024 * 1024;
 /// Connections that do nothing.
@@ -23,7 +22,7 @@ fn single(flags: &'static [&'static str]) -> Cluster {
 
 /// True if the node serves a fresh client as ever.
 fn serves(node: &Node) -> bool {
-    set(node.port, "still", "here").as_deref() == Some("OK")
+    set(node.port(), "still", "here").as_deref() == Some("OK")
 }
 
 /// Everything that the node sends until it closes.
@@ -52,7 +51,7 @@ fn malformed_protocol_and_oversized_headers_are_answered_and_closed() {
         (b"POST / HTTP/1.1\r\nHost: x\r\n\r\n", ""),
     ];
     for (bytes, told) in cases {
-        let mut wire = Wire::connect(node.port).expect("the node takes connections");
+        let mut wire = connect(node.port()).expect("the node takes connections");
         wire.send_raw(bytes).ok();
         wire.stream().shutdown(std::net::Shutdown::Write).ok();
         let answer = until_closed(&wire);
@@ -74,7 +73,7 @@ fn a_client_that_vanishes_in_the_middle_of_a_command_leaves_nothing_behind() {
         b"*2\r\n",
     ] {
         for _ in 0..50 {
-            let mut wire = Wire::connect(node.port).expect("the node takes connections");
+            let mut wire = connect(node.port()).expect("the node takes connections");
             wire.send_raw(cut).expect("the node reads");
         }
     }
@@ -83,7 +82,7 @@ fn a_client_that_vanishes_in_the_middle_of_a_command_leaves_nothing_behind() {
         (clients.parse::<u32>().ok()? <= 2).then_some(())
     });
     assert!(serves(node));
-    let mut wire = Wire::connect(node.port).expect("the node takes connections");
+    let mut wire = connect(node.port()).expect("the node takes connections");
     assert!(wire.call(["GET", "key"]).expect("a reply").is_null(), "half a command is none");
 }
 
@@ -93,13 +92,13 @@ fn a_slow_reader_does_not_fill_the_node() {
         single(&["--client-output-bytes-soft=262144", "--client-output-bytes-max=1048576"]);
     let node = &cluster.nodes[0];
     let value = "v".repeat(512 * 1024);
-    assert_eq!(set(node.port, "large", &value).as_deref(), Some("OK"));
+    assert_eq!(set(node.port(), "large", &value).as_deref(), Some("OK"));
     let before = node.resident_bytes();
     // It asks for far more than it reads: 2,000 times half a MiB.
     let asks = b"*2\r\n$3\r\nGET\r\n$5\r\nlarge\r\n".repeat(2_000);
     let wires: Vec<Wire> = (0..4)
         .map(|_| {
-            let wire = Wire::connect(node.port).expect("the node takes connections");
+            let wire = connect(node.port()).expect("the node takes connections");
             wire.stream().set_write_timeout(Some(Duration::from_millis(500))).expect("a socket");
             // The node stops reading at its bound; then not everything can be sent.
             wire.stream().write_all(&asks).ok();
@@ -130,7 +129,7 @@ fn ten_thousand_idle_connections_cost_little() {
     let mut wires = Vec::new();
     for number in 0..IDLE {
         let mut wire =
-            Wire::connect(node.port).unwrap_or_else(|error| panic!("connection {number}: {error}"));
+            connect(node.port()).unwrap_or_else(|error| panic!("connection {number}: {error}"));
         if number % 10 == 0 {
             wire.call(["PING"]).unwrap_or_else(|error| panic!("connection {number}: {error}"));
         }

@@ -13,7 +13,6 @@
 
 mod cluster;
 mod faults;
-mod history;
 mod load;
 mod node;
 mod wait;
@@ -29,3 +28,4 @@ mod scenario;
 mod shutdown;
 mod snapshots;
 mod supervision;
+mod torture;

@@ -5,8 +5,9 @@ use std::time::Duration;
 use keystead_resp::Value;
 
 use crate::cluster::{Cluster, Shape};
+use crate::node::Tested as _;
 use crate::wait::wait_for;
-use crate::wire::{Wire, ask};
+use crate::wire::{ask, connect};
 
 /// Longest wait for a surviving node to serve a shard whose leader died.
 const TAKEN_OVER_MAX: Duration = Duration::from_secs(10);
@@ -26,19 +27,19 @@ fn serve_put_get_update_crash_recover() {
     let ports = cluster.ports();
 
     // Put: through the first node, whichever node leads the key's shard.
-    let mut first = Wire::connect(ports[0]).expect("the node takes connections");
+    let mut first = connect(ports[0]).expect("the node takes connections");
     for user in 0..USERS {
         let reply = first.call(["SET", &format!("user:{user}"), "new"]).expect("a reply");
         assert_eq!(reply, Value::Simple("OK".into()));
     }
     // Get: any node answers with what was acknowledged, at once.
-    let mut second = Wire::connect(ports[1]).expect("the node takes connections");
+    let mut second = connect(ports[1]).expect("the node takes connections");
     for user in 0..USERS {
         let reply = second.call(["GET", &format!("user:{user}")]).expect("a reply");
         assert_eq!(reply.as_str(), Some("new"), "user:{user}");
     }
     // Update: read, change, write if nobody else did meanwhile.
-    let mut third = Wire::connect(ports[2]).expect("the node takes connections");
+    let mut third = connect(ports[2]).expect("the node takes connections");
     for (args, answer) in [
         (&["WATCH", "user:1"][..], Value::Simple("OK".into())),
         (&["MULTI"], Value::Simple("OK".into())),
@@ -55,7 +56,7 @@ fn serve_put_get_update_crash_recover() {
     assert_eq!(third.call(["EXEC"]).expect("a reply"), Value::Null);
 
     // Crash: the first node dies without a word. The others have everything.
-    cluster.nodes[0].kill();
+    cluster.nodes[0].end();
     assert_eq!(patiently(ports[1], &["GET", "user:1"]).as_str(), Some("changed"));
     assert_eq!(patiently(ports[2], &["GET", "user:2"]).as_str(), Some("faster"));
     for user in 3..USERS {
@@ -71,7 +72,7 @@ fn serve_put_get_update_crash_recover() {
     );
 
     // Recover: it comes back with its data and learns what it missed.
-    cluster.nodes[0].start();
+    cluster.nodes[0].begin();
     cluster.wait_until_level();
     assert_eq!(patiently(ports[0], &["GET", "user:0"]).as_str(), Some("written without n1"));
     cluster.assert_equal_digests();

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use crate::cluster::{Cluster, Shape};
 use crate::load::Load;
-use crate::node::{Node, wait_for_log};
+use crate::node::{Node, Tested as _, wait_for_log};
 use crate::wait::pause;
-use crate::wire::Wire;
+use crate::wire::connect;
 
 #[test]
 fn sigterm_hands_leadership_over_and_no_write_fails() {
@@ -18,7 +18,7 @@ fn sigterm_hands_leadership_over_and_no_write_fails() {
         load.take_longest_gap();
         load.take_doubts();
         // A client that takes no notice has the node wait for it, long enough for leaders to be levelled.
-        let idle = Wire::connect(cluster.nodes[at].port).expect("the node takes connections");
+        let idle = connect(cluster.nodes[at].port()).expect("the node takes connections");
         let name = id_of(&cluster.nodes[at]);
         let returned = handed_to(&name, &cluster);
         let (refused, cut_off) = (load.refused(), load.cut_off());
@@ -40,7 +40,7 @@ fn sigterm_hands_leadership_over_and_no_write_fails() {
         // is cut off, and judged at the end: it must not have been executed.
         assert!(doubts.is_empty(), "a stop in order leaves no write in doubt: {doubts:?}");
         assert_eq!(refused, 0, "a stop in order refuses no write");
-        cluster.nodes[at].start();
+        cluster.nodes[at].begin();
         cluster.wait_until_level();
         // Leaders move back; the next stop should find them spread.
         pause(Duration::from_secs(1));

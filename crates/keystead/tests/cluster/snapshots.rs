@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::cluster::{Cluster, Shape};
 use crate::load::Load;
-use crate::node::Node;
+use crate::node::{Node, Tested as _};
 use crate::wait::wait_for;
 use crate::wire::field;
 
@@ -35,7 +35,7 @@ fn a_node_behind_a_purged_log_returns_by_snapshot_under_load() {
     let away_at: Vec<u64> = (1..=4)
         .map(|shard| of_shard(&cluster.nodes[2], shard, "log_last").expect("it answers"))
         .collect();
-    cluster.nodes[2].kill();
+    cluster.nodes[2].end();
     // Every leader has dropped the entries that the node would need.
     wait_for("the log is purged behind the node", PURGED_MAX, || {
         let firsts = (1..=4).map(|shard| {
@@ -46,7 +46,7 @@ fn a_node_behind_a_purged_log_returns_by_snapshot_under_load() {
         firsts?.iter().zip(&away_at).all(|(first, last)| first > last).then_some(())
     });
     let before = snapshot_names(&cluster.nodes[2]);
-    cluster.nodes[2].start();
+    cluster.nodes[2].begin();
     cluster.wait_until_level();
     let after = snapshot_names(&cluster.nodes[2]);
     for shard in 1..=4 {

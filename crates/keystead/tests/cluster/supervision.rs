@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use crate::cluster::{Cluster, Shape};
 use crate::faults::{arm, child_line, restarts};
-use crate::load::{Load, set, tag_in};
+use crate::load::{Load, tag_in};
+use crate::node::Tested as _;
 use crate::wait::wait_for;
-use crate::wire::ask;
+use crate::wire::{ask, set};
 
 const BACK_MAX: Duration = Duration::from_secs(20);
 
@@ -70,13 +71,13 @@ fn a_shard_that_keeps_failing_stays_down_is_named_and_the_others_serve() {
     });
     assert!(line.contains("fault injected"), "the reason is told: {line}");
     // Its keys are refused with a reason, at once or when patience ends; the others' are served.
-    let refusal = set(node.port, &tag_in(2, 4, 0), "v").expect("a reply");
+    let refusal = set(node.port(), &tag_in(2, 4, 0), "v").expect("a reply");
     assert!(refusal.starts_with("CLUSTERDOWN") && refusal.contains("it panicked"), "{refusal}");
     for shard in [1, 3, 4] {
         let key = tag_in(shard, 4, 0);
-        assert_eq!(set(node.port, &key, "v").as_deref(), Some("OK"), "shard {shard}");
+        assert_eq!(set(node.port(), &key, "v").as_deref(), Some("OK"), "shard {shard}");
         assert_eq!(
-            ask(node.port, &["GET", &key]).expect("a reply").as_str(),
+            ask(node.port(), &["GET", &key]).expect("a reply").as_str(),
             Some("v"),
             "shard {shard}"
         );

@@ -50,8 +50,17 @@ struct Exchange {
 enum Answer {
     Value(Value),
     Refused,
+    /// The connection had ended in order before the command was read: nothing happened.
+    CutOff,
     /// The connection, or the word UNCERTAIN.
     Lost,
+}
+
+impl Answer {
+    /// The fate of a write that certainly did not happen.
+    fn refusal(&self) -> Fate {
+        if matches!(self, Self::CutOff) { Fate::CutOff } else { Fate::Refused }
+    }
 }
 
 impl Client {
@@ -75,7 +84,7 @@ impl Client {
                 7 => Kind::Counter,
                 _ => Kind::List,
             };
-            let story = self.shared.story(self.shard, kind);
+            let story = self.shared.story(self.shard, kind, self.number);
             if !story.enter() {
                 self.wire = Some(wire);
                 continue;
@@ -162,6 +171,11 @@ impl Client {
     fn read(&self, reply: io::Result<Value>, is_read: bool) -> Answer {
         let reply = match reply {
             Ok(reply) => reply,
+            Err(error)
+                if error.kind() == io::ErrorKind::UnexpectedEof && self.shared.ends_in_order() =>
+            {
+                return Answer::CutOff;
+            }
             Err(error) => {
                 if !is_read {
                     self.shared.doubt(format!("connection: {}", error.kind()));
@@ -196,9 +210,9 @@ impl Client {
     fn end_cell(&self, story: &Story, input: Input, exchange: &Exchange) -> bool {
         let is_read = input == Input::Get;
         let output = match &exchange.answer {
-            Answer::Refused => {
+            Answer::Refused | Answer::CutOff => {
                 if !is_read {
-                    self.count(exchange, Fate::Refused);
+                    self.count(exchange, exchange.answer.refusal());
                 }
                 return story.end_cell(None);
             }
@@ -243,8 +257,8 @@ impl Client {
 
     fn end_increment(&self, story: &Story, exchange: &Exchange) -> bool {
         let (fate, outcome) = match &exchange.answer {
-            Answer::Refused => {
-                self.count(exchange, Fate::Refused);
+            Answer::Refused | Answer::CutOff => {
+                self.count(exchange, exchange.answer.refusal());
                 return story.end_increment(None);
             }
             Answer::Value(value) if value.as_integer().is_some() => {
@@ -259,8 +273,8 @@ impl Client {
 
     fn end_append(&self, story: &Story, entry: u64, exchange: &Exchange) -> bool {
         let (fate, outcome) = match &exchange.answer {
-            Answer::Refused => {
-                self.count(exchange, Fate::Refused);
+            Answer::Refused | Answer::CutOff => {
+                self.count(exchange, exchange.answer.refusal());
                 return story.end_append(None);
             }
             Answer::Value(value) if value.as_integer().is_some() => {
@@ -283,7 +297,7 @@ impl Client {
                 }
                 seen
             }
-            Answer::Refused | Answer::Lost => None,
+            Answer::Refused | Answer::CutOff | Answer::Lost => None,
         };
         if seen.is_some() {
             self.shared.pulse(self.shard).count_read();

@@ -39,6 +39,8 @@ pub struct Counts {
     pub acked: u64,
     /// Writes that were refused: nothing happened.
     pub refused: u64,
+    /// Writes whose connection had ended in order before they were read, where that is expected: nothing happened.
+    pub cut_off: u64,
     /// Writes of which nobody knows.
     pub uncertain: u64,
     /// Reads that were answered.
@@ -51,6 +53,7 @@ impl Pulse {
         let mut beats = self.beats.lock();
         match fate {
             Fate::Refused => beats.counts.refused += 1,
+            Fate::CutOff => beats.counts.cut_off += 1,
             Fate::Uncertain => beats.counts.uncertain += 1,
             Fate::Acked => {
                 beats.counts.acked += 1;
@@ -144,6 +147,6 @@ mod tests {
         pulse.count_write(520, 800, Fate::Acked);
         pulse.count_write(530, 900, Fate::Acked);
         assert_eq!(pulse.first_after(), Some(800));
-        assert_eq!(pulse.counts(), Counts { acked: 3, refused: 1, uncertain: 0, reads: 0 });
+        assert_eq!(pulse.counts(), Counts { acked: 3, refused: 1, ..Counts::default() });
     }
 }
