@@ -295,6 +295,20 @@ impl State {
     }
 }
 
+impl Change {
+    /// Where `later` overlaps, its bytes stand on the disk, whether this change is undone or not.
+    fn settle(&mut self, later: &Self) {
+        let start = self.offset.max(later.offset);
+        let end = (self.offset + self.new.len()).min(later.offset + later.new.len());
+        if start < end {
+            let durable = &later.new[start - later.offset..end - later.offset];
+            let own = start - self.offset..end - self.offset;
+            self.old[own.clone()].copy_from_slice(durable);
+            self.new[own].copy_from_slice(durable);
+        }
+    }
+}
+
 impl Content {
     /// What is not doomed becomes durable, and with it what it was written over.
     fn sync(&mut self) {
@@ -302,12 +316,13 @@ impl Content {
         let (doomed, kept): (Vec<Change>, Vec<Change>) =
             changes.into_iter().partition(|change| change.is_doomed);
         self.unsynced = doomed;
-        self.unsynced.retain(|change| {
-            !kept.iter().any(|later| {
-                later.offset <= change.offset
-                    && change.offset + change.new.len() <= later.offset + later.new.len()
-            })
-        });
+        // Doomed changes are older than those kept: what is durable now is also what undoing them leaves.
+        for change in &mut self.unsynced {
+            for later in &kept {
+                change.settle(later);
+            }
+        }
+        self.unsynced.retain(|change| change.old != change.new);
     }
 
     fn power_loss(&mut self, chance: &mut Chance) {

@@ -325,3 +325,24 @@ fn a_gap_in_a_groups_entries_is_a_broken_invariant() {
     log.append(&mut batch_of(&entries(0, 1, 3))).unwrap();
     log.append(&mut batch_of(&entries(0, 5, 5))).unwrap();
 }
+
+/// The disk's own model: what was synced later outlives a power failure, also where it lies within bytes whose fsync
+/// had failed.
+#[test]
+fn a_sync_holds_within_bytes_that_an_earlier_one_lost() {
+    use keystead_wal::{Disk, DiskFile};
+    let (disk, path) = (MemoryDisk::new(1 << 20), Path::new("/file"));
+    disk.put(path, vec![b'a'; 100]);
+    let file = disk.open(path).unwrap();
+    disk.fail_sync_after(0);
+    file.write_at(&[b'b'; 100], 0).unwrap();
+    file.sync().unwrap_err();
+    file.write_at(&[b'c'; 10], 20).unwrap();
+    file.sync().unwrap();
+    disk.power_loss(1);
+    let bytes = disk.contents(path).unwrap();
+    assert_eq!(
+        (&bytes[..20], &bytes[20..30], &bytes[30..]),
+        (&[b'a'; 20][..], &[b'c'; 10][..], &[b'a'; 70][..])
+    );
+}
