@@ -32,6 +32,8 @@ mod registry;
 mod release;
 mod reply;
 mod session;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 mod stats;
 mod transaction;
 mod window;

@@ -139,7 +139,12 @@ impl ShardReport {
         self.members_index >= index.0 && !is_member
     }
 
-    fn of(shard: ShardId, members: &Members, commit: LogIndex, progress: &[Progress]) -> Self {
+    pub(crate) fn of(
+        shard: ShardId,
+        members: &Members,
+        commit: LogIndex,
+        progress: &[Progress],
+    ) -> Self {
         let ids = |nodes: &[NodeId]| nodes.iter().map(|node| node.0).collect();
         Self {
             shard: shard.0,

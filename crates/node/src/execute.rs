@@ -16,6 +16,7 @@ use keystead_replication::{
     Access as LogAccess, Completed, Doubt, Ending, Part, Rejection, Role, Submission,
 };
 use keystead_resp::{Args, ReplyWriter, RunDecoder};
+use keystead_types::mistakes::{Mistake, is_made};
 use keystead_types::{Clock, Monotonic, NodeId, ShardId, Slot, limits};
 
 use crate::core::{Core, Routes, Routing};
@@ -343,7 +344,7 @@ impl NodeDoor {
             let Some(away) = self.away.remove(&number) else { continue };
             let Away { shard, access, batch, deadline, .. } = away;
             self.core.heard_leader(shard, None);
-            if access == LogAccess::Read {
+            if access == LogAccess::Read || is_made(Mistake::DoubleApplyOnRetry) {
                 self.wait(
                     Waiting { shard, access, batch, deadline, not_before: now, hint: None },
                     now,

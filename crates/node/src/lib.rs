@@ -28,6 +28,8 @@ mod receiver;
 mod reconcile;
 mod report;
 mod shard;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 mod snapshots;
 pub mod status;
 mod sync;

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 use crate::clock::AHEAD_MS_MAX;
 use crate::control;
-use crate::core::Post;
+use crate::core::{Core, Post};
 use crate::forward::{self, Answers};
 use crate::mailbox::Letter;
 use crate::node::Node;
@@ -30,28 +30,40 @@ impl Post for OutboxPost {
 /// See the module.
 pub(crate) struct Receiver {
     node: Arc<Node>,
+    frames: Frames,
+}
+
+impl Receiver {
+    pub(crate) fn new(node: Arc<Node>) -> Arc<Self> {
+        let frames = Frames::new(Arc::clone(&node.core));
+        Arc::new(Self { node, frames })
+    }
+}
+
+/// Where frames go: needs no more of a node than its core.
+pub(crate) struct Frames {
+    core: Arc<Core>,
     /// The way back to each peer that has called.
     answers: Mutex<BTreeMap<NodeId, Arc<Answers>>>,
     /// Peers whose clock was found far ahead; each is reported once.
     doubted: Mutex<BTreeSet<NodeId>>,
 }
 
-impl Receiver {
-    pub(crate) fn new(node: Arc<Node>) -> Arc<Self> {
-        Arc::new(Self { node, answers: Mutex::default(), doubted: Mutex::default() })
+impl Frames {
+    pub(crate) fn new(core: Arc<Core>) -> Self {
+        Self { core, answers: Mutex::default(), doubted: Mutex::default() }
     }
 
     fn answers_to(&self, peer: NodeId) -> Arc<Answers> {
         let mut answers = self.answers.lock();
-        let way = answers
-            .entry(peer)
-            .or_insert_with(|| Answers::new(peer, Arc::clone(&self.node.core.post)));
+        let way =
+            answers.entry(peer).or_insert_with(|| Answers::new(peer, Arc::clone(&self.core.post)));
         Arc::clone(way)
     }
 
     fn heard_time(&self, from: NodeId, payload: &[u8]) {
         let Some(time) = payload.first_chunk::<8>() else { return };
-        let is_believed = self.node.core.clock.hear(UnixMillis(u64::from_le_bytes(*time)));
+        let is_believed = self.core.clock.hear(UnixMillis(u64::from_le_bytes(*time)));
         if !is_believed && self.doubted.lock().insert(from) {
             tracing::error!(peer = %from, ahead_ms_max = AHEAD_MS_MAX,
                 "a node's clock is far ahead of this one's; expiry may differ after a failover: set the clocks (NTP)");
@@ -64,18 +76,17 @@ impl Receiver {
         let (door, call) =
             (u32::try_from(number >> 32), u32::try_from(number & u64::from(u32::MAX)));
         let (Ok(door), Ok(number)) = (door, call) else { return };
-        if let Some(mailbox) = self.node.core.mailbox(door) {
+        if let Some(mailbox) = self.core.mailbox(door) {
             mailbox.put(Letter::Forwarded { number, reply });
             mailbox.ring();
         }
     }
-}
 
-impl Receive for Receiver {
-    fn frames(&self, from: NodeId, frames: &mut Vec<(FrameKind, Bytes)>) {
-        let workers = self.node.core.workers();
+    /// Hands frames of one read to whom they are for; leaves `frames` empty.
+    pub(crate) fn take(&self, from: NodeId, frames: &mut Vec<(FrameKind, Bytes)>) {
+        let workers = self.core.workers();
         let mut messages: Vec<Vec<PeerMessage>> = workers.iter().map(|_| Vec::new()).collect();
-        let now = self.node.core.clock.monotonic_now();
+        let now = self.core.clock.monotonic_now();
         for (kind, payload) in frames.drain(..) {
             match kind {
                 FrameKind::RAFT => match PeerMessage::decode(from, &payload) {
@@ -89,8 +100,7 @@ impl Receive for Receiver {
                 },
                 FrameKind::FORWARD => {
                     let answers = self.answers_to(from);
-                    if let Err(error) = forward::take_call(&self.node.core, &answers, payload, now)
-                    {
+                    if let Err(error) = forward::take_call(&self.core, &answers, payload, now) {
                         tracing::error!(%from, %error, "a forwarded run is left unanswered");
                     }
                 }
@@ -106,7 +116,13 @@ impl Receive for Receiver {
             }
         }
         // This thread has nothing better to do than what the peers want.
-        self.node.core.drive();
+        self.core.drive();
+    }
+}
+
+impl Receive for Receiver {
+    fn frames(&self, from: NodeId, frames: &mut Vec<(FrameKind, Bytes)>) {
+        self.frames.take(from, frames);
     }
 
     fn peer_up(&self, peer: NodeId) {

@@ -4,17 +4,17 @@
 //! them in the metadata log. Never: decides what the steps are. Runs on every node, acts on the one
 //! that leads the metadata group; its memory is only about timing, so any node can take over.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use keystead_supervisor::{ChildContext, ChildError};
 use keystead_topology::{
     Action, Command, NodeState, Observed, ObservedNode, ObservedShard, ReplicaRole, Replication,
-    Shard, Step, Topology, plan,
+    Shard, Step, StepInProgress, Topology, plan,
 };
 use keystead_types::{Clock, LogIndex, Monotonic, NodeId, ShardId};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
 use crate::control::{self, Answer, Question, ShardReport};
 use crate::membership::ask;
@@ -33,13 +33,13 @@ const STEP_AGAIN: Duration = Duration::from_secs(1);
 
 /// What the loop remembers from round to round.
 #[derive(Default)]
-struct Memory {
+pub(crate) struct Memory {
     /// Since when each node has not answered.
     away_since: BTreeMap<NodeId, Monotonic>,
     /// What each shard had committed at the last look: who has that is level.
     committed: BTreeMap<ShardId, u64>,
     /// When each step was first seen, and last asked for.
-    steps: BTreeMap<(ShardId, LogIndex), (Instant, Instant)>,
+    steps: BTreeMap<(ShardId, LogIndex), (Monotonic, Option<Monotonic>)>,
 }
 
 /// The task.
@@ -67,128 +67,227 @@ async fn live(node: &Arc<Node>) {
     }
 }
 
-/// One round: look, record what is seen, carry on with what was begun, begin what is planned.
+/// One round: look, then do what is decided.
 async fn round(node: &Arc<Node>, memory: &mut Memory) -> bool {
     let topology = Arc::clone(&node.core.routes().topology);
     if !topology.is_founded() {
         return false;
     }
-    let reports = observe_all(node, &topology, memory).await;
-    let observed = digest_reports(node, &topology, &reports, memory);
-    let replication = observed.replication(&topology);
-    let is_full = replication == Replication::Full;
-    let leaders =
-        observed.shards.iter().filter_map(|(id, seen)| Some((*id, seen.leader?))).collect();
+    let seen = observe_all(node, &topology).await;
+    let now = node.core.clock.monotonic_now();
+    let Round { is_full, leaders, orders } = memory.decide(&topology, &seen, now);
     *node.heard.write() = Arc::new(Heard { is_full, leaders });
-    let mut is_busy = !is_full;
-    for command in corrections(&topology, &observed, &reports) {
-        is_busy = true;
-        propose(node, command).await;
-    }
-    for shard in topology.shards().values().filter(|shard| shard.step.is_some()) {
-        is_busy = true;
-        carry_on(node, shard, &observed, &reports, memory).await;
-    }
-    memory.steps.retain(|(shard, id), _| {
-        topology
-            .shards()
-            .get(shard)
-            .is_some_and(|shard| shard.step.is_some_and(|step| step.id == *id))
-    });
-    for step in plan(&topology, &observed) {
-        is_busy = true;
-        tracing::info!(%step, "begins");
-        propose(node, Command::BeginStep(step)).await;
+    let has_steps = topology.shards().values().any(|shard| shard.step.is_some());
+    let is_busy = !is_full || has_steps || !orders.is_empty();
+    for order in orders {
+        match order {
+            Order::Propose(command) => propose(node, command).await,
+            Order::Request(leader, step) => request(node, leader, step).await,
+        }
     }
     is_busy
 }
 
-/// Asks every node what the shards it leads look like.
-async fn observe_all(
-    node: &Arc<Node>,
-    topology: &Topology,
-    memory: &mut Memory,
-) -> BTreeMap<ShardId, (NodeId, ShardReport)> {
-    let mut all: Vec<(NodeId, ShardReport)> = Vec::new();
-    all.extend(control::observe(node).into_iter().map(|report| (node.core.me, report)));
-    let others = topology
-        .nodes()
-        .values()
-        .filter(|other| other.id != node.core.me && other.state != NodeState::Gone);
-    // At the address of a displaced node its successor would answer.
-    let (displaced, others): (Vec<_>, Vec<_>) =
-        others.partition(|other| topology.is_displaced(other.id));
-    for other in displaced {
-        let now = node.core.clock.monotonic_now();
-        memory.away_since.entry(other.id).or_insert(now);
-    }
-    for other in others {
-        let asked = ask(node, &other.peer_addr, &Question::Observe, OBSERVE_MAX).await;
-        match asked {
-            Ok(Answer::Observed(reports)) => {
-                memory.away_since.remove(&other.id);
-                all.extend(reports.into_iter().map(|report| (other.id, report)));
+/// What the nodes answered.
+#[derive(Default)]
+pub(crate) struct Seen {
+    /// The nodes that did, this one included.
+    pub(crate) up: BTreeSet<NodeId>,
+    /// What they say of the shards they lead.
+    pub(crate) reports: Vec<(NodeId, ShardReport)>,
+}
+
+/// What is to be done.
+pub(crate) struct Round {
+    pub(crate) is_full: bool,
+    pub(crate) leaders: BTreeMap<ShardId, NodeId>,
+    /// In this order.
+    pub(crate) orders: Vec<Order>,
+}
+
+/// Something to be done.
+pub(crate) enum Order {
+    /// Put this into the metadata log.
+    Propose(Command),
+    /// Ask a shard's leader for a change.
+    Request(NodeId, Step),
+}
+
+impl Memory {
+    /// Records what is seen, carries on with what was begun, begins what is planned. No I/O.
+    pub(crate) fn decide(&mut self, topology: &Topology, seen: &Seen, now: Monotonic) -> Round {
+        self.note_absences(topology, seen, now);
+        let reports = newest(&seen.reports);
+        let observed = self.digest_reports(topology, &reports, now);
+        let is_full = observed.replication(topology) == Replication::Full;
+        let leaders =
+            observed.shards.iter().filter_map(|(id, seen)| Some((*id, seen.leader?))).collect();
+        let mut orders: Vec<Order> =
+            corrections(topology, &observed, &reports).into_iter().map(Order::Propose).collect();
+        for shard in topology.shards().values() {
+            if let Some(step) = shard.step {
+                let view = StepView { observed: &observed, reports: &reports, now };
+                orders.extend(self.carry_on(shard, step, &view));
             }
-            _ => {
-                let now = node.core.clock.monotonic_now();
-                memory.away_since.entry(other.id).or_insert(now);
+        }
+        self.steps.retain(|(shard, id), _| {
+            topology
+                .shards()
+                .get(shard)
+                .is_some_and(|shard| shard.step.is_some_and(|step| step.id == *id))
+        });
+        for step in plan(topology, &observed) {
+            tracing::info!(%step, "begins");
+            orders.push(Order::Propose(Command::BeginStep(step)));
+        }
+        Round { is_full, leaders, orders }
+    }
+
+    /// Since when who has not answered. At the address of a displaced node its successor would.
+    fn note_absences(&mut self, topology: &Topology, seen: &Seen, now: Monotonic) {
+        for other in topology.nodes().values().filter(|other| other.state != NodeState::Gone) {
+            if seen.up.contains(&other.id) && !topology.is_displaced(other.id) {
+                self.away_since.remove(&other.id);
+            } else {
+                self.away_since.entry(other.id).or_insert(now);
             }
         }
     }
-    // Two may believe that they lead: the later membership, then the longer log, is nearer the truth.
-    let mut newest: BTreeMap<ShardId, (NodeId, ShardReport)> = BTreeMap::new();
+
+    fn digest_reports(
+        &mut self,
+        topology: &Topology,
+        reports: &BTreeMap<ShardId, (NodeId, &ShardReport)>,
+        now: Monotonic,
+    ) -> Observed {
+        let mut observed = Observed::default();
+        for id in topology.nodes().keys() {
+            let since = self.away_since.get(id);
+            let away_ms = since.map_or(0, |since| now.since(*since).as_millis());
+            let away_ms = u64::try_from(away_ms).unwrap_or(u64::MAX);
+            observed.nodes.insert(*id, ObservedNode { is_up: since.is_none(), away_ms });
+        }
+        for (id, (leader, report)) in reports {
+            let level = self.committed.insert(*id, report.commit).unwrap_or(u64::MAX);
+            let caught_up = report
+                .progress
+                .iter()
+                .filter(|(_, matched, is_active)| *is_active && *matched >= level);
+            let ids = |ids: &[u64]| ids.iter().map(|id| NodeId(*id)).collect();
+            observed.shards.insert(
+                *id,
+                ObservedShard {
+                    leader: Some(*leader),
+                    voters: ids(&report.voters),
+                    learners: ids(&report.learners),
+                    caught_up: caught_up.map(|(node, ..)| NodeId(*node)).collect(),
+                },
+            );
+        }
+        observed
+    }
+
+    /// Confirms a step that is seen done; asks for it (again) if it is not; gives it up after a while.
+    fn carry_on(
+        &mut self,
+        shard: &Shard,
+        step: StepInProgress,
+        view: &StepView<'_>,
+    ) -> Option<Order> {
+        let now = view.now;
+        let (first, last) = self.steps.get(&(shard.id, step.id)).copied().unwrap_or((now, None));
+        let report = view.reports.get(&shard.id);
+        if let Some((leader, report)) = report
+            && is_done(step.action, *leader, report)
+        {
+            tracing::info!(shard = %shard.id, action = %step.action, "done");
+            let conf_index = LogIndex(report.members_index);
+            return Some(Order::Propose(Command::ConfirmStep {
+                shard: shard.id,
+                step: step.id,
+                conf_index,
+            }));
+        }
+        let age = now.since(first);
+        let is_up = |node: &NodeId| view.observed.nodes.get(node).is_some_and(|seen| seen.is_up);
+        let is_hopeless = age > STEP_MAX
+            || matches!(step.action, Action::TransferLeader { .. }) && age > 3 * STEP_AGAIN
+            || matches!(step.action, Action::AddLearner { node, .. } if !is_up(&node));
+        if is_hopeless {
+            let reason = format!("not seen done after {} ms", age.as_millis());
+            tracing::warn!(shard = %shard.id, action = %step.action, "given up, to be planned anew");
+            let (shard, step) = (shard.id, step.id);
+            return Some(Order::Propose(Command::AbortStep { shard, step, reason }));
+        }
+        let is_due = last.is_none_or(|last| now.since(last) >= STEP_AGAIN);
+        let asked = report.filter(|_| is_due);
+        let last = if asked.is_some() { Some(now) } else { last };
+        self.steps.insert((shard.id, step.id), (first, last));
+        let (leader, _) = asked?;
+        Some(Order::Request(*leader, Step { shard: shard.id, action: step.action }))
+    }
+}
+
+/// What there is to judge a step by.
+struct StepView<'a> {
+    observed: &'a Observed,
+    reports: &'a BTreeMap<ShardId, (NodeId, &'a ShardReport)>,
+    now: Monotonic,
+}
+
+fn is_done(action: Action, leader: NodeId, report: &ShardReport) -> bool {
+    match action {
+        Action::AddLearner { node, .. } => {
+            report.learners.contains(&node.0) || report.voters.contains(&node.0)
+        }
+        Action::Promote { node } => report.voters.contains(&node.0),
+        Action::Remove { node } => {
+            !report.voters.contains(&node.0) && !report.learners.contains(&node.0)
+        }
+        Action::TransferLeader { to } => leader == to,
+    }
+}
+
+/// Asks every node what the shards it leads look like.
+async fn observe_all(node: &Arc<Node>, topology: &Topology) -> Seen {
+    let mut seen = Seen::default();
+    seen.up.insert(node.core.me);
+    seen.reports.extend(control::observe(node).into_iter().map(|report| (node.core.me, report)));
+    let others = topology.nodes().values().filter(|other| {
+        other.id != node.core.me
+            && other.state != NodeState::Gone
+            && !topology.is_displaced(other.id)
+    });
+    for other in others {
+        let asked = ask(node, &other.peer_addr, &Question::Observe, OBSERVE_MAX).await;
+        if let Ok(Answer::Observed(reports)) = asked {
+            seen.up.insert(other.id);
+            seen.reports.extend(reports.into_iter().map(|report| (other.id, report)));
+        }
+    }
+    seen
+}
+
+/// Two may believe that they lead: the later membership, then the longer log, is nearer the truth.
+fn newest(all: &[(NodeId, ShardReport)]) -> BTreeMap<ShardId, (NodeId, &ShardReport)> {
+    let mut newest: BTreeMap<ShardId, (NodeId, &ShardReport)> = BTreeMap::new();
     for (from, report) in all {
         let id = ShardId(report.shard);
         let is_newer = newest.get(&id).is_none_or(|(_, known)| {
             (report.members_index, report.commit) > (known.members_index, known.commit)
         });
         if is_newer {
-            newest.insert(id, (from, report));
+            newest.insert(id, (*from, report));
         }
     }
     newest
-}
-
-fn digest_reports(
-    node: &Node,
-    topology: &Topology,
-    reports: &BTreeMap<ShardId, (NodeId, ShardReport)>,
-    memory: &mut Memory,
-) -> Observed {
-    let now = node.core.clock.monotonic_now();
-    let mut observed = Observed::default();
-    for id in topology.nodes().keys() {
-        let away_ms = memory.away_since.get(id).map_or(0, |since| now.since(*since).as_millis());
-        let away_ms = u64::try_from(away_ms).unwrap_or(u64::MAX);
-        observed
-            .nodes
-            .insert(*id, ObservedNode { is_up: !memory.away_since.contains_key(id), away_ms });
-    }
-    for (id, (leader, report)) in reports {
-        let level = memory.committed.insert(*id, report.commit).unwrap_or(u64::MAX);
-        let caught_up = report
-            .progress
-            .iter()
-            .filter(|(_, matched, is_active)| *is_active && *matched >= level);
-        let ids = |ids: &[u64]| ids.iter().map(|id| NodeId(*id)).collect();
-        observed.shards.insert(
-            *id,
-            ObservedShard {
-                leader: Some(*leader),
-                voters: ids(&report.voters),
-                learners: ids(&report.learners),
-                caught_up: caught_up.map(|(node, ..)| NodeId(*node)).collect(),
-            },
-        );
-    }
-    observed
 }
 
 /// What the metadata must be told: nodes that arrived, members that changed.
 fn corrections(
     topology: &Topology,
     observed: &Observed,
-    reports: &BTreeMap<ShardId, (NodeId, ShardReport)>,
+    reports: &BTreeMap<ShardId, (NodeId, &ShardReport)>,
 ) -> Vec<Command> {
     let mut commands = Vec::new();
     for known in topology.nodes().values().filter(|known| known.state == NodeState::Joining) {
@@ -219,54 +318,6 @@ fn replicas_of(report: &ShardReport) -> BTreeMap<NodeId, ReplicaRole> {
     let voters = report.voters.iter().map(|id| (NodeId(*id), ReplicaRole::Voter));
     let learners = report.learners.iter().map(|id| (NodeId(*id), ReplicaRole::Learner));
     voters.chain(learners).collect()
-}
-
-/// Confirms a step that is seen done; asks for it (again) if it is not; gives it up after a while.
-async fn carry_on(
-    node: &Arc<Node>,
-    shard: &Shard,
-    observed: &Observed,
-    reports: &BTreeMap<ShardId, (NodeId, ShardReport)>,
-    memory: &mut Memory,
-) {
-    let Some(step) = shard.step else { return };
-    let now = Instant::now();
-    let (first, last) = *memory.steps.entry((shard.id, step.id)).or_insert((now, now - STEP_AGAIN));
-    if let Some((leader, report)) = reports.get(&shard.id) {
-        let is_done = match step.action {
-            Action::AddLearner { node, .. } => {
-                report.learners.contains(&node.0) || report.voters.contains(&node.0)
-            }
-            Action::Promote { node } => report.voters.contains(&node.0),
-            Action::Remove { node } => {
-                !report.voters.contains(&node.0) && !report.learners.contains(&node.0)
-            }
-            Action::TransferLeader { to } => *leader == to,
-        };
-        if is_done {
-            tracing::info!(shard = %shard.id, action = %step.action, "done");
-            let conf_index = LogIndex(report.members_index);
-            return propose(
-                node,
-                Command::ConfirmStep { shard: shard.id, step: step.id, conf_index },
-            )
-            .await;
-        }
-    }
-    let is_hopeless = now - first > STEP_MAX
-        || matches!(step.action, Action::TransferLeader { .. }) && now - first > 3 * STEP_AGAIN
-        || matches!(step.action, Action::AddLearner { node, .. } if !observed.nodes.get(&node).is_some_and(|seen| seen.is_up));
-    if is_hopeless {
-        let reason = format!("not seen done after {} ms", (now - first).as_millis());
-        tracing::warn!(shard = %shard.id, action = %step.action, "given up, to be planned anew");
-        return propose(node, Command::AbortStep { shard: shard.id, step: step.id, reason }).await;
-    }
-    if now - last >= STEP_AGAIN
-        && let Some((leader, _)) = reports.get(&shard.id)
-    {
-        memory.steps.insert((shard.id, step.id), (first, now));
-        request(node, *leader, Step { shard: shard.id, action: step.action }).await;
-    }
 }
 
 /// Asks a shard's leader for a change.

@@ -8,16 +8,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use keystead_replication::snapshot_file::{
-    self, Abort, ChunkRequest, FetchOrder, PeerSource, SnapshotFile, SnapshotId, SnapshotReader,
-    fetch,
+    self, Abort, ChunkRequest, FetchOrder, PeerSource, SnapshotError, SnapshotFile, SnapshotId,
+    SnapshotReader, fetch,
 };
 use keystead_replication::transport::Purpose;
-use keystead_replication::{FetchedState, GroupInput, SnapshotPlace};
-use keystead_store::Store;
+use keystead_replication::{EntryError, FetchedState, GroupInput, SnapshotPlace};
+use keystead_store::Loader;
 use keystead_supervisor::{ChildContext, ChildError};
-use keystead_topology::Topology;
+use keystead_topology::{CodecError, Topology};
 use keystead_types::{NodeId, ShardId};
-use keystead_wal::RealDisk;
+use keystead_wal::{Disk, RealDisk};
 
 use crate::machine::{Loaded, NodeMachine};
 use crate::meta::{MetaMachine, OnTopology};
@@ -63,9 +63,36 @@ pub(crate) fn newest(
     Ok((machine, Some(place)))
 }
 
-/// Reads and verifies a snapshot file.
+/// Reads and verifies a snapshot file of a shard of this node.
 fn load(node: &Node, id: ShardId, path: &Path) -> Result<(Loaded, SnapshotPlace), ChildError> {
-    let mut reader = SnapshotReader::open(&RealDisk, path)?;
+    Ok(load_file(&RealDisk, || node.shard(id).loader(), id, path)?)
+}
+
+/// Why a snapshot cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LoadError {
+    /// The file.
+    #[error(transparent)]
+    File(#[from] SnapshotError),
+    /// What it says of its place in the log.
+    #[error(transparent)]
+    Place(#[from] EntryError),
+    /// The keys in it.
+    #[error(transparent)]
+    Store(#[from] keystead_store::LoadError),
+    /// The metadata in it.
+    #[error(transparent)]
+    Topology(#[from] CodecError),
+}
+
+/// Reads and verifies a snapshot file, from any disk.
+pub(crate) fn load_file<D: Disk>(
+    disk: &D,
+    loader: impl FnOnce() -> Loader,
+    id: ShardId,
+    path: &Path,
+) -> Result<(Loaded, SnapshotPlace), LoadError> {
+    let mut reader = SnapshotReader::open(disk, path)?;
     let SnapshotFile { id: snapshot, place, .. } = reader.snapshot().clone();
     let place = SnapshotPlace::read(snapshot.index, &place)?;
     let loaded = if id.is_meta() {
@@ -75,21 +102,13 @@ fn load(node: &Node, id: ShardId, path: &Path) -> Result<(Loaded, SnapshotPlace)
         }
         Loaded::Meta(Box::new(Topology::load(&dump)?))
     } else {
-        Loaded::Shard(Box::new(load_store(node, id, &mut reader)?))
+        let mut loader = loader();
+        while let Some(chunk) = reader.next_chunk()? {
+            loader.feed(&chunk)?;
+        }
+        Loaded::Shard(Box::new(loader.finish()?))
     };
     Ok((loaded, place))
-}
-
-fn load_store(
-    node: &Node,
-    id: ShardId,
-    reader: &mut SnapshotReader<RealDisk>,
-) -> Result<Store, ChildError> {
-    let mut loader = node.shard(id).loader();
-    while let Some(chunk) = reader.next_chunk()? {
-        loader.feed(&chunk)?;
-    }
-    Ok(loader.finish()?)
 }
 
 /// Forgets a shard's snapshots.

@@ -190,7 +190,7 @@ impl<M: Machine> Drop for Driver<M> {
 }
 
 /// Delivers every ending, then wakes each receiver once.
-fn deliver(out: &mut Outputs) {
+pub(crate) fn deliver(out: &mut Outputs) {
     let mut to_wake: Vec<Arc<dyn ReplyTo>> = Vec::new();
     for (reply_to, completed) in out.completed.drain(..) {
         reply_to.deliver(completed);

@@ -19,12 +19,15 @@ mod apply;
 mod propose;
 mod reads;
 mod ready;
+#[cfg(feature = "simulation")]
+mod simulation;
 mod snapshot;
 mod step;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use keystead_types::mistakes::{Mistake, is_made};
 use keystead_types::{LogIndex, Monotonic, NodeId, ShardId, UnixMillis};
 use raft::eraftpb::{Entry, Message};
 use raft::{Config, ProgressState, RawNode, StateRole};
@@ -145,7 +148,8 @@ impl<M: Machine> Group<M> {
             unpersisted: VecDeque::new(),
             snapshot: snapshot::Snapshots::default(),
             // A group of one has promised nothing to anybody else.
-            fenced_until: (has_past && !is_alone).then(|| now.after(settings.restart_fence())),
+            fenced_until: (has_past && !is_alone && !is_made(Mistake::NoRestartFence))
+                .then(|| now.after(settings.restart_fence())),
             known_leader: 0,
             known_term: 0,
             heard: BTreeMap::new(),
@@ -253,6 +257,11 @@ impl<M: Machine> Group<M> {
             self.lease.revoke();
             self.cell.set_lease(None);
             self.cell.set_progress(Vec::new());
+            if is_made(Mistake::RejectedWhenDeposed) {
+                for (_, waiting) in std::mem::take(&mut self.waiting) {
+                    waiting.reject(Rejection::NotLeader { leader: None }, out);
+                }
+            }
         }
         self.known_leader = leader;
         self.heard.clear();
@@ -373,6 +382,9 @@ impl<M: Machine> Group<M> {
         // Raft hands over to voters only: for anybody else the lease would end for nothing.
         let is_voter = self.raw.store().conf().voters.contains(&to.0);
         if self.is_leader() && is_voter && to != self.node {
+            if is_made(Mistake::LeaseKeptOnTransfer) {
+                return self.raw.transfer_leader(to.0);
+            }
             // ORDER: the lease ends before the request to campaign can leave.
             self.lease.bar();
             self.cell.set_lease(None);
@@ -454,7 +466,7 @@ fn raft_config(node: NodeId, applied: u64, settings: &Settings, rng: &mut Rng) -
         // Never true: raft 0.7 then adds entries also to an empty append that stands at another index (its
         // `try_batching` compares nothing if there are none). The follower acknowledges the index plus their
         // number, entries that it never saw, and the leader commits on its word. Runs are packed here anyway.
-        batch_append: false,
+        batch_append: is_made(Mistake::BatchAppend),
         read_only_option: raft::ReadOnlyOption::Safe,
         max_uncommitted_size: raft::NO_LIMIT,
         max_committed_size_per_ready: 16 * 1024 * 1024,

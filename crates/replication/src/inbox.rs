@@ -242,6 +242,12 @@ impl<M: Machine> Inbox<M> {
         true
     }
 
+    /// True if something waits to be taken.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn has_inputs(&self) -> bool {
+        self.shared.state.lock().is_fresh
+    }
+
     /// Takes inputs from now on; the number of this incarnation.
     pub(crate) fn open(&self) -> u64 {
         let mut state = self.shared.state.lock();

@@ -23,6 +23,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use keystead_types::Monotonic;
+use keystead_types::mistakes::{Mistake, is_made};
 
 /// Requests for a read index that may be unanswered at a time; older ones are forgotten.
 const PENDING_MAX: usize = 16;
@@ -50,7 +51,7 @@ struct Confirmed {
 impl Lease {
     pub(crate) fn new(promise: Duration) -> Self {
         Self {
-            duration: promise.mul_f64(0.8),
+            duration: promise.mul_f64(if is_made(Mistake::LeaseTooLong) { 4.0 } else { 0.8 }),
             last_request: 0,
             pending: VecDeque::new(),
             confirmed: None,
@@ -100,7 +101,9 @@ impl Lease {
 
     /// Until when reads may be answered, given what is applied; `None` if they may not.
     pub(crate) fn until(&self, applied: u64) -> Option<Monotonic> {
-        let confirmed = self.confirmed.filter(|c| !self.is_barred && applied >= c.read_index)?;
+        let confirmed = self.confirmed.filter(|c| {
+            !self.is_barred && (applied >= c.read_index || is_made(Mistake::LeaseBeforeApplied))
+        })?;
         Some(confirmed.sent_at.after(self.duration))
     }
 

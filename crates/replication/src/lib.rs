@@ -20,6 +20,8 @@ mod outputs;
 mod recovery;
 mod rng;
 mod settings;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 pub mod snapshot_file;
 mod snapshot_writer;
 pub mod transport;

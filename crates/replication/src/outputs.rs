@@ -25,6 +25,9 @@ pub struct Outputs {
     pub(crate) snapshots: Vec<SnapshotWork>,
     /// What the node should know.
     pub(crate) events: Vec<Event>,
+    /// What was applied, for a simulator that compares replicas.
+    #[cfg(feature = "simulation")]
+    pub(crate) applied: Vec<crate::simulation::Applied>,
 }
 
 impl Outputs {

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use keystead_types::mistakes::{Mistake, is_made};
 use keystead_types::{LogIndex, NodeId, ShardId, UnixMillis};
 use keystead_wal::Batch;
 use raft::eraftpb::{ConfState, HardState};
@@ -171,6 +172,9 @@ impl<M: Machine> Replica<M> {
             Some(bytes) => entry::read_hard_state(bytes).map_err(record(LogIndex(0)))?,
             None => HardState::default(),
         };
+        if is_made(Mistake::VoteForgotten) {
+            state.vote = NodeId::NONE.0;
+        }
         let logged = match &found.origin {
             Some((index, bytes)) => Origin::read(index.0, bytes).map_err(record(*index))?,
             None => Origin::default(),

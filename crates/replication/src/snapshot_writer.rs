@@ -5,7 +5,7 @@
 //! chunks under way at most (`Settings::snapshot_chunks_in_flight_max`).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use keystead_types::{LogIndex, ShardId, Term};
@@ -99,49 +99,117 @@ pub fn write_snapshots<D: Disk, M: Machine>(
     inbox_of: impl Fn(ShardId) -> Inbox<M>,
     before_each: impl Fn(),
 ) {
-    let tell = |group, input| inbox_of(group).push_for(group, input);
+    let tell = |group, told| inbox_of(group).push_for(group, GroupInput::from(told));
     for group in queue.reopen() {
-        tell(group, GroupInput::SnapshotFailed);
+        tell(group, Told::Failed);
     }
-    let mut open: BTreeMap<ShardId, Open<D>> = BTreeMap::new();
-    // One complete file before the newest is kept: a follower may be fetching it.
-    let mut previous: BTreeMap<ShardId, LogIndex> = BTreeMap::new();
+    let mut desk = SnapshotDesk::new(disk.clone(), dir.to_owned());
     while let Some(work) = queue.next() {
         before_each();
-        let group = match &work {
-            SnapshotWork::Begin { group, .. }
-            | SnapshotWork::Chunk { group, .. }
-            | SnapshotWork::Finish { group }
-            | SnapshotWork::Abort { group } => *group,
-        };
-        match step(disk, dir, work, &mut open) {
-            Ok(Step::Begun) => queue.set_begun(group, true),
-            Ok(Step::Written) => tell(group, GroupInput::ChunkWritten),
-            Ok(Step::Ended) => queue.set_begun(group, false),
+        let group = work.group();
+        let step = desk.take(work);
+        match &step {
+            Step::Begun => queue.set_begun(group, true),
+            Step::Written => {}
+            Step::Ended | Step::Finished(_) | Step::Failed => queue.set_begun(group, false),
+        }
+        if let Some(told) = step.told() {
+            tell(group, told);
+        }
+    }
+}
+
+/// The files that are being written, without a thread.
+pub(crate) struct SnapshotDesk<D: Disk> {
+    disk: D,
+    dir: PathBuf,
+    open: BTreeMap<ShardId, Open<D>>,
+    /// One complete file before the newest is kept: a follower may be fetching it.
+    previous: BTreeMap<ShardId, LogIndex>,
+}
+
+/// What a group is told of its snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// A chunk was taken.
+    ChunkWritten,
+    /// The file is durable.
+    Written(LogIndex),
+    /// It could not be written.
+    Failed,
+}
+
+impl<M: Machine> From<Told> for GroupInput<M> {
+    fn from(told: Told) -> Self {
+        match told {
+            Told::ChunkWritten => Self::ChunkWritten,
+            Told::Written(index) => Self::SnapshotWritten(index),
+            Told::Failed => Self::SnapshotFailed,
+        }
+    }
+}
+
+impl SnapshotWork {
+    /// Whose.
+    pub(crate) const fn group(&self) -> ShardId {
+        match self {
+            Self::Begin { group, .. }
+            | Self::Chunk { group, .. }
+            | Self::Finish { group }
+            | Self::Abort { group } => *group,
+        }
+    }
+}
+
+impl<D: Disk> SnapshotDesk<D> {
+    /// A desk on which nothing is begun.
+    pub(crate) const fn new(disk: D, dir: PathBuf) -> Self {
+        Self { disk, dir, open: BTreeMap::new(), previous: BTreeMap::new() }
+    }
+
+    /// Does one piece of work.
+    pub(crate) fn take(&mut self, work: SnapshotWork) -> Step {
+        let group = work.group();
+        match step(&self.disk, &self.dir, work, &mut self.open) {
             Ok(Step::Finished(index)) => {
-                queue.set_begun(group, false);
-                tell(group, GroupInput::SnapshotWritten(index));
-                if let Some(keep) = previous.insert(group, index)
-                    && let Err(error) = snapshot_file::remove_older(disk, dir, group, keep)
+                if let Some(keep) = self.previous.insert(group, index)
+                    && let Err(error) =
+                        snapshot_file::remove_older(&self.disk, &self.dir, group, keep)
                 {
                     tracing::warn!(shard = %group, %error, "old snapshots stay");
                 }
+                Step::Finished(index)
             }
+            Ok(step) => step,
             Err(error) => {
                 tracing::error!(shard = %group, %error, "a snapshot could not be written; the log is kept instead");
-                open.remove(&group);
-                queue.set_begun(group, false);
-                tell(group, GroupInput::SnapshotFailed);
+                self.open.remove(&group);
+                Step::Failed
             }
         }
     }
 }
 
-enum Step {
+/// What came of a piece of work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
     Begun,
     Written,
     Finished(LogIndex),
     Ended,
+    Failed,
+}
+
+impl Step {
+    /// What the group must hear of it.
+    pub(crate) const fn told(self) -> Option<Told> {
+        match self {
+            Self::Begun | Self::Ended => None,
+            Self::Written => Some(Told::ChunkWritten),
+            Self::Finished(index) => Some(Told::Written(index)),
+            Self::Failed => Some(Told::Failed),
+        }
+    }
 }
 
 fn step<D: Disk>(

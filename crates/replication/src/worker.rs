@@ -241,6 +241,12 @@ impl<M: Machine> Worker<M> {
         self.members.iter().map(|(id, member)| (*id, member.group.first_needed())).collect()
     }
 
+    /// What each group holds in memory.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn gauges(&self) -> BTreeMap<ShardId, crate::simulation::Gauges> {
+        self.members.iter().map(|(id, member)| (*id, member.group.gauges())).collect()
+    }
+
     /// Ends everything that waits in any group: the worker is about to stop.
     pub fn abandon_all(&mut self, out: &mut Outputs) {
         let ids: Vec<ShardId> = self.members.keys().copied().collect();

@@ -6,6 +6,7 @@ use std::ops::Deref;
 use std::sync::atomic::AtomicU64;
 
 use keystead_resp::{Args, ReplyWriter};
+use keystead_types::mistakes::{Mistake, is_made};
 use keystead_types::{ApplyContext, Slot, UnixMillis};
 
 use crate::command::{self, Command, Handler, Reader, Writer, gather, in_transaction, slot_keys};
@@ -111,7 +112,8 @@ impl Store {
         watches: &[WatchId],
         reply: &mut ReplyWriter<'_>,
     ) -> Outcome {
-        let is_aborted = watches.iter().any(|id| self.keyspace.is_watch_dirty(*id, ctx.now));
+        let is_aborted = watches.iter().any(|id| self.keyspace.is_watch_dirty(*id, ctx.now))
+            && !is_made(Mistake::WatchIgnored);
         for id in watches {
             self.unwatch(*id);
         }

@@ -6,6 +6,7 @@
 pub mod apply;
 pub mod ids;
 pub mod limits;
+pub mod mistakes;
 pub mod slot;
 pub mod time;
 

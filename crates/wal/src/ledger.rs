@@ -11,6 +11,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 
+use keystead_types::mistakes::{Mistake, is_made};
 use keystead_types::{LogIndex, ShardId};
 
 use crate::batch::{Batch, Note};
@@ -205,7 +206,7 @@ impl Ledger {
         let mut retired = Vec::new();
         while let Some(oldest) = self.segments.front()
             && oldest.sequence < limit
-            && self.pins_of(oldest).next().is_none()
+            && (self.pins_of(oldest).next().is_none() || is_made(Mistake::PurgePastSnapshot))
             && let Some(oldest) = self.segments.pop_front()
         {
             retired.push(Retired { path: oldest.path, size_bytes: oldest.size_bytes });

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use keystead_types::mistakes::{Mistake, is_made};
 use keystead_types::{LogIndex, NodeId, ShardId, limits};
 
 use crate::batch::{Batch, FLAG_CLOSED, Position, Seal};
@@ -249,7 +250,9 @@ impl<D: Disk> Log<D> {
         let end = self.end();
         // ORDER: oldest first, so that what is durable is a prefix of the log at every moment.
         for segment in self.unsynced.iter().chain([&self.active]) {
-            if let Err(source) = segment.file.sync() {
+            if let Err(source) = segment.file.sync()
+                && !is_made(Mistake::FsyncErrorIgnored)
+            {
                 // INV-WAL6
                 self.is_poisoned = true;
                 return Err(WalError::Sync { path: segment.path.clone(), source });

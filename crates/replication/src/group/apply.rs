@@ -6,7 +6,8 @@
 //! happened. Another term: it did not, and cannot any more (Log Matching, Raft paper section 5.3), so the
 //! caller may be told that nothing happened. A snapshot that covers the index hides which: unknown.
 
-use keystead_types::{ApplyContext, LogIndex};
+use keystead_types::mistakes::{self, Mistake, is_made};
+use keystead_types::{ApplyContext, LogIndex, UnixMillis};
 use raft::eraftpb::{ConfState, Entry, EntryType};
 
 use super::{Group, is_blank};
@@ -36,6 +37,8 @@ impl<M: Machine> Group<M> {
             }
             self.applied = entry.index;
             self.applying = None;
+            #[cfg(feature = "simulation")]
+            self.note_applied(&entry, out);
         }
     }
 
@@ -56,11 +59,9 @@ impl<M: Machine> Group<M> {
         match header.kind {
             Kind::Digest => self.remember_digest(LogIndex(entry.index)),
             Kind::Commands => {
-                let context = ApplyContext {
-                    index: LogIndex(entry.index),
-                    now: header.now,
-                    seed: header.seed,
-                };
+                let is_clock = is_made(Mistake::ClockInApply);
+                let now = if is_clock { UnixMillis(mistakes::clock_ms()) } else { header.now };
+                let context = ApplyContext { index: LogIndex(entry.index), now, seed: header.seed };
                 let machine = &mut self.machine;
                 let key = (entry.index, entry.term);
                 match self.waiting.get_mut(&key) {

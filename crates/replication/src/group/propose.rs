@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use keystead_types::mistakes::{Mistake, is_made};
 use keystead_types::{LogIndex, Monotonic, NodeId};
 
 use super::{Group, Turn};
@@ -28,6 +29,11 @@ impl Queue {
         let run = self.runs.pop_front()?;
         self.bytes -= run.commands.len();
         Some(run)
+    }
+
+    #[cfg(feature = "simulation")]
+    pub(crate) const fn bytes(&self) -> usize {
+        self.bytes
     }
 
     pub(crate) fn reject_all(&mut self, why: Rejection, out: &mut Outputs) {
@@ -114,6 +120,11 @@ impl<M: Machine> Group<M> {
             return out.finish(run.reject(Rejection::Expired));
         }
         if !self.is_leader() {
+            if run.access == Access::Read && is_made(Mistake::StaleForward) {
+                let mut replies = Replies::default();
+                self.machine.read(turn.unix, &run.commands, &run.parts, &mut replies);
+                return out.finish(run.finish(replies));
+            }
             let leader = self.leader();
             return out.finish(run.reject(Rejection::NotLeader { leader }));
         }
@@ -181,7 +192,8 @@ impl<M: Machine> Group<M> {
 
     /// The header that every entry begins with. INV-A1: `now` never runs backwards.
     fn put_header(&mut self, kind: Kind, turn: &Turn, payload: &mut Vec<u8>) {
-        self.stamped = self.stamped.max(turn.unix);
+        let runs_back = is_made(Mistake::TimeRunsBackwards);
+        self.stamped = if runs_back { turn.unix } else { self.stamped.max(turn.unix) };
         Header { kind, now: self.stamped, seed: self.rng.next() }.put(payload);
     }
 

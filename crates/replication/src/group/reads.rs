@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 
 use keystead_types::Monotonic;
+use keystead_types::mistakes::{Mistake, is_made};
 
 use super::{Group, Turn};
 use crate::machine::{Machine, Replies};
@@ -54,7 +55,8 @@ impl<M: Machine> Group<M> {
     /// Asks for a read index if the lease needs one or a read waits for one.
     pub(super) fn renew_lease(&mut self, turn: &Turn) {
         // Before the term's first entry is committed raft would drop the request silently.
-        if !self.is_leader() || !self.raw.raft.commit_to_current_term() {
+        let is_early = is_made(Mistake::ReadBeforeFirstCommit);
+        if !self.is_leader() || !self.raw.raft.commit_to_current_term() && !is_early {
             return;
         }
         let is_read_unvouched =
@@ -62,6 +64,9 @@ impl<M: Machine> Group<M> {
                 && self.lease.until(self.applied).is_none_or(|until| turn.now >= until);
         if self.lease.is_renewal_due(turn.now) || is_read_unvouched {
             let context = self.lease.ask(turn.now);
+            if is_early || is_made(Mistake::LeaseWithoutReadIndex) {
+                return self.lease.confirm(&context, 0);
+            }
             self.raw.read_index(context.to_vec());
         }
     }

@@ -3,6 +3,7 @@
 //! Owns: INV-R4, the order of one turn (see `group`). Never: decides what is proposed.
 
 use keystead_types::LogIndex;
+use keystead_types::mistakes::{Mistake, is_made};
 
 use super::{Group, Turn, Unpersisted};
 use crate::entry;
@@ -23,7 +24,7 @@ impl<M: Machine> Group<M> {
         for read in ready.take_read_states() {
             self.lease.confirm(&read.request_ctx, read.index);
         }
-        let promises = self.log_ready(&ready, out);
+        let promises = self.log_ready(&ready, out) && !is_made(Mistake::AckBeforeFsync);
         let messages = ready.take_persisted_messages();
         self.raw.advance_append_async(ready);
         // What promises nothing new waits for what was promised before, not for a record of its own: there may

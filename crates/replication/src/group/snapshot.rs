@@ -11,6 +11,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use keystead_types::mistakes::{Mistake, is_made};
 use keystead_types::{LogIndex, Monotonic, NodeId, Term};
 use raft::ProgressState;
 use raft::eraftpb::{Message, Snapshot};
@@ -121,6 +122,10 @@ impl<M: Machine> Group<M> {
             if step == DumpStep::Done {
                 dump.is_drained = true;
                 out.snapshots.push(SnapshotWork::Finish { group: self.id });
+                if is_made(Mistake::LogDroppedBeforeSnapshot) {
+                    let index = LogIndex(dump.origin.index);
+                    return self.snapshot_written(index, out);
+                }
             }
         }
     }
@@ -258,6 +263,8 @@ impl<M: Machine> Group<M> {
         }
         self.machine.install(loaded);
         out.log.push_installed(self.id, LogIndex(index), &origin.write());
+        #[cfg(feature = "simulation")]
+        self.note(index, origin.term, None, out);
         self.applied = index;
         self.applied_now = origin.now;
         self.stamped = self.stamped.max(origin.now);

@@ -4,6 +4,7 @@
 //! INV-L3 (see `lease`): a voter stays with the leader it has heard.
 
 use keystead_types::Monotonic;
+use keystead_types::mistakes::{Mistake, is_made};
 use raft::StateRole;
 use raft::eraftpb::{Message, MessageType};
 
@@ -40,7 +41,7 @@ impl<M: Machine> Group<M> {
             // What cannot be stored is not accepted: the leader sends it again.
             T::MsgAppend if turn.is_disk_full && !message.entries.is_empty() => return,
             // Raft acknowledges the message's index plus the number of its entries, without a look at theirs.
-            T::MsgAppend if !is_contiguous(&message) => return,
+            T::MsgAppend if !is_contiguous(&message) && !is_made(Mistake::BatchAppend) => return,
             // The leader believes more to be here than there is: a power failure took it, or the message was meant for
             // an earlier life of this replica (INV-R8). The leader is heard all the same, but raft would panic.
             T::MsgHeartbeat if message.commit > self.raw.raft.raft_log.last_index() => {

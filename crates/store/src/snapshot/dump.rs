@@ -1,6 +1,7 @@
 //! The running dump of a store.
 //! Owns: which slots are written, and the bytes that wait. Never: changes a table.
 
+use keystead_types::mistakes::{Mistake, is_made};
 use keystead_types::{SLOT_COUNT, Slot};
 
 use crate::entry::{Entry, Value};
@@ -90,6 +91,11 @@ impl Dump {
             let first = Slot::new(self.next);
             let found = first
                 .and_then(|first| slots.iter_from(first).find(|(slot, _)| !self.is_written(*slot)));
+            let found = found.filter(|(slot, _)| {
+                let mut rest = slots.iter_from(*slot).skip(1);
+                !is_made(Mistake::SnapshotWithoutLastSlot)
+                    || rest.any(|(slot, _)| !self.is_written(slot))
+            });
             let Some((slot, table)) = found else {
                 self.write_end(out);
                 return DumpStep::Done;

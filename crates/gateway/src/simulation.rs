@@ -1,0 +1,110 @@
+//! Connections without sockets, for a simulator that carries the bytes itself.
+//!
+//! Owns: [`Desk`], which does for its connections what `io_thread` and `connection` do: bytes in, one pump for all,
+//! bytes out. Never: a rule of its own; everything is done by `pipeline` and behind it. Only there with the feature
+//! `simulation`.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+
+use keystead_node::Door;
+use keystead_types::Clock;
+use slab::Slab;
+
+use crate::config::{GatewayConfig, LiveSettings};
+use crate::local::{Local, Shared};
+use crate::pipeline::{Pipeline, Turn};
+use crate::registry::{Ends, Registry};
+use crate::session::Session;
+use crate::stats::Stats;
+use crate::window::Address;
+
+/// The connections of one io thread, and its door.
+pub struct Desk {
+    door: Box<dyn Door>,
+    local: Local,
+    connections: Slab<Pipeline>,
+}
+
+impl Desk {
+    /// A desk without connections. `incarnation` is to differ from start to start.
+    #[must_use]
+    pub fn new(clock: Arc<dyn Clock>, incarnation: u64, door: Box<dyn Door>) -> Self {
+        let config = GatewayConfig::default();
+        let shared = Shared {
+            live: LiveSettings::new(&config),
+            config,
+            registry: Arc::new(Registry::default()),
+            stats: Stats::default(),
+            clock,
+            incarnation,
+            watches: AtomicU32::new(0),
+        };
+        Self { door, local: Local::new(Arc::new(shared), 0), connections: Slab::new() }
+    }
+
+    /// A client has connected; the number of its connection.
+    ///
+    /// # Panics
+    /// If there are more connections than 32 bits can number.
+    pub fn connect(&mut self) -> u32 {
+        let shared = &self.local.shared;
+        let registration = shared.registry.register(Ends::default(), self.local.now_s);
+        let session = Session::new(registration, &shared.config);
+        let slot = self.connections.insert(Pipeline::new(session, &self.local));
+        u32::try_from(slot).expect("fewer connections than 32 bits number")
+    }
+
+    /// Bytes came from a client. True if [`pump`](Self::pump) is to run.
+    pub fn take(&mut self, connection: u32, bytes: &[u8]) -> bool {
+        if let Some(pipeline) = self.connections.get_mut(connection as usize) {
+            pipeline.input_space(&mut self.local).extend_from_slice(bytes);
+            let (door, local) = (&mut *self.door, &mut self.local);
+            pipeline.advance(&mut Turn { door, local, slot: connection });
+        }
+        self.local.wants_flush
+    }
+
+    /// Passes outcomes to connections and submissions to the node. To be called again while it says so.
+    pub fn pump(&mut self) -> bool {
+        let mut complete = Vec::new();
+        let (connections, local) = (&mut self.connections, &mut self.local);
+        self.door.completions(&mut |ticket, outcome| {
+            let address = Address::of(ticket);
+            let Some(pipeline) = connections.get_mut(address.slot as usize) else { return };
+            if pipeline.end_run(address.serial, address.run, outcome, local) {
+                complete.push(address.slot);
+            }
+        });
+        for slot in complete {
+            let Some(pipeline) = self.connections.get_mut(slot as usize) else { continue };
+            let (door, local) = (&mut *self.door, &mut self.local);
+            pipeline.finish_window(&mut Turn { door, local, slot });
+        }
+        if std::mem::take(&mut self.local.wants_flush) {
+            self.door.flush();
+        }
+        self.local.wants_flush
+    }
+
+    /// What is to be sent to clients now.
+    pub fn outputs(&mut self, mut each: impl FnMut(u32, &[u8])) {
+        for (slot, pipeline) in &mut self.connections {
+            let unsent = pipeline.unsent();
+            if !unsent.is_empty() {
+                let length = unsent.len();
+                each(u32::try_from(slot).unwrap_or(u32::MAX), unsent);
+                pipeline.mark_sent(length, &mut self.local);
+            }
+        }
+    }
+
+    /// A client is gone: takes back what it left at the node. True if [`pump`](Self::pump) is to run.
+    pub fn disconnect(&mut self, connection: u32) -> bool {
+        if let Some(mut pipeline) = self.connections.try_remove(connection as usize) {
+            let (door, local) = (&mut *self.door, &mut self.local);
+            pipeline.session.depart(&mut Turn { door, local, slot: connection });
+        }
+        self.local.wants_flush
+    }
+}
