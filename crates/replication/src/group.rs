@@ -203,7 +203,7 @@ impl<M: Machine> Group<M> {
 
     /// One tick of raft's clock.
     pub(crate) fn tick(&mut self, turn: &Turn, out: &mut Outputs) {
-        if !self.is_fenced(turn.now) {
+        if !self.is_fenced(turn.now) && !self.is_snapshot_unstored() {
             self.raw.tick();
             self.vary_campaign();
             if self.is_alone() && !self.is_leader() {

@@ -27,7 +27,7 @@ impl<M: Machine> Group<M> {
             }
             // Only a leader whose log is up to date sends this; it overrides the voters' promise, so a
             // fenced replica must not follow it either.
-            T::MsgTimeoutNow if self.is_fenced(turn.now) => return,
+            T::MsgTimeoutNow if self.is_fenced(turn.now) || self.is_snapshot_unstored() => return,
             // The answers of a newer term to an older campaign of this replica would make it forget the leader it has
             // heard since, and with it the promise not to vote that this leader's lease hangs on (INV-L3).
             T::MsgRequestPreVoteResponse
@@ -82,6 +82,12 @@ impl<M: Machine> Group<M> {
         raft.state == StateRole::Follower
             && self.leader().is_some()
             && raft.election_elapsed < raft.election_timeout()
+    }
+
+    /// True while a snapshot that took the place of the state is on its way to the disk. Raft counts it as applied only
+    /// then, and would look for the entries it replaced if this replica campaigned before.
+    pub(super) fn is_snapshot_unstored(&self) -> bool {
+        self.raw.raft.raft_log.applied + 1 < self.raw.store().first()
     }
 
     pub(super) fn is_fenced(&mut self, now: Monotonic) -> bool {

@@ -332,3 +332,28 @@ fn loses_its_tail(seed: u64) -> bool {
     world.settle();
     has_lost
 }
+
+/// A replica took a snapshot, its disk took longer than an election timeout to store it, and it campaigned: raft looked
+/// for the entries that the snapshot had replaced, and panicked (found by the simulator, seed 119).
+#[test]
+fn a_replica_with_a_snapshot_that_is_not_stored_yet_does_not_campaign() {
+    let mut world = three(11);
+    let (old, behind) = (leader(&world), followers(&world)[0]);
+    world.crash(behind, true);
+    for _ in 0..400 {
+        world.submit(old, S1, Access::Write, 2_000);
+        world.run_ms(2);
+    }
+    world.after(0, super::world::Happening::Restart(behind));
+    world.run_ms(1);
+    world.disk_delay_us.insert(behind, 8_000 * MS);
+    let has_taken = |world: &World| {
+        let cell = world.cell(behind, S1).expect("it runs");
+        cell.snapshot().0 > 300 && cell.applied() >= cell.snapshot()
+    };
+    world.run_until("a snapshot in memory", 5_000, has_taken);
+    world.isolate(behind);
+    world.run_ms(2_500);
+    assert!(!world.oracle.failed.iter().any(|(node, ..)| *node == behind), "it panicked");
+    world.settle();
+}
