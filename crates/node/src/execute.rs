@@ -140,8 +140,8 @@ impl NodeDoor {
             self.core.leader_of(shard, &self.routes).filter(|leader| *leader != self.core.me);
         match leader.or(hint.filter(|hint| *hint != self.core.me)) {
             Some(leader) => Target::There(leader),
-            // Its replicas know, if there is none here.
-            None if local.is_none() => {
+            // Its replicas know, if there is none here, or only one that was never brought in.
+            None if local.is_none_or(|cell| cell.members().voters.is_empty()) => {
                 self.any_replica(shard).map_or(Target::Nowhere, Target::There)
             }
             None => Target::Nowhere,
