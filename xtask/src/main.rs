@@ -17,6 +17,7 @@ mod pages;
 mod project;
 mod server;
 mod setup;
+mod sim;
 mod step;
 mod tests_verb;
 mod tidy;
@@ -115,6 +116,18 @@ const VERBS: &[Verb] = &[
         arguments: "[SCRIPT...] [--...]",
         about: "the same commands to redis-server and keystead, every reply byte compared",
         run: compat::run,
+    },
+    Verb {
+        name: "sim",
+        arguments: "[--seed N] [--...]",
+        about: "simulated clusters, fresh seeds for a minute; --seed N plays one again",
+        run: sim::run,
+    },
+    Verb {
+        name: "sim-meta",
+        arguments: "",
+        about: "one seed twice is one history; every known mistake is found",
+        run: sim::meta,
     },
     Verb {
         name: "cluster",

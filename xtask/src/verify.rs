@@ -3,7 +3,7 @@
 
 use crate::project::{Outcome, Project, find_program};
 use crate::step::Steps;
-use crate::{compat, docs, pages, tests_verb, tidy};
+use crate::{compat, docs, pages, sim, tests_verb, tidy};
 
 /// `cargo check` of everything, and tidy.
 pub(crate) fn check(project: &Project, _: &[String]) -> Outcome {
@@ -32,6 +32,7 @@ pub(crate) fn verify(project: &Project, arguments: &[String]) -> Outcome {
             .cargo(&["clippy", "--workspace", "--all-targets", "--quiet"])
             .args(["--", "-D", "warnings"]),
     );
+    steps.call("simulator: format and lints", || sim::lint(project));
     steps.call("docs", || docs::check_all(project));
     steps.call("generated pages", || pages::run(project, &[]));
     steps.call("replies compared with redis", || compat::run(project, &["--dev".to_owned()]));

@@ -1,0 +1,359 @@
+//! Clients at work: connecting, sending, hearing, giving up.
+//! Owns: when a client does what. Never: whether an answer is right (see `workload`).
+
+use keystead_history::{Operation, Outcome};
+use keystead_resp::{Value, encode};
+use keystead_types::NodeId;
+
+use crate::coverage::Event;
+use crate::model::{Answer, Ask, CELLS, Cells, Command, Reply};
+use crate::scenario::MS;
+use crate::workload::{Client, Heard, Pending, Wire};
+use crate::world::{Happening, World};
+
+impl World {
+    /// Clients begin to ask.
+    pub(crate) fn open_workload(&mut self) {
+        self.workload.is_open = true;
+        self.workload.clients.resize_with(self.scenario.clients + 1, Client::default);
+        for client in 0..self.scenario.clients {
+            let (delay, epoch) = (self.soon(20 * MS), self.workload.clients[client].epoch);
+            self.after(delay, Happening::Client(client, epoch));
+        }
+    }
+
+    fn again(&mut self, client: usize) {
+        let delay = self.soon(self.scenario.think_us_max);
+        let epoch = self.workload.clients[client].epoch;
+        self.after(delay, Happening::Client(client, epoch));
+    }
+
+    pub(crate) fn client(&mut self, client: usize, epoch: u64) {
+        let is_judge = client == self.scenario.clients;
+        let it = &self.workload.clients[client];
+        if it.epoch != epoch || !it.pending.is_empty() || !(self.workload.is_open || is_judge) {
+            return;
+        }
+        if it.wire.is_none() && !self.connect(client) {
+            return self.again(client);
+        }
+        let mut bytes = Vec::new();
+        if is_judge {
+            self.ask_finals(client, &mut bytes);
+        } else {
+            for _ in 0..self.rng.between(1, 3) {
+                self.ask(client, &mut bytes);
+            }
+        }
+        self.send_bytes(client, &bytes);
+    }
+
+    /// Connects to where it was sent, or to any node that runs.
+    fn connect(&mut self, client: usize) -> bool {
+        let running = self.running();
+        let sent_to = self.workload.clients[client].sent_to.take();
+        let sent_to = sent_to.filter(|node| running.contains(node));
+        let Some(node) = sent_to.or_else(|| self.rng.pick(&running).copied()) else { return false };
+        let host = self.hosts.get_mut(&node).expect("it runs");
+        let (life, process) = (host.life, host.process.as_mut().expect("it runs"));
+        let connection = process.desk.connect();
+        let it = &mut self.workload.clients[client];
+        it.wire = Some(Wire { node, life, connection });
+        if self.rng.below(2) == 0 {
+            let mut bytes = Vec::new();
+            encode::command(&mut bytes, [&b"HELLO"[..], b"3"]);
+            self.workload.clients[client].pending.push_back(Pending::Any);
+            self.send_bytes(client, &bytes);
+        }
+        true
+    }
+
+    fn ask(&mut self, client: usize, bytes: &mut Vec<u8>) {
+        match self.rng.below(12) {
+            0 | 1 => return self.write_bulk(client, bytes),
+            2 if !self.workload.clients[client].is_watching => return self.watch(client, bytes),
+            _ => {}
+        }
+        let watched = self.workload.clients[client].watched.take();
+        if let Some((object, ..)) = watched
+            && self.workload.is_left(object)
+        {
+            // Its history is closed: the watch was for nothing.
+            self.workload.clients[client].is_watching = false;
+            encode::command(bytes, [&b"UNWATCH"[..]]);
+            return self.workload.clients[client].pending.push_back(Pending::Any);
+        }
+        if let Some((object, cell, held)) = watched {
+            let commands = vec![Command::Set(cell, self.workload.token()), Command::Get(cell)];
+            let ask = Ask { commands, is_transaction: true, guard: Some((cell, held)) };
+            self.workload.clients[client].is_watching = false;
+            return self.begin(client, object, ask, bytes);
+        }
+        let wanted = self.scenario.clients + 2;
+        let object = self.workload.any_object(&mut self.rng, wanted);
+        let is_watching = self.workload.clients[client].is_watching;
+        let ask = self.workload.any_ask(&mut self.rng, !is_watching);
+        self.begin(client, object, ask, bytes);
+    }
+
+    /// Fills logs and snapshots, and gives keys a time to expire.
+    fn write_bulk(&mut self, client: usize, bytes: &mut Vec<u8>) {
+        let key = format!("bulk:{}", self.rng.below(60));
+        let value = vec![b'x'; self.rng.index(1_500)];
+        let ttl = self.rng.between(1, 3_000).to_string();
+        let set: [&[u8]; 5] = [b"SET", key.as_bytes(), &value, b"PX", ttl.as_bytes()];
+        let count = if self.rng.below(3) == 0 { 5 } else { 3 };
+        encode::command(bytes, set.into_iter().take(count));
+        self.workload.clients[client].pending.push_back(Pending::Any);
+    }
+
+    /// Watches a cell and reads it; what follows is a transaction that hangs on it.
+    fn watch(&mut self, client: usize, bytes: &mut Vec<u8>) {
+        let wanted = self.scenario.clients + 2;
+        let object = self.workload.any_object(&mut self.rng, wanted);
+        let cell = self.rng.index(2);
+        let key = crate::model::key(self.workload.tag(object), cell);
+        encode::command(bytes, [&b"WATCH"[..], &key]);
+        self.workload.clients[client].pending.push_back(Pending::Watch);
+        self.workload.clients[client].is_watching = true;
+        let ask = Ask { commands: vec![Command::Get(cell)], is_transaction: false, guard: None };
+        self.begin(client, object, ask, bytes);
+        if let Some(Pending::Operation { is_for_watch, .. }) =
+            self.workload.clients[client].pending.back_mut()
+        {
+            *is_for_watch = true;
+        }
+    }
+
+    fn begin(&mut self, client: usize, object: usize, ask: Ask, bytes: &mut Vec<u8>) {
+        let tag = self.workload.tag(object).to_owned();
+        let mut before = 0;
+        if ask.is_transaction {
+            encode::command(bytes, [&b"MULTI"[..]]);
+            before = 1 + ask.commands.len();
+        }
+        ask.commands.iter().for_each(|command| command.write(&tag, bytes));
+        if ask.is_transaction {
+            encode::command(bytes, [&b"EXEC"[..]]);
+        }
+        self.workload.called(object);
+        let called = self.now_us;
+        let pending = Pending::Operation { object, ask, called, before, is_for_watch: false };
+        self.workload.clients[client].pending.push_back(pending);
+    }
+
+    fn ask_finals(&mut self, client: usize, bytes: &mut Vec<u8>) {
+        for object in self.workload.judged() {
+            let tag = self.workload.tag(object).to_owned();
+            encode::command(bytes, [&b"MULTI"[..]]);
+            (0..CELLS).for_each(|cell| Command::Get(cell).write(&tag, bytes));
+            encode::command(bytes, [&b"EXEC"[..]]);
+            let it = &mut self.workload.clients[client];
+            (0..=CELLS).for_each(|_| it.pending.push_back(Pending::Any));
+            it.pending.push_back(Pending::Final(object));
+        }
+    }
+
+    /// Sends bytes, in pieces that arrive one after the other.
+    fn send_bytes(&mut self, client: usize, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.trace.note_bytes(bytes);
+        let Some(wire) = self.workload.clients[client].wire else { return };
+        let cut = if self.rng.below(4) == 0 { self.rng.index(bytes.len()) } else { 0 };
+        for piece in [&bytes[..cut], &bytes[cut..]] {
+            if piece.is_empty() {
+                continue;
+            }
+            let travel = 20 + self.rng.below(300);
+            let it = &mut self.workload.clients[client];
+            let at = (self.now_us + travel).max(it.last_arrival_us + 1);
+            it.last_arrival_us = at;
+            let (epoch, Wire { node, life, connection }) = (it.epoch, wire);
+            let bytes = piece.to_vec();
+            self.at(at, Happening::ToNode { client, epoch, node, life, connection, bytes });
+        }
+        let it = &mut self.workload.clients[client];
+        it.batch += 1;
+        let batch = it.batch;
+        let patience = u64::try_from(self.scenario.core.patience.as_micros()).expect("seconds");
+        self.after(patience * 2 + 1_000 * MS, Happening::ClientTimeout(client, batch));
+    }
+
+    pub(crate) fn bytes_at_node(
+        &mut self,
+        (client, epoch): (usize, u64),
+        (node, life, connection): (NodeId, u64, u32),
+        bytes: &[u8],
+    ) {
+        if self.workload.clients[client].epoch != epoch {
+            return;
+        }
+        let Some(process) = self.alive(node, life) else { return };
+        if process.desk.take(connection, bytes) {
+            while process.desk.pump() {}
+        }
+        self.settle_down(node);
+    }
+
+    /// Sends what the gateway of a node has for its clients.
+    pub(crate) fn send_replies(&mut self, id: NodeId) {
+        let Some(process) = self.process(id) else { return };
+        let mut outputs = Vec::new();
+        process.desk.outputs(|connection, bytes| outputs.push((connection, bytes.to_vec())));
+        for (connection, bytes) in outputs {
+            self.trace.note_bytes(&bytes);
+            let life = self.hosts[&id].life;
+            let holds = |it: &Client| {
+                it.wire.is_some_and(|wire| {
+                    (wire.node, wire.life, wire.connection) == (id, life, connection)
+                })
+            };
+            let Some(client) = self.workload.clients.iter().position(holds) else { continue };
+            let epoch = self.workload.clients[client].epoch;
+            // Ends of one connection arrive in order: each takes as long as the others.
+            self.after(150, Happening::ToClient { client, epoch, bytes });
+        }
+    }
+
+    pub(crate) fn bytes_at_client(&mut self, client: usize, epoch: u64, bytes: &[u8]) {
+        if self.workload.clients[client].epoch != epoch {
+            return;
+        }
+        let mut next = self.workload.clients[client].next_reply(bytes);
+        while let Some(value) = next {
+            self.hear_reply(client, &value);
+            if self.workload.clients[client].epoch != epoch {
+                return;
+            }
+            next = self.workload.clients[client].next_reply(&[]);
+        }
+        if self.workload.clients[client].pending.is_empty() {
+            let it = &self.workload.clients[client];
+            if it.sent_to.is_some() || it.is_spoiled || self.rng.below(40) == 0 {
+                return self.hang_up(client);
+            }
+            self.again(client);
+        }
+    }
+
+    fn hear_reply(&mut self, client: usize, value: &Value) {
+        let it = &mut self.workload.clients[client];
+        match it.pending.front_mut().expect("every reply was asked for") {
+            Pending::Operation { before, .. } if *before > 0 => {
+                *before -= 1;
+                return;
+            }
+            _ => {}
+        }
+        match it.pending.pop_front().expect("it was just looked at") {
+            Pending::Any => {}
+            // What follows would hang on no watch.
+            Pending::Watch => it.is_spoiled |= value.as_error().is_some(),
+            Pending::Final(object) => self.hear_final(object, value),
+            Pending::Operation { object, ask, called, is_for_watch, .. } => {
+                self.hear_operation(client, (object, ask, called, is_for_watch), value);
+            }
+        }
+    }
+
+    fn hear_operation(
+        &mut self,
+        client: usize,
+        (object, ask, called, is_for_watch): (usize, Ask, u64, bool),
+        value: &Value,
+    ) {
+        let at = self.now_us;
+        // Without an answer to what it watches, the client has nothing to hang a transaction on.
+        self.workload.clients[client].is_spoiled |= is_for_watch && value.as_error().is_some();
+        let outcome = match Heard::of(&ask, value) {
+            Heard::Answer(output) => {
+                self.coverage.count(Event::Answered);
+                let it = &mut self.workload.clients[client];
+                if is_for_watch
+                    && !it.is_spoiled
+                    && let Answer::Replies(replies) = &output
+                {
+                    let held = match &replies[0] {
+                        Reply::Bytes(bytes) => Some(bytes.clone()),
+                        _ => None,
+                    };
+                    let cell = ask.commands[0].cell();
+                    it.watched = Some((object, cell, held));
+                }
+                if ask.is_transaction {
+                    let is_aborted = output == Answer::Aborted;
+                    let event = if is_aborted { Event::Aborted } else { Event::Transaction };
+                    self.coverage.count(event);
+                }
+                Some(Outcome::Returned { at, output })
+            }
+            Heard::Refused => {
+                self.coverage.count(Event::Refused);
+                None
+            }
+            Heard::Moved(address) => {
+                self.coverage.count(Event::Moved);
+                self.workload.clients[client].sent_to = self.node_at(&address);
+                None
+            }
+            Heard::Uncertain => {
+                self.coverage.count(Event::Uncertain);
+                Some(Outcome::Unknown)
+            }
+        };
+        let operation = outcome.map(|outcome| Operation { input: ask, called, outcome });
+        self.workload.ended(object, operation, &mut self.coverage);
+    }
+
+    fn hear_final(&mut self, object: usize, value: &Value) {
+        let Some(elements) = value.as_elements() else {
+            // Not now: it is asked again.
+            return;
+        };
+        let mut cells = Cells::default();
+        for (cell, element) in cells.iter_mut().zip(elements) {
+            *cell = element.as_bytes().map(<[u8]>::to_vec);
+        }
+        self.workload.compare(object, &cells);
+        self.finals.remove(&object);
+    }
+
+    pub(crate) fn client_timeout(&mut self, client: usize, batch: u64) {
+        let it = &self.workload.clients[client];
+        if it.batch == batch && !it.pending.is_empty() {
+            self.hang_up(client);
+        }
+    }
+
+    /// A client gives its connection up, or lost it; what it had asked is in doubt.
+    pub(crate) fn hang_up(&mut self, client: usize) {
+        let wire = self.workload.clients[client].wire;
+        for pending in self.workload.clients[client].forget_wire() {
+            let Pending::Operation { object, ask, called, .. } = pending else { continue };
+            self.coverage.count(Event::Unheard);
+            let is_read = ask.commands.iter().all(Command::is_read);
+            let unknown = Operation { input: ask, called, outcome: Outcome::Unknown };
+            self.workload.ended(object, (!is_read).then_some(unknown), &mut self.coverage);
+        }
+        if let Some(Wire { node, life, connection }) = wire
+            && let Some(process) = self.alive(node, life)
+        {
+            if process.desk.disconnect(connection) {
+                while process.desk.pump() {}
+            }
+            self.settle_down(node);
+        }
+        self.again(client);
+    }
+
+    /// A node's connections are gone.
+    pub(crate) fn node_gone(&mut self, id: NodeId) {
+        for client in 0..self.workload.clients.len() {
+            if self.workload.clients[client].wire.is_some_and(|wire| wire.node == id) {
+                self.hang_up(client);
+            }
+        }
+    }
+}

@@ -1,0 +1,341 @@
+//! The clients, what they ask, and the judgement of what they were told.
+//!
+//! Owns: the objects and their histories, which operations are asked, connections of clients. Never: retries: an
+//! operation whose outcome is not known stays so in its history.
+//!
+//! Clients send the bytes of real commands to any node's gateway and take its replies apart; nothing in between knows
+//! what they mean. A history is judged as soon as its object is left alone; what it may hold then is compared with
+//! what is really there when all is at rest. That finds what was lost or happened twice long afterwards.
+
+use std::collections::VecDeque;
+
+use keystead_history::{Ends, Operation, Outcome, check};
+use keystead_resp::{ReplyDecoder, ReplyLimits, Value};
+use keystead_types::NodeId;
+
+use crate::coverage::{Coverage, Event};
+use crate::model::{Answer, Ask, CELLS, Cells, Command, Object, Reply};
+use crate::rng::Rng;
+
+/// Operations after which an object is left alone.
+const OPERATIONS_MAX: usize = 80;
+/// Operations of unknown outcome after which it is: each doubles what must be thought of.
+const UNKNOWN_MAX: usize = 6;
+/// Objects that were judged and are still looked at when all is at rest.
+const JUDGED_KEPT: usize = 400;
+
+/// An object and its history.
+pub struct Story {
+    /// The hash tag of its keys.
+    pub tag: String,
+    history: Vec<Operation<Ask, Answer>>,
+    /// Operations under way.
+    open: usize,
+    unknown: usize,
+    is_left: bool,
+}
+
+/// What a client waits for, in order.
+pub enum Pending {
+    /// Replies that are not judged: HELLO, bulk writes.
+    Any,
+    /// Whether a WATCH was taken.
+    Watch,
+    /// The end of an operation.
+    Operation {
+        /// On which object.
+        object: usize,
+        /// What was asked.
+        ask: Ask,
+        /// When.
+        called: u64,
+        /// Replies before the one that counts: OK and QUEUED of a transaction.
+        before: usize,
+        /// True if what it answers is what a WATCH stands for.
+        is_for_watch: bool,
+    },
+    /// What an object really holds.
+    Final(usize),
+}
+
+/// A client's connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Wire {
+    /// The node.
+    pub node: NodeId,
+    /// In which life.
+    pub life: u64,
+    /// The connection's number there.
+    pub connection: u32,
+}
+
+/// One client.
+pub struct Client {
+    /// Counts its connections: what belongs to an earlier one is void.
+    pub epoch: u64,
+    /// The connection, if it has one.
+    pub wire: Option<Wire>,
+    /// What it waits for.
+    pub pending: VecDeque<Pending>,
+    /// Counts what it sent, so that a timeout knows whether it is over.
+    pub batch: u64,
+    /// When its last bytes arrive: the next ones do so later.
+    pub last_arrival_us: u64,
+    /// Where it was sent by MOVED.
+    pub sent_to: Option<NodeId>,
+    /// What it watches, and what that held.
+    pub watched: Option<(usize, usize, Option<Vec<u8>>)>,
+    /// True from a WATCH to the transaction that hangs on it: no other one may come between.
+    pub is_watching: bool,
+    /// True if its connection is to be given up once nothing is pending.
+    pub is_spoiled: bool,
+    input: Vec<u8>,
+    decoder: ReplyDecoder,
+}
+
+impl Default for Client {
+    fn default() -> Self {
+        Self {
+            epoch: 0,
+            wire: None,
+            pending: VecDeque::new(),
+            batch: 0,
+            last_arrival_us: 0,
+            sent_to: None,
+            watched: None,
+            is_watching: false,
+            is_spoiled: false,
+            input: Vec::new(),
+            decoder: ReplyDecoder::new(ReplyLimits::default()),
+        }
+    }
+}
+
+impl Client {
+    /// The next whole reply in what came.
+    pub fn next_reply(&mut self, bytes: &[u8]) -> Option<Value> {
+        self.input.extend_from_slice(bytes);
+        let decoded = self.decoder.decode(&self.input);
+        let (value, length) = decoded.expect("the gateway speaks RESP")?;
+        self.input.drain(..length);
+        Some(value)
+    }
+
+    /// The connection is gone.
+    pub fn forget_wire(&mut self) -> VecDeque<Pending> {
+        let pending = std::mem::take(&mut self.pending);
+        let epoch = self.epoch + 1;
+        let (batch, sent_to) = (self.batch, self.sent_to);
+        *self = Self { epoch, batch, sent_to, ..Self::default() };
+        pending
+    }
+}
+
+/// See the module.
+#[derive(Default)]
+pub struct Workload {
+    /// The clients.
+    pub clients: Vec<Client>,
+    stories: Vec<Story>,
+    /// The objects that are asked now.
+    active: Vec<usize>,
+    /// Objects that were judged, with what they may hold.
+    judged: VecDeque<(usize, Ends<Cells>)>,
+    tokens: u64,
+    /// True while clients begin something new.
+    pub is_open: bool,
+}
+
+impl Workload {
+    /// True while a client waits.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.clients.iter().any(|client| !client.pending.is_empty())
+    }
+
+    /// An object to ask.
+    pub fn any_object(&mut self, rng: &mut Rng, wanted: usize) -> usize {
+        self.active.retain(|object| !self.stories[*object].is_left);
+        while self.active.len() < wanted {
+            let object = self.stories.len();
+            self.stories.push(Story {
+                tag: format!("o{object}"),
+                history: Vec::new(),
+                open: 0,
+                unknown: 0,
+                is_left: false,
+            });
+            self.active.push(object);
+        }
+        self.active[rng.index(self.active.len())]
+    }
+
+    /// The tag of an object's keys.
+    #[must_use]
+    pub fn tag(&self, object: usize) -> &str {
+        &self.stories[object].tag
+    }
+
+    /// True if the object is asked nothing more.
+    #[must_use]
+    pub fn is_left(&self, object: usize) -> bool {
+        self.stories[object].is_left
+    }
+
+    /// An operation to ask.
+    pub fn any_ask(&mut self, rng: &mut Rng, may_be_transaction: bool) -> Ask {
+        let is_transaction = rng.below(4) == 0 && may_be_transaction;
+        let count = if is_transaction { rng.between(2, 4) } else { 1 };
+        let commands = (0..count).map(|_| self.any_command(rng)).collect();
+        Ask { commands, is_transaction, guard: None }
+    }
+
+    /// A command on any cell.
+    pub fn any_command(&mut self, rng: &mut Rng) -> Command {
+        let cell = rng.index(CELLS);
+        if cell == 2 {
+            return match rng.below(3) {
+                0 => Command::Get(cell),
+                _ => Command::Add(i64::try_from(rng.between(1, 9)).expect("small")),
+            };
+        }
+        let value = self.token();
+        match rng.below(12) {
+            0..=3 => Command::Get(cell),
+            4 => Command::SetIfAbsent(cell, value),
+            5 => Command::Delete(cell),
+            6 if cell < 2 => Command::GetSet(cell, value),
+            7..=9 if cell < 2 => Command::Append(cell, value),
+            _ => Command::Set(cell, value),
+        }
+    }
+
+    /// A value that no other command writes.
+    pub fn token(&mut self) -> Vec<u8> {
+        self.tokens += 1;
+        format!("{};", self.tokens).into_bytes()
+    }
+
+    /// An operation was sent.
+    pub fn called(&mut self, object: usize) {
+        self.stories[object].open += 1;
+    }
+
+    /// An operation ended.
+    pub fn ended(
+        &mut self,
+        object: usize,
+        operation: Option<Operation<Ask, Answer>>,
+        coverage: &mut Coverage,
+    ) {
+        let story = &mut self.stories[object];
+        story.open -= 1;
+        if let Some(operation) = operation {
+            story.unknown += usize::from(operation.outcome == Outcome::Unknown);
+            story.history.push(operation);
+        }
+        if story.history.len() >= OPERATIONS_MAX || story.unknown >= UNKNOWN_MAX {
+            story.is_left = true;
+        }
+        if story.is_left && story.open == 0 {
+            self.judge(object, coverage);
+        }
+    }
+
+    fn judge(&mut self, object: usize, coverage: &mut Coverage) {
+        let story = &mut self.stories[object];
+        let history = std::mem::take(&mut story.history);
+        match check(&Object, &history) {
+            Ok(ends) => {
+                coverage.count(Event::HistoryJudged);
+                if self.judged.len() == JUDGED_KEPT {
+                    self.judged.pop_front();
+                }
+                self.judged.push_back((object, ends));
+            }
+            Err(error) if error.is_violation() => {
+                let lines: Vec<String> = history.iter().map(|op| format!("{op:?}")).collect();
+                panic!("linearizability of {}: {error}\n{}", story.tag, lines.join("\n"));
+            }
+            Err(_) => coverage.count(Event::HistoryUndecided),
+        }
+    }
+
+    /// Leaves every object alone, so that all are judged.
+    pub fn leave_all(&mut self, coverage: &mut Coverage) {
+        for object in std::mem::take(&mut self.active) {
+            let story = &mut self.stories[object];
+            if !story.is_left {
+                story.is_left = true;
+                if story.open == 0 {
+                    self.judge(object, coverage);
+                }
+            }
+        }
+    }
+
+    /// The objects that were judged and can be compared with what is there.
+    #[must_use]
+    pub fn judged(&self) -> Vec<usize> {
+        self.judged.iter().map(|(object, _)| *object).collect()
+    }
+
+    /// What an object really holds.
+    pub fn compare(&self, object: usize, cells: &Cells) {
+        let ends = self.judged.iter().find(|(other, _)| *other == object);
+        let (_, ends) = ends.expect("only judged objects are compared");
+        assert!(
+            ends.may_be(cells),
+            "lost or doubled: {} holds {cells:?}, its history allows {:?}",
+            self.stories[object].tag,
+            ends.iter().take(4).collect::<Vec<_>>()
+        );
+    }
+
+    /// Forgets what was compared.
+    pub fn forget_judged(&mut self) {
+        let keep = self.judged.len().saturating_sub(JUDGED_KEPT / 8);
+        self.judged.drain(..keep);
+    }
+}
+
+/// What the last reply of an operation says.
+pub enum Heard {
+    /// It happened.
+    Answer(Answer),
+    /// Nothing happened.
+    Refused,
+    /// Nothing happened; another node serves the key.
+    Moved(String),
+    /// Nobody knows.
+    Uncertain,
+}
+
+impl Heard {
+    /// Reads the reply to `ask`.
+    #[must_use]
+    pub fn of(ask: &Ask, value: &Value) -> Self {
+        if let Some(error) = value.as_error() {
+            let mut words = error.split(' ');
+            return match words.next().unwrap_or_default() {
+                "UNCERTAIN" => Self::Uncertain,
+                "MOVED" => Self::Moved(words.nth(1).unwrap_or_default().to_owned()),
+                "CLUSTERDOWN" | "TRYAGAIN" | "OVERLOADED" | "OOM" | "EXECABORT" => Self::Refused,
+                _ => panic!("{ask:?} was answered with {error}"),
+            };
+        }
+        if !ask.is_transaction {
+            let reply =
+                Reply::of(value).unwrap_or_else(|| panic!("{ask:?} was answered {value:?}"));
+            return Self::Answer(Answer::Replies(vec![reply]));
+        }
+        let Some(elements) = value.as_elements() else {
+            assert!(*value == Value::Null, "{ask:?} was answered {value:?}");
+            return Self::Answer(Answer::Aborted);
+        };
+        let replies = elements.iter().map(|element| {
+            Reply::of(element).unwrap_or_else(|| panic!("{ask:?} was answered {element:?}"))
+        });
+        Self::Answer(Answer::Replies(replies.collect()))
+    }
+}
