@@ -183,6 +183,7 @@ impl Dispatch<'_, '_> {
             SessionCommand::Discard => self.discard_transaction(),
             SessionCommand::Watch => self.watch(args),
             SessionCommand::Unwatch => self.unwatch(),
+            SessionCommand::ClusterSync => self.compare_replicas(args),
             _ if kind.looks_into_slot() => self.look_into_slot(args),
             _ => self.call_session(kind, args),
         }

@@ -35,6 +35,7 @@ mod session;
 #[cfg(feature = "simulation")]
 pub mod simulation;
 mod stats;
+mod sync;
 mod transaction;
 mod window;
 

@@ -219,7 +219,7 @@ impl<'a> SessionCall<'_, '_, 'a> {
 }
 
 /// A decimal integer as Redis reads arguments: no sign but `-`, no blanks, no leading zeros.
-fn integer(text: &[u8]) -> Option<i64> {
+pub(crate) fn integer(text: &[u8]) -> Option<i64> {
     let digits = text.strip_prefix(b"-").unwrap_or(text);
     let is_plain = match digits {
         b"0" => digits.len() == text.len(),

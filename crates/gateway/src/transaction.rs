@@ -132,7 +132,7 @@ impl Dispatch<'_, '_> {
             }
             None => encode::command(&mut run, [internal::EXEC]),
         }
-        self.submit_single(shard, &run)
+        self.submit_single(shard, Access::Write, &run)
     }
 
     /// An EXEC that says more than EXEC: the transaction, if there is one, ends without having run.
@@ -173,7 +173,7 @@ impl Dispatch<'_, '_> {
         words.extend(args.from(1).iter());
         let mut run = Vec::new();
         encode::command(&mut run, words);
-        self.submit_single(shard, &run)
+        self.submit_single(shard, Access::Write, &run)
     }
 
     pub(crate) fn unwatch(&mut self) -> Verdict {
@@ -195,10 +195,9 @@ impl Dispatch<'_, '_> {
     }
 
     /// Sends out a window that consists of one run with one reply.
-    fn submit_single(&mut self, shard: ShardId, run: &[u8]) -> Verdict {
+    pub(crate) fn submit_single(&mut self, shard: ShardId, access: Access, run: &[u8]) -> Verdict {
         let mut window = self.turn.local.take_window();
         let is_silent = self.session.is_silent();
-        let access = Access::Write;
         window.push_single(Entry { shard, access, wire: run, input_start: None, is_silent });
         *self.window = Some(window);
         self.session.command_ended();

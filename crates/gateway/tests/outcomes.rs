@@ -271,3 +271,22 @@ fn a_transaction_that_grows_too_large_is_refused() {
     assert_eq!(refusal, "-ERR transaction exceeds 200 bytes; split it\r\n");
     assert!(client.call("EXEC").starts_with("-EXECABORT "));
 }
+
+#[test]
+fn the_node_is_asked_to_compare_replicas() {
+    let server = Server::start(2);
+    let mut client = server.connect();
+    let question = |ms: &str| {
+        let run = command(&["KEYSTEAD.SYNC", ms]);
+        format!("${}\r\n{}\r\n", run.len(), String::from_utf8(run).unwrap())
+    };
+    assert_eq!(client.call("CLUSTER SYNC"), question("30000"));
+    assert_eq!(client.call("cluster sync 0"), question("0"));
+    assert_eq!(client.call("CLUSTER SYNC 600000"), question("600000"));
+    assert_eq!(client.call("CLUSTER SYNC -1"), "-ERR timeout is negative\r\n");
+    let refusal = "-ERR timeout is not an integer or out of range\r\n";
+    assert_eq!(client.call("CLUSTER SYNC 600001"), refusal);
+    assert_eq!(client.call("CLUSTER SYNC soon"), refusal);
+    assert_eq!(client.call("CLUSTER SYNC 1 2"), "-ERR syntax error\r\n");
+    assert_eq!(client.call("PING"), "+PONG\r\n");
+}

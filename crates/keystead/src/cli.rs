@@ -7,6 +7,7 @@ mod cluster;
 mod config;
 mod dev;
 mod logging;
+pub(crate) mod replicas;
 mod serve;
 mod settings;
 #[cfg(unix)]

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! root - log (writer, preparer) - transport - snapshots (writer, fetcher) - workers (worker-0, ...)
-//!      - shards (metadata, shard-1, ...) - control (keeper, membership, reconcile, pacer)
+//!      - shards (metadata, shard-1, ...) - control (keeper, membership, reconcile, sync, pacer)
 //!      - gateway (io-0, ..., listener)
 //! ```
 

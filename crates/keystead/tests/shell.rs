@@ -225,7 +225,9 @@ fn a_server_without_replicas_cannot_be_waited_for() {
     let redis = RedisServer::start();
     let output = shell(redis.port, &["-c", "sync 1"], "");
     assert_eq!(output.status.code(), Some(1));
-    assert_eq!(stderr(&output), "ERR This instance has cluster support disabled\n");
+    let reason =
+        "keystead shell: this server does not know CLUSTER SYNC, so there is nothing to wait for\n";
+    assert_eq!(stderr(&output), reason);
 }
 
 /// One key on a server that compares and sets.

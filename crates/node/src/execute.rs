@@ -22,9 +22,11 @@ use keystead_types::{Clock, Monotonic, NodeId, ShardId, Slot, limits};
 use crate::core::{Core, Routes, Routing};
 use crate::door::{Access, Door, Outcome, Refusal, Run, Ticket, UnknownReason};
 use crate::forward::{Answer, AnswerEnding, Call, FRAMES_ROOM_BYTES, PARTS_MAX};
+use crate::internal;
 use crate::mailbox::{Letter, Mailbox};
 use crate::shard::form_of;
 use crate::status::{ClusterView, Status};
+use crate::sync::{SyncQueue, SyncRequest};
 
 /// How long a run waits before it is tried again when nobody is known to lead its shard.
 const RETRY_AFTER: Duration = Duration::from_millis(5);
@@ -37,6 +39,7 @@ const ANSWER_GRACE: Duration = Duration::from_millis(500);
 /// See the module.
 pub struct NodeDoor {
     core: Arc<Core>,
+    syncs: Arc<SyncQueue>,
     mailbox: Arc<Mailbox>,
     routes: Arc<Routes>,
     routes_version: u64,
@@ -100,6 +103,7 @@ impl NodeDoor {
     /// A door of `core`; `wake` is called when [`completions`](Door::completions) has something.
     pub(crate) fn new(
         core: Arc<Core>,
+        syncs: Arc<SyncQueue>,
         wake: Arc<dyn Fn() + Send + Sync>,
         status: Arc<dyn Fn() -> Status + Send + Sync>,
         view: Arc<dyn Fn() -> Arc<ClusterView> + Send + Sync>,
@@ -108,6 +112,7 @@ impl NodeDoor {
         let (routes_version, routes) = (core.routes_version(), core.routes());
         Self {
             core,
+            syncs,
             mailbox,
             routes,
             routes_version,
@@ -356,6 +361,18 @@ impl NodeDoor {
     }
 }
 
+impl NodeDoor {
+    /// A question to the node itself: no log takes part.
+    fn ask_for_sync(&self, run: &Run<'_>, patience: Duration) {
+        let form = form_of(run.protocol);
+        self.syncs.put(SyncRequest {
+            part: Part { ticket: run.ticket.0, bytes: 0, form },
+            deadline: self.core.clock.monotonic_now().after(patience),
+            reply_to: Arc::clone(&self.mailbox) as Arc<dyn keystead_replication::ReplyTo>,
+        });
+    }
+}
+
 impl Door for NodeDoor {
     fn shard_of(&self, slot: Slot) -> Option<ShardId> {
         self.routes.shard_of(slot)
@@ -372,6 +389,11 @@ impl Door for NodeDoor {
     }
 
     fn submit(&mut self, run: Run<'_>) {
+        if run.shard.is_meta()
+            && let Some(patience) = sync_patience(run.commands)
+        {
+            return self.ask_for_sync(&run, patience);
+        }
         let Run { ticket, shard, commands, protocol, access } = run;
         let form = form_of(protocol);
         if commands.len() > limits::ENTRY_BYTES_MAX {
@@ -463,6 +485,15 @@ impl Door for NodeDoor {
     fn cluster(&self) -> Arc<ClusterView> {
         (self.view)()
     }
+}
+
+/// How long a question for a comparison may wait; nothing if the run is for the metadata's log.
+fn sync_patience(commands: &[u8]) -> Option<Duration> {
+    let mut spans = Vec::new();
+    let args = RunDecoder::new(commands).next(&mut spans).ok()??;
+    let is_question = &args[0] == internal::SYNC;
+    let patience_ms = args.get(1).and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
+    is_question.then(|| patience_ms.map_or(Duration::ZERO, Duration::from_millis))
 }
 
 fn done(parts: &[Part], ends: &[usize], replies: &[u8], each: &mut dyn FnMut(Ticket, Outcome<'_>)) {

@@ -9,6 +9,9 @@
 //! MULTI, commands, EXEC [id ...]      a transaction; aborted if a watch with one of the ids is dirty
 //! ```
 
+/// Compares all replicas of all shards: never in a log, but a question to the node itself, asked as a run of the
+/// metadata group that only reads. Its argument is how long to wait for replicas that are behind, milliseconds.
+pub const SYNC: &[u8] = b"KEYSTEAD.SYNC";
 /// Registers a watch.
 pub const WATCH: &[u8] = b"KEYSTEAD.WATCH";
 /// Forgets watches.

@@ -46,4 +46,4 @@ pub use shard::Shard;
 pub use status::{
     ClusterView, LogStatus, NodeView, PeerProgress, ReplicaStatus, ShardView, Status,
 };
-pub use sync::{SyncError, SyncReport};
+pub use sync::{ShardSync, SyncError, SyncReport};

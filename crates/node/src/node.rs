@@ -30,6 +30,7 @@ use crate::identity::{Identity, IdentityError, Stage};
 use crate::receiver::OutboxPost;
 use crate::shard::Shard;
 use crate::status::{ClusterView, Status};
+use crate::sync::SyncQueue;
 
 /// Events of workers that may wait for the keeper; they come again if they are dropped.
 const EVENTS_MAX: usize = 4096;
@@ -175,6 +176,8 @@ pub struct Node {
     pub(crate) topology_changed: Notify,
     is_founded: AtomicBool,
     is_stopping: AtomicBool,
+    /// Who waits for all replicas to be compared.
+    pub(crate) syncs: Arc<SyncQueue>,
     started_at: Monotonic,
     tree: Mutex<Option<keystead_supervisor::Tree>>,
     pub(crate) peer_listener: std::net::TcpListener,
@@ -300,7 +303,8 @@ impl Node {
         let (keeper, keeper_events) = mpsc::channel(EVENTS_MAX);
         let started_at = clock.monotonic_now();
         Arc::new_cyclic(|weak: &std::sync::Weak<Self>| {
-            let caller = Caller::new(|wake| Self::door_of(&core, weak.clone(), wake));
+            let syncs = Arc::<SyncQueue>::default();
+            let caller = Caller::new(|wake| Self::door_of(&core, &syncs, weak.clone(), wake));
             Self {
                 caller,
                 settings,
@@ -320,6 +324,7 @@ impl Node {
                 is_stopping: AtomicBool::new(false),
                 started_at,
                 tree: Mutex::default(),
+                syncs: Arc::clone(&syncs),
                 peer_listener: listener,
                 weak: weak.clone(),
                 core,
@@ -333,6 +338,7 @@ impl Node {
 
     fn door_of(
         core: &Arc<Core>,
+        syncs: &Arc<SyncQueue>,
         node: std::sync::Weak<Self>,
         wake: Arc<dyn Fn() + Send + Sync>,
     ) -> NodeDoor {
@@ -341,6 +347,7 @@ impl Node {
         let view = move || other.upgrade().map_or_else(Arc::default, |node| node.cluster_view());
         NodeDoor::new(
             Arc::clone(core),
+            Arc::clone(syncs),
             wake,
             Arc::new(status),
             Arc::new(view) as Arc<dyn Fn() -> Arc<ClusterView> + Send + Sync>,
@@ -350,7 +357,7 @@ impl Node {
     /// A door for one caller; `wake` is called, on any thread, when the door's completions have something.
     #[must_use]
     pub fn door(self: &Arc<Self>, wake: Arc<dyn Fn() + Send + Sync>) -> NodeDoor {
-        Self::door_of(&self.core, Arc::downgrade(self), wake)
+        Self::door_of(&self.core, &self.syncs, Arc::downgrade(self), wake)
     }
 
     /// Who the node is.

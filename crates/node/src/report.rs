@@ -78,13 +78,20 @@ impl Node {
         let mut heard = Heard::clone(&self.heard.read());
         // What was heard is older than the topology: a node that has just come lacks its replicas, whatever
         // was said before it came.
-        heard.is_full &= has_all_replicas(&self.core.routes().topology);
+        let topology = &self.core.routes().topology;
+        heard.is_full &= has_all_replicas(topology) && !self.expects_more(topology);
         for (id, cell) in self.groups() {
             if let Some(leader) = cell.leader() {
                 heard.leaders.insert(id, leader);
             }
         }
         heard
+    }
+
+    /// True while nodes that the cluster was to be founded with have not joined it yet: a founder is alone at
+    /// first, and lacks nothing for a cluster of one.
+    fn expects_more(&self, topology: &Topology) -> bool {
+        self.settings.expect.is_some_and(|expected| topology.nodes().len() < expected)
     }
 
     /// The cluster as this node knows it.

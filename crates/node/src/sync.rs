@@ -1,28 +1,119 @@
 //! `sync()`: proof that every replica of every shard holds the same.
 //!
-//! Owns: asking each shard's leader for a digest at one log index, and comparing what its replicas have
-//! there. Never: repairs a difference; a replica that differs is named, and a person must look.
+//! Owns: asking each shard's leader for a digest at one log index, comparing what its replicas have there,
+//! and the queue of those who ask over the wire (CLUSTER SYNC). Never: repairs a difference; a replica that
+//! differs is named, and a person must look.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
-use keystead_types::{LogIndex, NodeId, ShardId};
-use tokio::time::{Instant, sleep};
+use keystead_replication::{Access, Completed, Doubt, Ending, Part, Rejection, Replies, ReplyTo};
+use keystead_resp::ReplyWriter;
+use keystead_supervisor::{ChildContext, ChildError};
+use keystead_types::{Clock, LogIndex, Monotonic, NodeId, ShardId};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::control::{self, Answer, Question};
 use crate::membership::ask;
 use crate::node::Node;
+use crate::shard::protocol_of;
 
 /// Between two tries.
 const AGAIN: Duration = Duration::from_millis(50);
 /// How long one question may take: longer than a digest of a full shard.
 const ASK_MAX: Duration = Duration::from_secs(30);
 
-/// Every replica of every shard held the same at these indexes.
+/// Requests over the wire that wait at a time; each costs every replica a walk over its keys.
+const SYNCS_MAX: usize = 8;
+
+/// What is known of every shard's replicas.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SyncReport {
-    /// Each shard's index, digest, and how many replicas agree.
-    pub shards: BTreeMap<ShardId, (LogIndex, u128, usize)>,
+    /// Each shard.
+    pub shards: BTreeMap<ShardId, ShardSync>,
+    /// How long it took.
+    pub waited: Duration,
+}
+
+/// What is known of one shard's replicas.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ShardSync {
+    /// The index of its log at which digests were taken.
+    pub index: LogIndex,
+    /// How many replicas it should have.
+    pub wanted: usize,
+    /// The replicas that had applied everything up to there, and their digests.
+    pub digests: Vec<(NodeId, u128)>,
+    /// Why it is not proven that all replicas are level; nothing if it is.
+    pub missing: Option<String>,
+}
+
+impl ShardSync {
+    /// True if every replica that should exist has told its digest at one index.
+    #[must_use]
+    pub fn is_level(&self) -> bool {
+        self.missing.is_none()
+    }
+
+    /// Two replicas that differ at the same index, if there are any.
+    #[must_use]
+    pub fn difference(&self) -> Option<[(NodeId, u128); 2]> {
+        let first = *self.digests.first()?;
+        let other = self.digests.iter().find(|(_, digest)| *digest != first.1)?;
+        Some([first, *other])
+    }
+}
+
+impl SyncReport {
+    /// Whether this proves that every replica of every shard holds the same.
+    ///
+    /// # Errors
+    /// [`SyncError::Differs`] if two replicas differ; [`SyncError::Deadline`] if a replica is away or behind.
+    pub fn proven(self) -> Result<Self, SyncError> {
+        for (shard, seen) in &self.shards {
+            if let Some([(one, one_digest), (other, other_digest)]) = seen.difference() {
+                let (shard, index) = (*shard, seen.index);
+                return Err(SyncError::Differs {
+                    shard,
+                    index,
+                    one,
+                    one_digest,
+                    other,
+                    other_digest,
+                });
+            }
+        }
+        for (shard, seen) in &self.shards {
+            if let Some(what) = &seen.missing {
+                let (shard, what, waited_ms) = (*shard, what.clone(), self.waited.as_millis());
+                return Err(SyncError::Deadline { waited_ms, shard, what });
+            }
+        }
+        Ok(self)
+    }
+
+    /// Writes the reply of CLUSTER SYNC: a map per shard.
+    fn write(&self, reply: &mut ReplyWriter<'_>) {
+        reply.array(self.shards.len());
+        for (shard, seen) in &self.shards {
+            reply.map(6);
+            reply.bulk(b"shard");
+            reply.integer(i64::from(shard.0));
+            reply.bulk(b"index");
+            reply.integer(seen.index.0.cast_signed());
+            reply.bulk(b"level");
+            reply.integer(i64::try_from(seen.digests.len()).unwrap_or(i64::MAX));
+            reply.bulk(b"wanted");
+            reply.integer(i64::try_from(seen.wanted).unwrap_or(i64::MAX));
+            reply.bulk(b"equal");
+            reply.integer(i64::from(seen.difference().is_none()));
+            reply.bulk(b"missing");
+            reply.bulk(seen.missing.as_deref().unwrap_or_default().as_bytes());
+        }
+    }
 }
 
 /// Why not all replicas are known to be equal.
@@ -68,93 +159,71 @@ impl Node {
     /// Costs each replica a walk over its keys. Cancel safe.
     ///
     /// # Errors
-    /// [`SyncError::Deadline`] if a replica is away or behind; [`SyncError::Differs`] if two differ.
+    /// As [`SyncReport::proven`].
     pub async fn sync(&self, within: Duration) -> Result<SyncReport, SyncError> {
+        self.compare_all(within).await.proven()
+    }
+
+    /// As [`sync`](Self::sync), but tells what it found, also if not all are level `within` that time.
+    pub async fn compare_all(&self, within: Duration) -> SyncReport {
         let began = Instant::now();
         let mut report = SyncReport::default();
         loop {
-            let topology = std::sync::Arc::clone(&self.core.routes().topology);
-            let mut missing =
-                (ShardId::META, "is not known: this node is in no cluster yet".to_owned());
-            let mut is_complete = topology.is_founded();
+            let topology = Arc::clone(&self.core.routes().topology);
+            if !topology.is_founded() {
+                let missing = Some("is not known: this node is in no cluster yet".to_owned());
+                report.shards.insert(ShardId::META, ShardSync { missing, ..ShardSync::default() });
+            }
             for (id, shard) in topology.shards() {
-                if report.shards.contains_key(id) {
+                // What was proven stays so for what the call promises, and a difference does not heal.
+                let seen = report.shards.get(id);
+                if seen.is_some_and(|seen| seen.is_level() || seen.difference().is_some()) {
                     continue;
                 }
-                let replicas: Vec<NodeId> = shard.voters().collect();
-                let wanted = topology.replicas_wanted();
-                if replicas.len() < wanted || shard.step.is_some() {
-                    missing = (*id, format!("has {} of {wanted} voting replicas", replicas.len()));
-                    is_complete = false;
-                    continue;
-                }
-                match self.compare(*id, &replicas).await? {
-                    Ok((index, digest)) => {
-                        report.shards.insert(*id, (index, digest, replicas.len()));
-                    }
-                    Err(what) => {
-                        missing = (*id, what);
-                        is_complete = false;
-                    }
-                }
+                let seen = self.compare(shard, topology.replicas_wanted()).await;
+                report.shards.insert(*id, seen);
             }
-            if is_complete {
-                return Ok(report);
-            }
-            if began.elapsed() >= within {
-                let (shard, what) = missing;
-                return Err(SyncError::Deadline {
-                    waited_ms: began.elapsed().as_millis(),
-                    shard,
-                    what,
-                });
+            let is_settled = |seen: &ShardSync| seen.is_level() || seen.difference().is_some();
+            report.waited = began.elapsed();
+            if report.shards.values().all(is_settled) || report.waited >= within {
+                return report;
             }
             sleep(AGAIN).await;
         }
     }
 
-    /// The replicas' digest at one index, or what is missing.
-    async fn compare(
-        &self,
-        id: ShardId,
-        replicas: &[NodeId],
-    ) -> Result<Result<(LogIndex, u128), String>, SyncError> {
-        let Some(leader) = self.leader_now(id) else { return Ok(Err("has no leader".to_owned())) };
-        let taken = match self.question(leader, &Question::TakeDigest { shard: id.0 }).await {
-            Some(Answer::DigestWillBeAt { index }) => index,
-            _ => None,
+    /// The replicas' digests at one index, and what is missing.
+    async fn compare(&self, shard: &keystead_topology::Shard, wanted: usize) -> ShardSync {
+        let replicas: Vec<NodeId> = shard.voters().collect();
+        let mut seen = ShardSync { wanted, ..ShardSync::default() };
+        if replicas.len() < wanted || shard.step.is_some() {
+            seen.missing = Some(format!("has {} of {wanted} voting replicas", replicas.len()));
+            return seen;
+        }
+        let Some(leader) = self.leader_now(shard.id) else {
+            seen.missing = Some("has no leader".to_owned());
+            return seen;
         };
-        let Some(index) = taken.map(LogIndex) else {
-            return Ok(Err(format!("is not led by {leader} any more")));
+        let taken = self.question(leader, &Question::TakeDigest { shard: shard.id.0 }).await;
+        let Some(Answer::DigestWillBeAt { index: Some(index) }) = taken else {
+            seen.missing = Some(format!("is not led by {leader} any more"));
+            return seen;
         };
-        let mut first: Option<(NodeId, u128)> = None;
+        seen.index = LogIndex(index);
         for replica in replicas {
-            let answer =
-                self.question(*replica, &Question::DigestAt { shard: id.0, index: index.0 }).await;
-            let digest = match answer {
+            let question = Question::DigestAt { shard: shard.id.0, index };
+            let digest = match self.question(replica, &question).await {
                 Some(Answer::Digest { digest: Some(digest) }) => {
                     u128::from_str_radix(&digest, 16).ok()
                 }
                 _ => None,
             };
-            let Some(digest) = digest else { return Ok(Err(format!("is not level on {replica}"))) };
-            match first {
-                Some((one, one_digest)) if one_digest != digest => {
-                    let (other, other_digest) = (*replica, digest);
-                    return Err(SyncError::Differs {
-                        shard: id,
-                        index,
-                        one,
-                        one_digest,
-                        other,
-                        other_digest,
-                    });
-                }
-                Some(_) => {}
-                None => first = Some((*replica, digest)),
+            match digest {
+                Some(digest) => seen.digests.push((replica, digest)),
+                None => seen.missing = Some(format!("is not level on {replica}")),
             }
         }
-        Ok(first.map(|(_, digest)| (index, digest)).ok_or_else(|| "has no replica".to_owned()))
+        seen
     }
 
     fn leader_now(&self, id: ShardId) -> Option<NodeId> {
@@ -172,5 +241,170 @@ impl Node {
         }
         let address = self.address_of(node)?;
         ask(self, &address, question, ASK_MAX).await.ok()
+    }
+}
+
+/// Who asked over the wire for all replicas to be compared, one after the other: each comparison has every
+/// replica walk over its keys.
+#[derive(Default)]
+pub(crate) struct SyncQueue {
+    requests: Mutex<VecDeque<SyncRequest>>,
+    bell: Notify,
+}
+
+/// A door that waits for a comparison.
+pub(crate) struct SyncRequest {
+    pub(crate) part: Part,
+    /// Until when to wait for replicas that are behind.
+    pub(crate) deadline: Monotonic,
+    pub(crate) reply_to: Arc<dyn ReplyTo>,
+}
+
+impl SyncQueue {
+    /// Takes a request, or ends it at once if too many wait.
+    pub(crate) fn put(&self, request: SyncRequest) {
+        let mut requests = self.requests.lock();
+        if requests.len() == SYNCS_MAX {
+            drop(requests);
+            let commands = Vec::new();
+            return request.end(Ending::Rejected { why: Rejection::Overloaded, commands });
+        }
+        requests.push_back(request);
+        drop(requests);
+        self.bell.notify_one();
+    }
+}
+
+impl SyncRequest {
+    fn end(self, ending: Ending) {
+        let Self { part, deadline, reply_to, .. } = self;
+        let (group, access, parts) = (ShardId::META, Access::Read, vec![part]);
+        reply_to.deliver(Completed { group, access, parts, deadline, ending });
+        reply_to.wake();
+    }
+}
+
+/// A request being seen to. One that is left, because the task fell, is answered all the same.
+struct Held(Option<SyncRequest>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(request) = self.0.take() {
+            request.end(Ending::Unknown(Doubt::Deadline));
+        }
+    }
+}
+
+/// The task that compares for those who ask over the wire.
+pub(crate) async fn run(node: Arc<Node>, context: ChildContext) -> Result<(), ChildError> {
+    tokio::select! {
+        () = serve(&node) => Ok(()),
+        () = context.shutdown() => Ok(()),
+        fault = context.fault("sync") => Err(fault.into()),
+    }
+}
+
+async fn serve(node: &Node) {
+    loop {
+        // Taken in a statement of its own, so that the lock is not held meanwhile.
+        let request = node.syncs.requests.lock().pop_front();
+        let Some(request) = request else {
+            node.syncs.bell.notified().await;
+            continue;
+        };
+        let within = request.deadline.since(node.core.clock.monotonic_now());
+        let form = request.part.form;
+        let mut held = Held(Some(request));
+        // A question to a node that has just gone may take longer than there is time.
+        let report = timeout(within + ASK_MAX, node.compare_all(within)).await;
+        let Some(request) = held.0.take() else { continue };
+        let ending = match report {
+            Ok(report) => {
+                let mut replies = Replies::default();
+                report.write(&mut ReplyWriter::new(&mut replies.bytes, protocol_of(form)));
+                replies.ends.push(replies.bytes.len());
+                Ending::Done(replies)
+            }
+            Err(_) => Ending::Unknown(Doubt::Deadline),
+        };
+        request.end(ending);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(digests: &[(u64, u128)], missing: Option<&str>) -> ShardSync {
+        ShardSync {
+            index: LogIndex(7),
+            wanted: 3,
+            digests: digests.iter().map(|(node, digest)| (NodeId(*node), *digest)).collect(),
+            missing: missing.map(str::to_owned),
+        }
+    }
+
+    fn report(shards: Vec<ShardSync>) -> SyncReport {
+        let shards = (0..).map(ShardId).zip(shards).collect();
+        SyncReport { shards, waited: Duration::from_millis(5) }
+    }
+
+    #[test]
+    fn only_equal_digests_of_all_replicas_are_a_proof() {
+        let equal = seen(&[(1, 9), (2, 9), (3, 9)], None);
+        let behind = seen(&[(1, 9), (3, 9)], Some("is not level on n2"));
+        let differing = seen(&[(1, 9), (2, 9), (3, 8)], None);
+        report(vec![equal.clone(), equal.clone()]).proven().unwrap();
+        let error = report(vec![equal.clone(), behind.clone()]).proven().unwrap_err();
+        assert!(matches!(error, SyncError::Deadline { shard: ShardId(1), waited_ms: 5, .. }));
+        // A difference is worse than a replica that is behind.
+        let error = report(vec![behind, differing]).proven().unwrap_err();
+        let SyncError::Differs { shard, one, other, .. } = error else { panic!("{error}") };
+        assert_eq!((shard, one, other), (ShardId(1), NodeId(1), NodeId(3)));
+    }
+
+    #[test]
+    fn the_reply_names_what_is_missing() {
+        let mut bytes = Vec::new();
+        let behind = seen(&[(1, 9), (3, 8)], Some("is not level on n2"));
+        report(vec![behind])
+            .write(&mut ReplyWriter::new(&mut bytes, keystead_resp::Protocol::Resp3));
+        assert_eq!(
+            String::from_utf8(bytes).unwrap(),
+            "*1\r\n%6\r\n$5\r\nshard\r\n:0\r\n$5\r\nindex\r\n:7\r\n$5\r\nlevel\r\n:2\r\n$6\r\nwanted\r\n:3\r\n\
+             $5\r\nequal\r\n:0\r\n$7\r\nmissing\r\n$18\r\nis not level on n2\r\n"
+        );
+    }
+
+    #[derive(Default)]
+    struct Ends(Mutex<Vec<String>>);
+
+    impl ReplyTo for Ends {
+        fn deliver(&self, completed: Completed) {
+            self.0.lock().push(match completed.ending {
+                Ending::Done(_) => "done".to_owned(),
+                Ending::Rejected { why, .. } => format!("{why:?}"),
+                Ending::Unknown(doubt) => format!("{doubt:?}"),
+            });
+        }
+
+        fn wake(&self) {}
+    }
+
+    #[test]
+    fn the_queue_is_bounded_and_nobody_is_forgotten() {
+        let (queue, ends) = (SyncQueue::default(), Arc::new(Ends::default()));
+        let request = || SyncRequest {
+            part: Part { ticket: 1, bytes: 0, form: 2 },
+            deadline: Monotonic(0),
+            reply_to: Arc::clone(&ends) as Arc<dyn ReplyTo>,
+        };
+        for _ in 0..=SYNCS_MAX {
+            queue.put(request());
+        }
+        assert_eq!(*ends.0.lock(), ["Overloaded"]);
+        let held = Held(queue.requests.lock().pop_front());
+        drop(held);
+        assert_eq!(*ends.0.lock(), ["Overloaded", "Deadline"]);
     }
 }

@@ -145,6 +145,7 @@ pub enum SessionCommand {
     ClusterReplicas,
     ClusterShards,
     ClusterSlots,
+    ClusterSync,
     Command,
     CommandCount,
     CommandDocs,

@@ -45,3 +45,8 @@ pub const SHARDS_MAX: u32 = 1024;
 pub const SHARDS_DEFAULT: u32 = 16;
 /// Replicas of a shard, if there are that many nodes.
 pub const REPLICAS_DEFAULT: usize = 3;
+
+/// Default wait of CLUSTER SYNC for replicas that are behind, milliseconds: what catching up by log takes.
+pub const SYNC_MS_DEFAULT: u64 = 30_000;
+/// Longest wait of CLUSTER SYNC, milliseconds: a connection is held up for that long.
+pub const SYNC_MS_MAX: u64 = 600_000;

@@ -2,13 +2,14 @@
 //!
 //! Owns: which commands are asked and how their replies become a page. Never: changes anything.
 //! `tree` asks one node for its supervision tree. `nodes` shows what one node knows of all. `status` asks
-//! every node for itself, so that a node that is cut off is seen as such.
+//! every node for itself, so that a node that is cut off is seen as such. `sync` has one node compare all replicas.
 
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use keystead_client::{ConnectOptions, Error, blocking};
+use keystead_client::{ConnectOptions, Error, Value, blocking};
 
+use super::replicas::{self, ShardReplicas};
 use super::{Exit, Target, complain, print};
 
 /// Longest wait for a node's own words in `status`.
@@ -29,6 +30,17 @@ enum View {
     Status(Target),
     /// List the nodes that a node knows.
     Nodes(Target),
+    /// Wait until all replicas are level, and compare their digests, shard by shard.
+    Sync(SyncArgs),
+}
+
+#[derive(Debug, Args)]
+struct SyncArgs {
+    #[command(flatten)]
+    target: Target,
+    /// Longest wait for replicas that are behind, seconds.
+    #[arg(long, default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=600))]
+    wait: u64,
 }
 
 /// Why there is nothing to show.
@@ -40,6 +52,9 @@ enum ClusterError {
     /// The reply is not text.
     #[error("{address} does not answer {command} as a Keystead node does")]
     Shape { address: String, command: String },
+    /// The replicas are not known to be equal; the page is shown all the same.
+    #[error("{problem}; see keystead cluster status")]
+    NotInSync { page: String, problem: String },
 }
 
 /// Asks the node and prints the page.
@@ -48,15 +63,19 @@ pub(crate) fn run(args: &ClusterArgs) -> Exit {
         View::Tree(target) => tree(target),
         View::Status(target) => status(target),
         View::Nodes(target) => nodes(target),
+        View::Sync(args) => sync(args),
     };
     match page {
         Ok(page) => print(&page),
         Err(error) => {
+            if let ClusterError::NotInSync { page, .. } = &error {
+                print(page);
+            }
             complain(&error);
             match error {
                 ClusterError::Ask { source: Error::Reply { .. }, .. } => Exit::Failed,
                 ClusterError::Ask { .. } => Exit::Connection,
-                ClusterError::Shape { .. } => Exit::Failed,
+                ClusterError::Shape { .. } | ClusterError::NotInSync { .. } => Exit::Failed,
             }
         }
     }
@@ -78,6 +97,25 @@ fn nodes(target: &Target) -> Result<String, ClusterError> {
         table.row([&node.id, &node.address, &node.flags, &node.link, &slots]);
     }
     Ok(table.to_string())
+}
+
+fn sync(args: &SyncArgs) -> Result<String, ClusterError> {
+    let patience = Duration::from_secs(args.wait);
+    let mut asked = Asked::open(&args.target.address.to_string(), args.target.options())?;
+    let reply = asked.reply(&["CLUSTER", "SYNC", &patience.as_millis().to_string()])?;
+    let shards = replicas::parse(&reply).ok_or_else(|| asked.shape(&["CLUSTER", "SYNC"]))?;
+    let mut table = Table::new(["SHARD", "INDEX", "LEVEL", "EQUAL", "MISSING"]);
+    for seen in &shards {
+        let level = format!("{} of {}", seen.level, seen.wanted);
+        let equal = if seen.is_equal { "yes" } else { "no" };
+        let (shard, index) = (seen.shard.to_string(), seen.index.to_string());
+        table.row([&shard, &index, &level, &equal.to_owned(), &seen.missing]);
+    }
+    let page = table.to_string();
+    match shards.iter().find_map(ShardReplicas::problem) {
+        Some(problem) => Err(ClusterError::NotInSync { page, problem }),
+        None => Ok(page),
+    }
 }
 
 fn status(target: &Target) -> Result<String, ClusterError> {
@@ -142,14 +180,18 @@ impl Asked {
         }
     }
 
-    fn text(&mut self, command: &[&str]) -> Result<String, ClusterError> {
+    fn reply(&mut self, command: &[&str]) -> Result<Value, ClusterError> {
         let reply = self.client.command(command);
-        let reply =
-            reply.map_err(|source| ClusterError::Ask { address: self.address.clone(), source })?;
-        reply.as_str().map(str::to_owned).ok_or_else(|| ClusterError::Shape {
-            address: self.address.clone(),
-            command: command.join(" "),
-        })
+        reply.map_err(|source| ClusterError::Ask { address: self.address.clone(), source })
+    }
+
+    fn text(&mut self, command: &[&str]) -> Result<String, ClusterError> {
+        let reply = self.reply(command)?;
+        reply.as_str().map(str::to_owned).ok_or_else(|| self.shape(command))
+    }
+
+    fn shape(&self, command: &[&str]) -> ClusterError {
+        ClusterError::Shape { address: self.address.clone(), command: command.join(" ") }
     }
 }
 

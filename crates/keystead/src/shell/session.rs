@@ -5,8 +5,7 @@
 //! only a compare-and-set that the server refused is tried again, with the value as it is then.
 
 use std::io::{self, Write};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use keystead::config::Address;
 use keystead_client::{ConnectOptions, Connection, Error, Pipeline, Value, blocking};
@@ -16,14 +15,13 @@ use super::help;
 use super::render::{Format, Style};
 use super::statement::{Statement, StatementError};
 use super::update::{Expression, UpdateError};
+use crate::cli::replicas::{self, ShardReplicas};
 
 /// Most rounds of compare-and-set in one `update`. So many lost in a row mean that the key is written
 /// all the time, and the person should know.
 const UPDATE_ROUNDS_MAX: u32 = 32;
 /// Keys asked for in one step of `scan`; a bound on a reply, not on the list.
 const SCAN_COUNT: &str = "512";
-/// Pause between two looks of `sync`.
-const SYNC_PAUSE: Duration = Duration::from_millis(200);
 
 /// Why a statement was not carried out, or not to its end.
 #[derive(Debug, thiserror::Error)]
@@ -55,14 +53,14 @@ pub(crate) enum ShellError {
         "not between MULTI and EXEC: this verb needs its replies at once; end the transaction first"
     )]
     InTransaction,
-    /// The server does not say how its replicas are.
-    #[error("this server does not report keystead_replication, so there is nothing to wait for")]
+    /// The server does not compare its replicas.
+    #[error("this server does not know CLUSTER SYNC, so there is nothing to wait for")]
     NotReplicated,
-    /// The replicas were not level in time.
+    /// The replicas were not level in time, or differ.
     #[error(
-        "after {seconds} s not every replica is level (keystead_replication:{state}); see keystead cluster status"
+        "after at most {seconds} s it is not proven that all replicas are equal: {problem}; see keystead cluster sync"
     )]
-    NotLevel { seconds: u64, state: String },
+    NotLevel { seconds: u64, problem: String },
     /// The reply has not the form that the command's reply has.
     #[error("the server's reply to {command} has an unexpected form")]
     Shape { command: &'static str },
@@ -244,18 +242,14 @@ impl Session {
 
     fn sync(&mut self, seconds_max: u64, out: &mut dyn Write) -> Result<(), ShellError> {
         self.refuse_in_transaction()?;
-        let deadline = Instant::now() + Duration::from_secs(seconds_max);
-        loop {
-            let reply = self.call(&["CLUSTER", "INFO"])?;
-            let text = reply.as_str().ok_or(ShellError::Shape { command: "CLUSTER INFO" })?;
-            let state = text.lines().find_map(|line| line.strip_prefix("keystead_replication:"));
-            match state.ok_or(ShellError::NotReplicated)? {
-                "full" => return Ok(out.write_all(&self.style.reply(&Value::Simple("OK".into())))?),
-                state if Instant::now() >= deadline => {
-                    return Err(ShellError::NotLevel { seconds: seconds_max, state: state.into() });
-                }
-                _ => thread::park_timeout(SYNC_PAUSE),
-            }
+        let patience = Duration::from_secs(seconds_max);
+        let words = ["CLUSTER", "SYNC", &patience.as_millis().to_string()];
+        let reply = self.call(&words).map_err(unless_unknown)?;
+        let shards =
+            replicas::parse(&reply).ok_or(ShellError::Shape { command: "CLUSTER SYNC" })?;
+        match shards.iter().find_map(ShardReplicas::problem) {
+            Some(problem) => Err(ShellError::NotLevel { seconds: seconds_max, problem }),
+            None => Ok(out.write_all(&self.style.reply(&Value::Simple("OK".into())))?),
         }
     }
 
@@ -269,6 +263,16 @@ impl Session {
         // The server forgets a transaction with its connection.
         self.is_in_transaction &= !matches!(reply, Err(ShellError::Connection(_)));
         reply
+    }
+}
+
+/// A server of another kind has no such subcommand.
+fn unless_unknown(error: ShellError) -> ShellError {
+    match error {
+        ShellError::Reply { text } if text.starts_with("ERR unknown subcommand") => {
+            ShellError::NotReplicated
+        }
+        other => other,
     }
 }
 

@@ -96,7 +96,7 @@ pub(crate) const VERBS: &[Verb] = verbs! {
     "delete" "KEY [KEY ...]" "remove keys"
     "scan" "[PATTERN]" "list the keys that match, as in scan user:*"
     "connect" "HOST:PORT" "talk to another server"
-    "sync" "[SECONDS]" "wait until all replicas are level, at most 30 s"
+    "sync" "[SECONDS]" "wait until all replicas are level and proven equal, at most 30 s"
     "help" "[COMMAND]" "explain the shell, or a command"
     "exit" "" "leave"
 };

@@ -1,10 +1,13 @@
 //! Nodes that come, and nodes that come back with nothing.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
+
+use keystead_resp::Value;
 
 use crate::cluster::{Cluster, LEVEL_MAX, Shape};
 use crate::load::Load;
-use crate::node::Tested as _;
+use crate::node::{Node, Tested as _};
 use crate::wait::wait_for;
 use crate::wire::field;
 
@@ -91,4 +94,70 @@ fn a_node_without_the_metadata_finds_its_cluster_again() {
         });
     }
     cluster.wait_until_level();
+}
+
+#[test]
+fn a_founder_lacks_what_it_expects() {
+    let mut cluster = Cluster::prepare(&Shape::default());
+    cluster.nodes.iter_mut().for_each(|node| node.begin());
+    wait_for("the founder has all replicas", LEVEL_MAX, || {
+        let info = crate::wire::ask_text(cluster.nodes[0].port(), &["CLUSTER", "INFO"])?;
+        let is_full = field(&info, "keystead_replication")? == "full";
+        let known = field(&info, "cluster_known_nodes")?;
+        assert!(!is_full || known == "3", "full with {known} of 3 nodes");
+        is_full.then_some(())
+    });
+}
+
+#[test]
+fn replicas_are_compared_over_the_wire() {
+    let mut cluster = Cluster::start(&Shape::default());
+    for number in 0..100 {
+        let (key, port) = (format!("k{number}"), cluster.nodes[0].port());
+        crate::wire::ask(port, &["SET", &key, "value"]).expect("the node answers");
+    }
+    for node in &cluster.nodes {
+        let shards = compared(node, "60000");
+        assert_eq!(shards.len(), cluster.shards as usize + 1, "the metadata group is one of them");
+        for (shard, seen) in shards {
+            let expected = [("level", "3"), ("wanted", "3"), ("equal", "1"), ("missing", "")];
+            for (name, value) in expected {
+                assert_eq!(seen[name], value, "{name} of shard {shard}: {seen:?}");
+            }
+            assert_ne!(seen["index"], "0", "shard {shard}: {seen:?}");
+        }
+    }
+    cluster.nodes[2].end();
+    let behind = compared(&cluster.nodes[0], "0");
+    let lacking = behind.values().filter(|seen| seen["missing"].starts_with("is not level on n"));
+    assert!(lacking.count() > 0, "a node is gone: {behind:?}");
+    let program = std::process::Command::new(env!("CARGO_BIN_EXE_keystead"))
+        .args(["cluster", "sync", "--wait", "0"])
+        .arg(format!("127.0.0.1:{}", cluster.nodes[0].port()))
+        .output()
+        .expect("the program runs");
+    let text = String::from_utf8_lossy(&program.stdout);
+    assert_eq!(program.status.code(), Some(1), "{text}");
+    assert!(text.starts_with("SHARD") && text.contains("2 of 3"), "{text}");
+    let complaint = String::from_utf8_lossy(&program.stderr);
+    assert!(
+        complaint.contains("shard") && complaint.contains("keystead cluster status"),
+        "{complaint}"
+    );
+}
+
+/// What CLUSTER SYNC tells of each shard.
+fn compared(node: &Node, timeout_ms: &str) -> BTreeMap<String, BTreeMap<String, String>> {
+    let reply = crate::wire::ask(node.port(), &["CLUSTER", "SYNC", timeout_ms]);
+    let reply = reply.expect("the node answers");
+    let shards = reply.as_elements().unwrap_or_else(|| panic!("{reply:?}"));
+    let text = |value: &Value| match value {
+        Value::Integer(number) => number.to_string(),
+        other => other.as_str().unwrap_or_default().to_owned(),
+    };
+    let fields = |shard: &Value| -> BTreeMap<String, String> {
+        let flat = shard.as_elements().expect("RESP2 writes maps as arrays");
+        flat.chunks_exact(2).map(|pair| (text(&pair[0]), text(&pair[1]))).collect()
+    };
+    shards.iter().map(fields).map(|seen| (seen["shard"].clone(), seen)).collect()
 }

@@ -76,4 +76,13 @@ const CLUSTER: &[Command] = &[
         .tips(CHANGES)
         .cost("O(N) where N is the number of nodes")
         .doc("", "Maps runs of slots to nodes."),
+    row("cluster|sync", -2, SessionCommand::ClusterSync)
+        .with(flags::ADMIN)
+        .tips(CHANGES)
+        .since("Keystead")
+        .cost("O(N) on every replica where N is the number of its keys")
+        .doc(
+            "[timeout-ms]",
+            "Waits until all replicas are level, at most 30 s, and compares their digests, shard by shard.",
+        ),
 ];
