@@ -13,6 +13,7 @@ mod compat;
 mod docs;
 mod fuzz;
 mod golden;
+mod loom;
 mod pages;
 mod project;
 mod server;
@@ -98,6 +99,12 @@ const VERBS: &[Verb] = &[
         arguments: "[TARGET [SECONDS] | replay]",
         about: "any bytes to every decoder; `replay` is what CI runs",
         run: fuzz::run,
+    },
+    Verb {
+        name: "loom",
+        arguments: "",
+        about: "hand-made synchronisation in every order of events",
+        run: loom::run,
     },
     Verb {
         name: "pages",

@@ -13,13 +13,12 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Poll, Waker};
+use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::Duration;
 
 use keystead_node::Door;
 use keystead_supervisor::{Nursery, Shutdown};
-use parking_lot::Mutex;
 use slab::Slab;
 use tokio::task::coop::unconstrained;
 use tokio::time::Instant;
@@ -29,6 +28,7 @@ use crate::local::{Local, Shared};
 use crate::pipeline::{Pipeline, Turn};
 use crate::registry::{Ends, Permit};
 use crate::session::Session;
+use crate::wake::{PumpSignal, Wake};
 use crate::window::{Address, NO_CONNECTION, THREAD_CONNECTIONS_MAX};
 
 /// How often idle times are looked at and coarse time is renewed.
@@ -49,39 +49,6 @@ struct Pump {
     signal: Arc<PumpSignal>,
     /// Spares the atomic operations while the pump is already to run.
     is_woken: Cell<bool>,
-}
-
-/// What the node uses to say that it has outcomes. Clones wake the same thread.
-#[derive(Clone, Debug)]
-pub struct Wake {
-    signal: Arc<PumpSignal>,
-}
-
-#[derive(Debug, Default)]
-struct PumpSignal {
-    is_set: AtomicBool,
-    waker: Mutex<Option<Waker>>,
-}
-
-impl Wake {
-    /// Has the thread collect its door's completions. Cheap if it is already about to; never blocks.
-    pub fn wake(&self) {
-        self.signal.set();
-    }
-
-    pub(crate) fn new() -> Self {
-        Self { signal: Arc::default() }
-    }
-}
-
-impl PumpSignal {
-    fn set(&self) {
-        if !self.is_set.swap(true, Ordering::AcqRel)
-            && let Some(waker) = &*self.waker.lock()
-        {
-            waker.wake_by_ref();
-        }
-    }
 }
 
 impl<S: Stream> IoThread<S> {
@@ -155,15 +122,7 @@ impl<S: Stream> IoThread<S> {
         // Unconstrained: one turn may write to every connection of the thread, and every write counts
         // against the budget of the task that makes it.
         unconstrained(poll_fn(|cx| {
-            let signal = &self.pump.signal;
-            {
-                let mut waker = signal.waker.lock();
-                if waker.as_ref().is_none_or(|known| !known.will_wake(cx.waker())) {
-                    *waker = Some(cx.waker().clone());
-                }
-            }
-            // ORDER: cleared before the look, so that what comes during it wakes the pump again.
-            signal.is_set.store(false, Ordering::Release);
+            self.pump.signal.begin_look(cx.waker());
             self.pump.is_woken.set(true);
             self.collect();
             self.flush();

@@ -27,6 +27,7 @@ mod io_thread;
 pub mod listener;
 mod local;
 mod pipeline;
+mod primitives;
 mod purpose;
 mod registry;
 mod release;
@@ -37,8 +38,9 @@ pub mod simulation;
 mod stats;
 mod sync;
 mod transaction;
+mod wake;
 mod window;
 
 pub use config::GatewayConfig;
-pub use io_thread::Wake;
 pub use listener::{Gateway, GatewayError};
+pub use wake::Wake;

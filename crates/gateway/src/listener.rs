@@ -24,11 +24,12 @@ use tokio::sync::{Notify, watch};
 use tokio::task::LocalSet;
 
 use crate::config::{GatewayConfig, LiveSettings};
-use crate::io_thread::{IoThread, Wake, unless_stopped};
+use crate::io_thread::{IoThread, unless_stopped};
 use crate::local::Shared;
 use crate::registry::{Ends, Permit, Registry};
 use crate::reply::Failure;
 use crate::stats::Stats;
+use crate::wake::Wake;
 use crate::window::THREAD_CONNECTIONS_MAX;
 
 /// Clients that may wait in the kernel to be accepted.

@@ -4,14 +4,13 @@
 //! brings them. Used by control tasks and by the embedded API; a gateway thread has a door of its own.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use keystead_resp::Protocol;
 use keystead_types::ShardId;
-use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+use crate::attended::Attended;
 use crate::door::{Access, Door, Outcome, Refusal, Run, Ticket, UnknownReason};
 use crate::execute::NodeDoor;
 
@@ -28,10 +27,11 @@ pub enum CallOutcome {
 
 /// See the module.
 pub struct Caller {
-    state: Mutex<State>,
-    /// Set by the waker while somebody else has the door.
-    is_rung: AtomicBool,
+    state: Attended<State>,
 }
+
+/// The door has endings to tell.
+const RUNG: u8 = 1;
 
 struct State {
     door: NodeDoor,
@@ -46,11 +46,11 @@ impl Caller {
             let weak = weak.clone();
             let door = open(Arc::new(move || {
                 if let Some(caller) = weak.upgrade() {
-                    caller.rung();
+                    caller.hand_out(RUNG);
                 }
             }));
             let state = State { door, waiting: BTreeMap::new(), next_ticket: 0 };
-            Self { state: Mutex::new(state), is_rung: AtomicBool::new(false) }
+            Self { state: Attended::new(state, 0) }
         })
     }
 
@@ -64,8 +64,7 @@ impl Caller {
         access: Access,
     ) -> impl Future<Output = CallOutcome> + Send + use<> {
         let (sender, receiver) = oneshot::channel();
-        {
-            let mut state = self.state.lock();
+        self.state.with(|state| {
             let ticket = state.next_ticket;
             state.next_ticket += 1;
             state.waiting.insert(ticket, sender);
@@ -77,39 +76,29 @@ impl Caller {
                 access,
             });
             state.door.flush();
-        }
-        self.drain_if_rung();
+        });
+        self.hand_out(0);
         async { receiver.await.unwrap_or(CallOutcome::Unknown(UnknownReason::Stopped)) }
     }
 
-    /// Looks at the door, for what needs no run.
-    pub fn with_door<T>(&self, look: impl FnOnce(&NodeDoor) -> T) -> T {
-        look(&self.state.lock().door)
+    /// Hands out what has ended, unless another thread is at it.
+    fn hand_out(&self, new: u8) {
+        self.state.attend(new, |state, _rung| state.hand_out(), drop);
     }
+}
 
-    /// The door has something. Whoever holds it at the moment sees to it; else this thread does.
-    fn rung(&self) {
-        self.is_rung.store(true, Ordering::SeqCst);
-        self.drain_if_rung();
-    }
-
-    fn drain_if_rung(&self) {
-        // ORDER: the flag is looked at again after the lock was let go: a ring in between found the lock
-        // taken and left the work to this thread.
-        while self.is_rung.load(Ordering::SeqCst) {
-            let Some(mut state) = self.state.try_lock() else { return };
-            self.is_rung.store(false, Ordering::SeqCst);
-            let State { door, waiting, .. } = &mut *state;
-            door.completions(&mut |ticket, outcome| {
-                let Some(sender) = waiting.remove(&ticket.0) else { return };
-                let outcome = match outcome {
-                    Outcome::Done(replies) => CallOutcome::Done(replies.to_vec()),
-                    Outcome::Refused(refusal) => CallOutcome::Refused(refusal),
-                    Outcome::Unknown(reason) => CallOutcome::Unknown(reason),
-                };
-                // Nobody listens any more: the caller gave up waiting.
-                drop(sender.send(outcome));
-            });
-        }
+impl State {
+    fn hand_out(&mut self) {
+        let Self { door, waiting, .. } = self;
+        door.completions(&mut |ticket, outcome| {
+            let Some(sender) = waiting.remove(&ticket.0) else { return };
+            let outcome = match outcome {
+                Outcome::Done(replies) => CallOutcome::Done(replies.to_vec()),
+                Outcome::Refused(refusal) => CallOutcome::Refused(refusal),
+                Outcome::Unknown(reason) => CallOutcome::Unknown(reason),
+            };
+            // Nobody listens any more: the caller gave up waiting.
+            drop(sender.send(outcome));
+        });
     }
 }

@@ -6,6 +6,7 @@
 //! Start reading at `door` (how commands enter), `execute` (how they find their shard's leader),
 //! `node` (what there is) and `children` (what runs).
 
+mod attended;
 mod caller;
 mod children;
 mod clock;
@@ -24,6 +25,7 @@ mod mailbox;
 mod membership;
 mod meta;
 mod node;
+mod primitives;
 mod receiver;
 mod reconcile;
 mod report;
@@ -34,6 +36,7 @@ mod snapshots;
 pub mod status;
 mod sync;
 
+pub use attended::Attended;
 pub use caller::{CallOutcome, Caller};
 pub use children::{OnFatal, children};
 pub use clock::NodeClock;

@@ -3,10 +3,9 @@
 //! Owns: [`GroupCell`]. Written by the group's worker alone, read by anyone.
 //! Never: a lock on the way of a read; the lease is one atomic.
 
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-
 use keystead_types::{LogIndex, Monotonic, NodeId, Term, UnixMillis};
-use parking_lot::Mutex;
+
+use crate::primitives::{AtomicU8, AtomicU64, Mutex, Ordering};
 
 /// What a replica is in its group at the moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -17,6 +17,7 @@ mod machine;
 mod mail;
 mod outcome;
 mod outputs;
+mod primitives;
 mod recovery;
 mod rng;
 mod settings;

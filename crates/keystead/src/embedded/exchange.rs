@@ -9,17 +9,16 @@
 //! reply down and wakes the caller itself, without a thread between.
 //!
 //! INV-EMB1: whoever lets go of the door looks for work again before leaving, so work that was laid down
-//! by somebody who found the door taken is always seen.
+//! by somebody who found the door taken is always seen (INV-N5).
 //! INV-EMB2: every call that was taken ends exactly once, [`close`](Exchange::close) included.
 
-use std::sync::atomic::{AtomicU8, Ordering, fence};
 use std::sync::{Arc, Weak};
 use std::task::Waker;
 
-use keystead_node::{Access, Door, Outcome, Run, Ticket, UnknownReason};
+use keystead_node::{Access, Attended, Door, Outcome, Run, Ticket, UnknownReason};
 use keystead_resp::{Args, Protocol, ReplyWriter};
 use keystead_types::{ShardId, Slot};
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use slab::Slab;
 
 use super::host::Host;
@@ -46,11 +45,12 @@ pub(crate) type Ending = Result<Vec<u8>, Error>;
 
 /// See the module.
 pub(crate) struct Exchange {
-    door: Mutex<Box<dyn Door + Send>>,
+    /// What is announced: [`QUEUED`] and [`RUNG`].
+    door: Attended<AnyDoor>,
     desk: Mutex<Desk>,
-    /// [`QUEUED`] and [`RUNG`].
-    work: AtomicU8,
 }
+
+type AnyDoor = Box<dyn Door + Send>;
 
 /// Runs were laid on the desk.
 const QUEUED: u8 = 1;
@@ -84,17 +84,16 @@ impl Exchange {
     pub(crate) fn open(host: &dyn Host) -> Arc<Self> {
         let open = |bell| host.open_door(bell).expect("a host that was started has a node");
         Arc::new_cyclic(|this| Self {
-            door: Mutex::new(open(bell_of(this))),
-            desk: Mutex::default(),
             // Something may have rung while there was nobody to hear it.
-            work: AtomicU8::new(RUNG),
+            door: Attended::new(open(bell_of(this)), RUNG),
+            desk: Mutex::default(),
         })
     }
 
     /// Takes another door of `host`, whose first one is void, and ends the calls under way.
     pub(crate) fn reopen(self: &Arc<Self>, host: &dyn Host) {
         match host.open_door(bell_of(&Arc::downgrade(self))) {
-            Some(door) => *self.door.lock() = door,
+            Some(door) => self.door.with(|place| *place = door),
             None => self.refuse(),
         }
         self.end_all();
@@ -139,9 +138,7 @@ impl Exchange {
 
     /// Looks at the door's map of the cluster. `look` must neither block nor submit.
     pub(crate) fn with_door<T>(&self, look: impl FnOnce(&dyn Door) -> T) -> T {
-        let door = self.door.lock();
-        let seen = look(&**door);
-        drop(door);
+        let seen = self.door.with(|door| look(&**door));
         self.look_for(0);
         seen
     }
@@ -174,27 +171,16 @@ impl Exchange {
 
     /// Adds to the work to be done and does all there is, unless another thread is at it.
     fn look_for(&self, new: u8) {
-        if new != 0 {
-            self.work.fetch_or(new, Ordering::SeqCst);
-        }
-        loop {
-            // ORDER: INV-EMB1. Either this thread sees the door free, or the thread that stands there sees
-            // the work after it let go; without a full fence both could miss each other.
-            fence(Ordering::SeqCst);
-            if self.work.load(Ordering::SeqCst) == 0 {
-                return;
-            }
-            let Some(mut door) = self.door.try_lock() else { return };
+        let work = |door: &mut AnyDoor, work| {
             let mut wakers = Vec::new();
-            self.work_at(&mut door, &mut wakers);
-            drop(door);
-            // A woken task may run at once on this thread and come back here: the door is free by now.
-            wakers.into_iter().for_each(Waker::wake);
-        }
+            self.work_at(door, work, &mut wakers);
+            wakers
+        };
+        // A woken task may run at once on this thread and come back here: the door is free by then.
+        self.door.attend(new, work, |wakers| wakers.into_iter().for_each(Waker::wake));
     }
 
-    fn work_at(&self, door: &mut MutexGuard<'_, Box<dyn Door + Send>>, wakers: &mut Vec<Waker>) {
-        let work = self.work.swap(0, Ordering::SeqCst);
+    fn work_at(&self, door: &mut AnyDoor, work: u8, wakers: &mut Vec<Waker>) {
         if work & QUEUED != 0 {
             let queue = std::mem::take(&mut self.desk.lock().queue);
             for queued in queue {
@@ -214,14 +200,9 @@ impl Exchange {
     }
 
     /// Hands one run to the door, or ends it if nobody knows where it belongs.
-    fn pass(
-        &self,
-        door: &mut MutexGuard<'_, Box<dyn Door + Send>>,
-        queued: Queued,
-        wakers: &mut Vec<Waker>,
-    ) {
+    fn pass(&self, door: &mut AnyDoor, queued: Queued, wakers: &mut Vec<Waker>) {
         let Queued { ticket, place, access, commands } = queued;
-        match shard_of(&***door, place) {
+        match shard_of(&**door, place) {
             Some(shard) => {
                 door.submit(Run { ticket, shard, commands: &commands, protocol: PROTOCOL, access });
             }
