@@ -119,7 +119,8 @@ pub(crate) struct Start<M: Machine> {
 impl<M: Machine> Group<M> {
     /// A replica as of `start`, applying nothing yet.
     pub(crate) fn new(start: Start<M>, settings: Settings, now: Monotonic) -> raft::Result<Self> {
-        let Start { id, node, machine, cell, log, origin, seed, has_past } = start;
+        let Start { id, node, machine, cell, mut log, origin, seed, has_past } = start;
+        log.detach_newest(settings.memory_log_bytes);
         let mut rng = Rng::new(seed);
         // The metadata machine numbers its steps by log index: one command an entry.
         let settings =

@@ -12,6 +12,7 @@
 use std::cell::Cell;
 use std::collections::VecDeque;
 
+use bytes::Bytes;
 use keystead_types::UnixMillis;
 use raft::eraftpb::{ConfState, Entry, EntryType, HardState, Snapshot};
 use raft::{Error, GetEntriesContext, RaftState, Storage, StorageError};
@@ -160,6 +161,20 @@ impl GroupLog {
         }
     }
 
+    /// Copies the newest entries, about `bytes` of them, out of the buffers that they were read into. A restart reads
+    /// whole segments: without it the few that stay after `trim` would keep tens of megabytes each.
+    pub(crate) fn detach_newest(&mut self, bytes: usize) {
+        let mut detached = 0;
+        for entry in self.entries.iter_mut().rev() {
+            entry.data = Bytes::copy_from_slice(&entry.data);
+            entry.context = Bytes::copy_from_slice(&entry.context);
+            detached += entry_bytes(entry);
+            if detached > bytes {
+                break;
+            }
+        }
+    }
+
     /// Replaces everything by a snapshot received from the leader.
     pub(crate) fn restart_from(&mut self, origin: Origin) {
         self.entries.clear();
@@ -275,6 +290,22 @@ mod tests {
         assert_eq!((log.first(), log.first_needed()), (9, 1));
         log.snapshot_taken(Origin { index: 6, term: 1, ..Origin::default() }, 0);
         assert_eq!((log.first(), log.first_needed()), (9, 7));
+    }
+
+    #[test]
+    fn what_stays_after_a_restart_keeps_no_segment_in_memory() {
+        let segment = Bytes::from(vec![7; 10_000]);
+        let mut log = GroupLog::new(Origin::default(), None, HardState::default());
+        for index in 1..=10u64 {
+            let at = usize::try_from(index - 1).unwrap() * 1_000;
+            let data = segment.slice(at..at + 1_000);
+            log.append(&[Entry { index, term: 1, data, ..Entry::default() }]);
+        }
+        log.detach_newest(3_000);
+        log.trim(10, 3_000);
+        assert_eq!(log.first(), 9, "two entries and their overhead stay");
+        assert_eq!(log.entries[0].data, segment.slice(8_000..9_000));
+        assert!(segment.is_unique(), "and none of them is a part of what was read");
     }
 
     /// INV-R3.
