@@ -74,6 +74,25 @@ pub(crate) fn replay(project: &Project) -> Outcome {
     }
 }
 
+/// The lints and the format of the targets, for `verify`.
+pub(crate) fn lint(project: &Project) -> Outcome {
+    lint_apart(project, "fuzz")
+}
+
+/// The lints and the format of a workspace apart whose dependencies are built as the product's are.
+pub(crate) fn lint_apart(project: &Project, folder: &str) -> Outcome {
+    for arguments in
+        [&["fmt", "--check"][..], &["clippy", "--all-targets", "--quiet", "--", "-D", "warnings"]]
+    {
+        let mut command = project.cargo(arguments);
+        command.current_dir(project.path(folder)).env("CARGO_TARGET_DIR", project.target()?);
+        if !command.status()?.success() {
+            return Err(format!("cargo {} in {folder}/", arguments[0]).into());
+        }
+    }
+    Ok(())
+}
+
 /// Builds the chosen targets with the sanitizer and runs one after the other.
 fn drive(project: &Project, chosen: &[String], seconds: u64) -> Outcome {
     let host = host(project)?;

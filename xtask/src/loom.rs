@@ -1,7 +1,13 @@
 //! The verb `loom`: hand-made synchronisation in every order of events.
 //! Owns: how the scenarios of `loom/` are run. Never: part of the product; no crate depends on it.
 
+use crate::fuzz::lint_apart;
 use crate::project::{Outcome, Project};
+
+/// The lints and the format of the scenarios, for `verify`.
+pub(crate) fn lint(project: &Project) -> Outcome {
+    lint_apart(project, "loom")
+}
 
 /// Runs every scenario.
 pub(crate) fn run(project: &Project, arguments: &[String]) -> Outcome {

@@ -3,7 +3,7 @@
 
 use crate::project::{Outcome, Project, find_program};
 use crate::step::Steps;
-use crate::{compat, docs, pages, sim, tests_verb, tidy};
+use crate::{compat, docs, fuzz, loom, pages, sim, tests_verb, tidy};
 
 /// `cargo check` of everything, and tidy.
 pub(crate) fn check(project: &Project, _: &[String]) -> Outcome {
@@ -33,6 +33,8 @@ pub(crate) fn verify(project: &Project, arguments: &[String]) -> Outcome {
             .args(["--", "-D", "warnings"]),
     );
     steps.call("simulator: format and lints", || sim::lint(project));
+    steps.call("fuzz targets: format and lints", || fuzz::lint(project));
+    steps.call("loom: format and lints", || loom::lint(project));
     steps.call("docs", || docs::check_all(project));
     steps.call("generated pages", || pages::run(project, &[]));
     steps.call("replies compared with redis", || compat::run(project, &["--dev".to_owned()]));
