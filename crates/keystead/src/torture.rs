@@ -36,7 +36,9 @@ pub use self::cluster::{Cluster, Digests, Placement, Shape, free_port};
 use self::cluster::{compare_digests, wait_until_level};
 use self::conduct::{Conductor, LEVEL_MAX, Record};
 pub use self::error::TortureError;
-pub use self::load::{Counts, Fate, Figures, Gap, Load, LoadOptions, Violation, shard_of, tag_in};
+pub use self::load::{
+    Counts, Fate, Figures, Gap, Load, LoadOptions, Violation, Worst, shard_of, tag_in,
+};
 use self::network::Network;
 pub use self::node::{Launch, Node};
 pub use self::plan::Fault;
@@ -149,6 +151,7 @@ fn torture_own(
         flags,
         program: program.clone(),
         prefix: Vec::new(),
+        takes_faults: false,
     };
     let (mut cluster, ground, faults) = found(&dir, shape, options, stop)?;
     ground.iter().for_each(|line| tell(line));
@@ -160,6 +163,7 @@ fn torture_own(
         hangs_up: options.faults.contains(&Fault::HangUp),
         seed: options.seed,
         histories: Some(dir.join("histories")),
+        probe: Some(dir.clone()),
         ..LoadOptions::default()
     })?;
     let all: Vec<u32> = (1..=*shards).collect();

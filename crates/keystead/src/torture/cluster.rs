@@ -41,6 +41,8 @@ pub struct Shape {
     pub program: PathBuf,
     /// Words before it.
     pub prefix: Vec<String>,
+    /// Faults may be armed in the nodes.
+    pub takes_faults: bool,
 }
 
 /// Nodes of one cluster; they end with the value.
@@ -77,7 +79,8 @@ impl Cluster {
         for (at, place) in places.iter().enumerate() {
             let mut prefix = network.as_ref().map(|network| network.prefix(at)).unwrap_or_default();
             prefix.extend(shape.prefix.iter().cloned());
-            let launch = Launch { prefix, program: shape.program.clone(), flags: flags.clone() };
+            let (program, flags) = (shape.program.clone(), flags.clone());
+            let launch = Launch { prefix, program, flags, takes_faults: shape.takes_faults };
             nodes.push(Node::new(&format!("n{}", at + 1), dir, *place, launch)?);
         }
         let images = nodes.iter().map(|_| None).collect();
@@ -112,7 +115,7 @@ impl Cluster {
         let mut flags = self.shape.flags.clone();
         flags.push(format!("--join={}", self.nodes[0].peer_address));
         let (prefix, program) = (self.shape.prefix.clone(), self.shape.program.clone());
-        let launch = Launch { prefix, program, flags };
+        let launch = Launch { prefix, program, flags, takes_faults: self.shape.takes_faults };
         self.nodes.push(Node::new(&format!("n{}", at + 1), &self.dir, place(None, at), launch)?);
         self.images.push(None);
         Ok(at)

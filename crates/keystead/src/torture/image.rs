@@ -12,7 +12,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FallocateFlags, fallocate, statvfs};
+use rustix::fs::statvfs;
 
 use super::error::TortureError;
 use super::tool::{run, try_run};
@@ -73,19 +73,19 @@ impl Image {
     /// # Errors
     /// [`TortureError`].
     pub(super) fn fill(&self) -> Result<(), TortureError> {
-        let path = self.ballast();
-        let ballast = File::create(&path).map_err(TortureError::file("create", &path))?;
+        let path = text(&self.ballast());
         let mut size = 0;
         let mut step = self.free_bytes()?.saturating_sub(LEFT_BYTES);
         // What is free in all is not free in one piece, and the file's own map takes room.
         while step >= LEFT_BYTES {
-            match fallocate(&ballast, FallocateFlags::empty(), size, step) {
-                Ok(()) => {
+            let (offset, length) = (size.to_string(), step.to_string());
+            match run(&["fallocate", "-o", &offset, "-l", &length, &path]) {
+                Ok(_) => {
                     size += step;
                     step = step.min(self.free_bytes()?.saturating_sub(LEFT_BYTES));
                 }
-                Err(rustix::io::Errno::NOSPC) => step /= 2,
-                Err(error) => return Err(TortureError::file("fill", path)(error.into())),
+                Err(TortureError::Tool { .. }) => step /= 2,
+                Err(error) => return Err(error),
             }
         }
         Ok(())

@@ -6,6 +6,7 @@
 //! and lists (see `story`). Histories are judged while the load goes on, and every key is asked for at the end, of every node.
 
 mod client;
+mod machine;
 mod pulse;
 mod story;
 
@@ -25,6 +26,8 @@ use parking_lot::{Mutex, RwLock};
 use tokio::runtime::Runtime;
 
 use self::client::Client;
+use self::machine::Machine;
+pub use self::machine::Worst;
 use self::pulse::Pulse;
 pub use self::pulse::{Counts, Gap};
 pub use self::story::Fate;
@@ -68,6 +71,8 @@ pub struct LoadOptions {
     pub seed: u64,
     /// Where histories that cannot be true are written.
     pub histories: Option<PathBuf>,
+    /// A directory on the nodes' disk, where the disk is probed.
+    pub probe: Option<PathBuf>,
 }
 
 impl Default for LoadOptions {
@@ -83,6 +88,7 @@ impl Default for LoadOptions {
             prefix: "torture".to_owned(),
             seed: 1,
             histories: None,
+            probe: None,
         }
     }
 }
@@ -119,6 +125,8 @@ pub struct Figures {
     pub undecided_why: Option<String>,
     /// Clients that fell: a mistake in this program.
     pub clients_fallen: usize,
+    /// How the machine did.
+    pub machine: Worst,
 }
 
 /// What all clients share.
@@ -134,6 +142,8 @@ struct Shared {
     seed: u64,
     prefix: String,
     histories: Option<PathBuf>,
+    probe: Option<PathBuf>,
+    machine: Machine,
     pulses: Vec<Pulse>,
     /// Per shard, kind and group of clients, the story that goes on.
     stories: BTreeMap<(u32, Kind, usize), RwLock<Arc<Story>>>,
@@ -179,7 +189,9 @@ impl Load {
     pub fn start(options: LoadOptions) -> Result<Self, TortureError> {
         let clients = options.clients.max(options.shards as usize);
         let shared = Arc::new(Shared::new(options));
-        let mut spec = SupervisorSpec::new("load", Strategy::OneForOne).child(judge(&shared));
+        let mut spec = SupervisorSpec::new("load", Strategy::OneForOne)
+            .child(judge(&shared))
+            .child(watch(&shared));
         for number in 0..clients {
             let shared = Arc::clone(&shared);
             let body = move |_| {
@@ -312,6 +324,7 @@ impl Load {
             violations_kept: findings.kept,
             undecided: findings.undecided,
             undecided_why: findings.undecided_why,
+            machine: shared.machine.worst(),
             clients_fallen: usize::try_from(shared.clients_alive.load(Ordering::SeqCst))
                 .unwrap_or(usize::MAX),
         }
@@ -345,6 +358,16 @@ fn judge(shared: &Arc<Shared>) -> ChildSpec {
     .shutdown_grace(CLIENT_GRACE)
 }
 
+/// The thread that looks at the machine.
+fn watch(shared: &Arc<Shared>) -> ChildSpec {
+    let shared = Arc::clone(shared);
+    let body = move |_| {
+        shared.machine.watch(shared.probe.as_deref(), shared.start, || shared.is_over());
+        Ok(())
+    };
+    ChildSpec::thread("machine", body).restart(Restart::Temporary).shutdown_grace(CLIENT_GRACE)
+}
+
 impl Shared {
     fn new(options: LoadOptions) -> Self {
         let shards = options.shards;
@@ -373,6 +396,8 @@ impl Shared {
             seed: options.seed,
             prefix,
             histories: options.histories,
+            probe: options.probe,
+            machine: Machine::default(),
             pulses,
             stories,
             generation,

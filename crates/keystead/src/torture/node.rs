@@ -21,6 +21,8 @@ pub struct Launch {
     pub program: PathBuf,
     /// Flags of `serve` behind those of the node itself.
     pub flags: Vec<String>,
+    /// Faults may be armed in it by its [fault file](Node::fault_file).
+    pub takes_faults: bool,
 }
 
 /// A node that runs, or will run again.
@@ -94,8 +96,10 @@ impl Node {
                 command.env_remove(name);
             }
         }
-        // Armed faults panic on purpose; their backtraces would hide what follows.
-        command.env("KEYSTEAD_TEST_FAULTS", self.fault_file()).env("RUST_BACKTRACE", "0");
+        if self.launch.takes_faults {
+            // Armed faults panic on purpose; their backtraces would hide what follows.
+            command.env("KEYSTEAD_TEST_FAULTS", self.fault_file()).env("RUST_BACKTRACE", "0");
+        }
         command.arg("--data").arg(&self.data);
         command.args(["--listen", &self.client_address.to_string()]);
         command.args(["--peer", &self.peer_address.to_string()]);

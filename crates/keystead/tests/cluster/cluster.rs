@@ -62,6 +62,7 @@ impl Cluster {
             flags: shape.flags.iter().map(|flag| (*flag).to_owned()).collect(),
             program: env!("CARGO_BIN_EXE_keystead").into(),
             prefix: prefix.map(str::to_owned).to_vec(),
+            takes_faults: true,
         };
         let cluster = torture::Cluster::prepare(dir.path(), shape, None);
         Self { cluster: cluster.expect("directories for the nodes"), shards, dir, _turn: turn }
