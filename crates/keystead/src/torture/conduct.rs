@@ -115,6 +115,9 @@ impl<'a> Conductor<'a> {
         }
         let name = names(&active);
         self.hold(&mut active, round.hold);
+        if let [fault] = &active[..] {
+            self.note_failovers(fault);
+        }
         for fault in active {
             self.end(fault)?;
         }
@@ -133,16 +136,18 @@ impl<'a> Conductor<'a> {
         if taken.contains(&target) && taken.len() < all.len() {
             target = all.iter().copied().find(|node| !taken.contains(node)).unwrap_or(target);
         }
+        let other = if injection.other == target { injection.node } else { injection.other };
         let nodes = if form.hits_all() { all.clone() } else { vec![target] };
         let mut fault = Active {
             form,
-            cuts: cuts_of(form, target, injection.other, &all),
+            cuts: cuts_of(form, target, other, &all),
             deposed: Vec::new(),
             nodes,
             since_us: 0,
             has_struck: true,
         };
-        if form.deposes() {
+        // Who leads after a first fault is not known.
+        if form.deposes() && taken.is_empty() {
             let led = |node: &usize| self.placement.led_by(*node);
             fault.deposed = fault.nodes.iter().flat_map(led).collect();
         }
@@ -218,7 +223,6 @@ impl<'a> Conductor<'a> {
 
     /// Undoes a fault. What it excused is excused no longer afterwards.
     fn end(&mut self, mut fault: Active) -> Result<(), TortureError> {
-        self.note_failovers(&fault);
         match fault.form {
             Form::KillOne
             | Form::KillLeader
@@ -276,7 +280,8 @@ impl<'a> Conductor<'a> {
         ends.into_iter().map(|node| network.dropped(node)).sum()
     }
 
-    /// A shard failed over if a write succeeded that began after its leader had fallen, while it was still gone.
+    /// A shard failed over if a write succeeded that began after its leader had fallen, while it was still gone. Where
+    /// two faults overlap there may be no majority for a while, so that the time would say nothing.
     fn note_failovers(&mut self, fault: &Active) {
         for shard in &fault.deposed {
             if let Some(success) = self.load.first_success_us(*shard) {

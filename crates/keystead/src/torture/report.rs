@@ -287,6 +287,15 @@ impl Report {
             f,
             "Longest gap {gap} ms without a success while a majority was up and connected"
         )?;
+        let machine = self.history.machine;
+        writeln!(
+            f,
+            "Machine     longest fsync {} ms (at {:.1} s), longest wait for a processor {} ms (at {:.1} s)",
+            machine.sync_ms,
+            seconds(machine.sync_at_ms),
+            machine.stall_ms,
+            seconds(machine.stall_at_ms)
+        )?;
         let DigestCount { equal, different, missing } = self.digests;
         writeln!(
             f,
