@@ -184,18 +184,7 @@ fn torture_own(
     let seconds = start.elapsed().as_secs();
     let counts = load.counts();
     let figures = load.finish(&cluster.addresses());
-    if record.failures.is_empty() && !wait_until_level(&cluster, LEVEL_MAX) {
-        record
-            .failures
-            .push(format!("replicas were not level within {LEVEL_MAX:?} after the load"));
-    }
-    let peers: Vec<_> =
-        cluster.running().map(|node| (node.name.clone(), node.peer_address)).collect();
-    let digests = if record.failures.is_empty() {
-        count_digests(&peers, *shards)
-    } else {
-        DigestCount::default()
-    };
+    let digests = compare_replicas(&cluster, &mut record);
     drop(cluster);
     Ok(Report {
         durability: Some(durability.clone()),
@@ -206,6 +195,19 @@ fn torture_own(
         is_interrupted: stop.is_requested(),
         ..report_of(options, *nodes, record, &counts, figures)
     })
+}
+
+/// Waits until the replicas are level without a load, and compares them. After a failure there is nothing to compare.
+fn compare_replicas(cluster: &Cluster, record: &mut Record) -> DigestCount {
+    if record.failures.is_empty() && !wait_until_level(cluster, LEVEL_MAX) {
+        let what = format!("replicas were not level within {LEVEL_MAX:?} after the load");
+        record.failures.push(what);
+    }
+    if !record.failures.is_empty() {
+        return DigestCount::default();
+    }
+    let peers = cluster.running().map(|node| (node.name.clone(), node.peer_address));
+    count_digests(&peers.collect::<Vec<_>>(), cluster.shards())
 }
 
 /// Starts the nodes on the best ground there is for the faults that are asked for. Returns the cluster, what is to be
