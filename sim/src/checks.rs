@@ -8,13 +8,16 @@
 //! - what was synced is recovered (INV-WAL4)
 //! - equal digests of replicas at equal indexes (INV-R1)
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use keystead_replication::Role;
 use keystead_replication::simulation::Applied;
 use keystead_types::{LogIndex, NodeId, ShardId, Term};
 
 use crate::coverage::{Coverage, Event};
+
+/// Entries of a group that are remembered: a replica that lags further takes a snapshot.
+const ENTRIES_MAX: usize = 4_096;
 
 /// One replica in one life of its node.
 type Replica = (NodeId, u64, ShardId);
@@ -23,7 +26,7 @@ type Replica = (NodeId, u64, ShardId);
 #[derive(Default)]
 pub struct Checks {
     /// What stands at each index: the entry's term and checksum.
-    entries: BTreeMap<(ShardId, LogIndex), (Term, u32)>,
+    entries: BTreeMap<ShardId, BTreeMap<LogIndex, (Term, u32)>>,
     leaders: BTreeMap<(ShardId, Term), NodeId>,
     applied: BTreeMap<Replica, LogIndex>,
     /// The highest index by which a leader may have answered somebody.
@@ -44,7 +47,7 @@ impl Checks {
         let before = self.applied.insert((node, life, group), index);
         let Some(checksum) = entry else {
             coverage.count(Event::SnapshotInstalled);
-            let known = self.entries.get(&(group, index));
+            let known = self.entries.get(&group).and_then(|entries| entries.get(&index));
             assert!(
                 known.is_none_or(|(other, _)| *other == term),
                 "snapshot at {index} of {group} on {node} is of {term:?}, the entry there of {known:?}"
@@ -57,11 +60,15 @@ impl Checks {
                 "INV-R5: {node} applied {index} of {group} after {before}"
             );
         }
-        let first = *self.entries.entry((group, index)).or_insert((term, checksum));
+        let entries = self.entries.entry(group).or_default();
+        let first = *entries.entry(index).or_insert((term, checksum));
         assert!(
             first == (term, checksum),
             "State Machine Safety: {node} applied {term:?} {checksum:08x} at {index} of {group}, another replica {first:?}"
         );
+        if entries.len() > ENTRIES_MAX {
+            entries.pop_first();
+        }
         if role == Role::Leader {
             let told = self.told.entry(group).or_default();
             *told = index.max(*told);
@@ -112,19 +119,18 @@ impl Checks {
 pub struct Shadow {
     synced: BTreeMap<ShardId, LogIndex>,
     /// What later batches bring, by their tokens.
-    pending: Vec<(u64, BTreeMap<ShardId, LogIndex>)>,
+    pending: VecDeque<(u64, BTreeMap<ShardId, LogIndex>)>,
 }
 
 impl Shadow {
     /// A batch was queued under `token`; the groups' logs then end so.
     pub fn submitted(&mut self, token: u64, ends: BTreeMap<ShardId, LogIndex>) {
-        self.pending.push((token, ends));
+        self.pending.push_back((token, ends));
     }
 
     /// Everything up to `token` is durable.
     pub fn synced(&mut self, token: u64) {
-        while self.pending.first().is_some_and(|(other, _)| *other <= token) {
-            let (_, ends) = self.pending.remove(0);
+        while let Some((_, ends)) = self.pending.pop_front_if(|(other, _)| *other <= token) {
             self.synced.extend(ends);
         }
     }

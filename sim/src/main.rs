@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use keystead_sim::meta;
 use keystead_sim::runner::{self, Failure, Sum};
-use keystead_sim::scenario::{Manner, SECOND};
+use keystead_sim::scenario::{Manner, SECOND, Scenario};
 
 /// Time for fresh seeds unless said otherwise.
 const BUDGET: Duration = Duration::from_secs(60);
@@ -95,7 +95,7 @@ fn simulated(text: &str) -> Option<u64> {
 }
 
 fn play_one(order: &Order) -> ExitCode {
-    match runner::run(order.first, order.manner, None, true) {
+    match runner::run(Scenario::draw(order.first, order.manner), None, true) {
         Ok((coverage, simulated_us)) => {
             let mut sum = Sum::default();
             sum.add(&coverage, simulated_us, Duration::from_secs(1));
@@ -150,8 +150,8 @@ fn play_many(order: &Order) -> ExitCode {
 fn find_mistakes() -> ExitCode {
     let begun = Instant::now();
     let mut missed = 0;
-    for (mistake, seeds_max) in meta::TABLE {
-        let finding = meta::find(*mistake, *seeds_max);
+    for row in meta::TABLE {
+        let (finding, mistake, seeds_max) = (meta::find(row), row.mistake, row.seeds_max);
         let took = finding.took.as_secs_f64();
         match &finding.failure {
             Some(failure) => {

@@ -151,6 +151,8 @@ pub struct Process {
     /// The last index that the log had of each group when it was opened.
     pub recovered_last: BTreeMap<ShardId, LogIndex>,
     newest_work: Option<u64>,
+    /// The token up to which the log was written.
+    written: Option<u64>,
     /// When the next turn is, if one is planned.
     pub turn_at: Option<u64>,
     /// True while a pump is planned.
@@ -214,6 +216,7 @@ impl Process {
             here: BTreeSet::new(),
             recovered_last: BTreeMap::new(),
             newest_work: None,
+            written: None,
             turn_at: None,
             is_pump_planned: false,
             is_writing_snapshots: false,
@@ -286,10 +289,10 @@ impl Process {
         self.newest_work
     }
 
-    /// The token that the sync under way vouches for.
+    /// The token up to which the next sync makes the log durable.
     #[must_use]
-    pub const fn syncing_token(&self) -> Option<u64> {
-        self.syncing
+    pub const fn written_token(&self) -> Option<u64> {
+        self.written
     }
 
     /// True if something rang for the desk since the last look.
@@ -306,6 +309,12 @@ impl Process {
     #[must_use]
     pub fn has_log_work(&self) -> bool {
         !self.is_log_busy && !self.queue.is_empty()
+    }
+
+    /// True if something is queued that the log had no room for.
+    #[must_use]
+    pub fn waits_for_room(&self) -> bool {
+        self.is_full && !self.queue.is_empty()
     }
 
     /// Writes what is queued. True if a sync must follow before anybody hears of it.
@@ -325,6 +334,7 @@ impl Process {
             last = Some(work.token);
         }
         let Some(last) = last else { return Ok(false) };
+        self.written = Some(last);
         if must_sync {
             self.syncing = Some(last);
         } else {

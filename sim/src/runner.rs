@@ -89,19 +89,18 @@ impl fmt::Display for Sum {
     }
 }
 
-/// Plays a seed, making `mistake` on purpose if there is one.
+/// Plays a scenario, making `mistake` on purpose if there is one.
 ///
 /// # Errors
 /// [`Failure`] if a promise was broken.
 pub fn run(
-    seed: u64,
-    manner: Manner,
+    scenario: Scenario,
     mistake: Option<Mistake>,
     keeps_lines: bool,
 ) -> Result<(Coverage, u64), Box<Failure>> {
     catch_silently();
     mistakes::make(mistake);
-    let scenario = Scenario::draw(seed, manner);
+    let seed = scenario.seed;
     let mut world = None;
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         let world = world.insert(World::new(scenario, Trace::new(keeps_lines, false)));
@@ -125,7 +124,7 @@ pub fn run(
 /// [`Failure`] if a promise was broken.
 pub fn run_into(sum: &mut Sum, seed: u64, manner: Manner) -> Result<(), Box<Failure>> {
     let begun = Instant::now();
-    let (coverage, simulated_us) = run(seed, manner, None, false)?;
+    let (coverage, simulated_us) = run(Scenario::draw(seed, manner), None, false)?;
     sum.add(&coverage, simulated_us, begun.elapsed());
     Ok(())
 }

@@ -330,8 +330,8 @@ impl World {
         match process.write_log() {
             Ok(true) => self.after(delay, Happening::SyncLog(id, life)),
             Ok(false) => {
-                process.is_log_busy = process.is_full;
-                if process.is_full {
+                process.is_log_busy = process.waits_for_room();
+                if process.is_log_busy {
                     if !was_full {
                         self.count(Event::DiskWasFull);
                     }
@@ -345,7 +345,7 @@ impl World {
 
     pub(crate) fn sync_log(&mut self, id: NodeId, life: u64) {
         let Some(process) = self.alive(id, life) else { return };
-        let token = process.syncing_token();
+        let token = process.written_token();
         if let Err(error) = process.sync_log() {
             return self.fatal(id, &error);
         }
@@ -392,7 +392,7 @@ impl World {
 
     pub(crate) fn pace(&mut self, id: NodeId, life: u64) {
         let is_busy = self.workload.is_busy();
-        let every = if is_busy { 5 * MS } else { 50 * MS } * self.scenario.scale;
+        let every = if is_busy { 5 * MS } else { 100 * MS } * self.scenario.scale;
         let tells = self.rng.below(if is_busy { 4 } else { 1 }) == 0;
         let Some(process) = self.alive(id, life) else { return };
         process.parts.pace();

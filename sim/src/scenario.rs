@@ -145,7 +145,7 @@ impl Scenario {
         let mut rng = Rng::new(seed ^ 0x5ce_0a10);
         let scale = match manner {
             Manner::Dense => [1, 1, 1, 2][rng.index(4)],
-            Manner::Long => [4, 10][rng.index(2)],
+            Manner::Long => [10, 20][rng.index(2)],
         };
         let faults: Vec<(Fault, u64)> =
             Fault::ALL.into_iter().filter(|_| rng.below(5) < 3).collect();
@@ -164,13 +164,17 @@ impl Scenario {
             segment_bytes: [8, 16, 32][rng.index(3)] * 1024,
             faults,
             fault_every_us: rng.between(40, 400) * MS * scale,
-            think_us_max: rng.between(5, 80) * MS * scale,
+            // Where little is written, replicas that were cut off are not behind, and may be elected.
+            think_us_max: [rng.between(5, 80), rng.between(5, 80), rng.between(200, 1_500)]
+                [rng.index(3)]
+                * MS
+                * scale,
             storm_us: rng.between(3, 8) * SECOND * scale,
             quiet_us: 0,
             storms: rng.between(1, 2),
         };
         if manner == Manner::Long {
-            scenario.quiet_us = rng.between(1_000, 8_000) * SECOND;
+            scenario.quiet_us = rng.between(2_000, 20_000) * SECOND;
             scenario.storms = 4;
         }
         if scenario.replication.durability == Durability::Replicated {
@@ -184,6 +188,14 @@ impl Scenario {
             scenario.faults.retain(is_promised);
         }
         scenario
+    }
+
+    /// The same with these faults and no others, and with the durability that survives them.
+    #[must_use]
+    pub fn focused(mut self, faults: &[Fault]) -> Self {
+        self.faults = faults.iter().map(|fault| (*fault, 1)).collect();
+        self.replication.durability = Durability::Fsync;
+        self
     }
 
     /// True if the fault may come.

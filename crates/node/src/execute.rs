@@ -166,7 +166,9 @@ impl NodeDoor {
         if run.deadline <= now {
             return self.give_up(run);
         }
-        match self.target(run.shard, run.hint) {
+        let is_astray = run.access == LogAccess::Read && is_made(Mistake::StaleForward);
+        let anybody = self.any_replica(run.shard).filter(|_| is_astray).map(Target::There);
+        match anybody.unwrap_or_else(|| self.target(run.shard, run.hint)) {
             Target::Here => {
                 let Waiting { shard, access, batch, deadline, .. } = run;
                 let reply_to = Arc::clone(&self.mailbox) as Arc<dyn keystead_replication::ReplyTo>;

@@ -476,7 +476,8 @@ impl Reconciler {
 }
 
 fn door_of(core: &Arc<Core>, wake: Arc<dyn Fn() + Send + Sync>) -> NodeDoor {
-    NodeDoor::new(Arc::clone(core), wake, Arc::new(Status::default), Arc::new(Arc::default))
+    let (status, view) = (Arc::new(Status::default), Arc::new(Arc::default));
+    NodeDoor::new(Arc::clone(core), Arc::default(), wake, status, view)
 }
 
 /// As `Node::take_topology`, without connections to open.

@@ -128,6 +128,7 @@ impl<M: Machine> Group<M> {
         let config = raft_config(node, origin.index, &settings, &mut rng);
         let is_alone = log.conf().voters == [node.0] && !log.has_changes();
         let stamped = log.stamped().max(origin.now);
+        let is_unfenced = is_made(Mistake::NoRestartFence) || is_made(Mistake::VoteForgotten);
         let logger = slog::Logger::root(slog::Discard, slog::o!());
         let raw = RawNode::new(&config, log, &logger)?;
         let group = Self {
@@ -149,7 +150,7 @@ impl<M: Machine> Group<M> {
             unpersisted: VecDeque::new(),
             snapshot: snapshot::Snapshots::default(),
             // A group of one has promised nothing to anybody else.
-            fenced_until: (has_past && !is_alone && !is_made(Mistake::NoRestartFence))
+            fenced_until: (has_past && !is_alone && !is_unfenced)
                 .then(|| now.after(settings.restart_fence())),
             known_leader: 0,
             known_term: 0,

@@ -101,9 +101,7 @@ impl Lease {
 
     /// Until when reads may be answered, given what is applied; `None` if they may not.
     pub(crate) fn until(&self, applied: u64) -> Option<Monotonic> {
-        let confirmed = self.confirmed.filter(|c| {
-            !self.is_barred && (applied >= c.read_index || is_made(Mistake::LeaseBeforeApplied))
-        })?;
+        let confirmed = self.confirmed.filter(|c| !self.is_barred && applied >= c.read_index)?;
         Some(confirmed.sent_at.after(self.duration))
     }
 

@@ -125,6 +125,7 @@ impl MemoryDisk {
         let mut state = self.state.lock();
         state.power_cycle += 1;
         state.restore_power();
+        state.forget_unlinked();
     }
 
     /// After `bytes` more written bytes, everything fails until [`MemoryDisk::power_loss`].
@@ -217,9 +218,25 @@ impl State {
         self.unsynced_names.push(change);
     }
 
+    /// Lets go of contents that no name leads to, now or after a power failure. Nobody may have a file open.
+    fn forget_unlinked(&mut self) {
+        let pending = self.unsynced_names.iter().filter_map(|change| match change {
+            NameChange::Set(_, id) => Some(*id),
+            NameChange::Rename(..) | NameChange::Remove(_) => None,
+        });
+        let linked: BTreeSet<u64> = self
+            .names
+            .values()
+            .chain(self.durable_names.values())
+            .copied()
+            .chain(pending)
+            .collect();
+        self.files.retain(|id, _| linked.contains(id));
+    }
+
     fn used_bytes(&self) -> u64 {
-        let linked: BTreeSet<u64> = self.names.values().copied().collect();
-        linked.iter().filter_map(|id| self.files.get(id)).map(|c| c.bytes.len() as u64).sum()
+        // No file has two names.
+        self.names.values().filter_map(|id| self.files.get(id)).map(|c| c.bytes.len() as u64).sum()
     }
 
     fn restore_power(&mut self) {
@@ -263,19 +280,25 @@ impl State {
         if fails { Err(io::Error::other("the disk failed a write")) } else { Ok(()) }
     }
 
-    fn put_bytes(&mut self, id: u64, bytes: &[u8], offset: u64) -> io::Result<()> {
-        let used = self.used_bytes();
-        let capacity = self.capacity_bytes;
-        let content = self.files.get_mut(&id).ok_or(io::ErrorKind::NotFound)?;
-        let offset = usize::try_from(offset).map_err(io::Error::other)?;
-        let end = offset + bytes.len();
-        let grows = end.saturating_sub(content.bytes.len()) as u64;
-        if grows > 0 && used + grows > capacity {
+    /// Makes a file so long, if it is shorter and there is room.
+    fn grow(&mut self, id: u64, length: usize) -> io::Result<()> {
+        let old = self.files.get(&id).ok_or(io::ErrorKind::NotFound)?.bytes.len();
+        if length <= old {
+            return Ok(());
+        }
+        if self.used_bytes() + (length - old) as u64 > self.capacity_bytes {
             return Err(io::ErrorKind::StorageFull.into());
         }
-        if grows > 0 {
-            content.bytes.resize(end, 0);
-        }
+        let content = self.files.get_mut(&id).ok_or(io::ErrorKind::NotFound)?;
+        content.bytes.resize(length, 0);
+        Ok(())
+    }
+
+    fn put_bytes(&mut self, id: u64, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let offset = usize::try_from(offset).map_err(io::Error::other)?;
+        let end = offset + bytes.len();
+        self.grow(id, end)?;
+        let content = self.files.get_mut(&id).ok_or(io::ErrorKind::NotFound)?;
         let old = content.bytes[offset..end].to_vec();
         content.bytes[offset..end].copy_from_slice(bytes);
         content.unsynced.push(Change { offset, old, new: bytes.to_vec(), is_doomed: false });
@@ -491,18 +514,7 @@ impl DiskFile for MemoryFile {
     fn allocate(&self, size: u64) -> io::Result<()> {
         let mut state = self.disk.state.lock();
         state.refuse_if_off(self.power_cycle)?;
-        let used = state.used_bytes();
-        let capacity = state.capacity_bytes;
-        let content = state.files.get_mut(&self.id).ok_or(io::ErrorKind::NotFound)?;
-        let old = content.bytes.len() as u64;
-        if size > old && used + (size - old) > capacity {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        let size = usize::try_from(size).map_err(io::Error::other)?;
-        if size > content.bytes.len() {
-            content.bytes.resize(size, 0);
-        }
-        Ok(())
+        state.grow(self.id, usize::try_from(size).map_err(io::Error::other)?)
     }
 
     fn sync(&self) -> io::Result<()> {
