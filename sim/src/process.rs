@@ -382,6 +382,7 @@ impl Process {
         }
         let needed = self.parts.first_needed();
         self.log.purge(&needed)?;
+        self.parts.relieve_log(&self.log.stats());
         self.log.mark()?;
         match self.log.prepare_segment() {
             Ok(()) => {

@@ -372,6 +372,11 @@ impl Parts {
         self.worker.first_needed()
     }
 
+    /// Has whoever keeps the log long take a snapshot.
+    pub fn relieve_log(&mut self, log: &keystead_wal::LogStats) {
+        self.worker.relieve_log(log);
+    }
+
     /// What each group holds in memory.
     #[must_use]
     pub fn gauges(&self) -> BTreeMap<ShardId, Gauges> {

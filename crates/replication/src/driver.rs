@@ -133,11 +133,12 @@ impl<M: Machine> Driver<M> {
         self.worker.set_disk_full(self.appender.log().disk_state() == DiskState::Full);
         (self.before_turn)();
         self.worker.turn(&mut self.inputs, now, self.clock.unix_now(), &mut self.out);
-        self.carry_out();
         if now >= self.next_purge {
             self.next_purge = now.after(PURGE_EVERY);
             self.appender.log().purge(self.worker.first_needed());
+            self.worker.relieve_log(&self.appender.log().stats(), &mut self.out);
         }
+        self.carry_out();
         self.written.is_some()
     }
 

@@ -163,6 +163,11 @@ impl<M: Machine> InlineWorker<M> {
         self.worker.first_needed()
     }
 
+    /// Has whoever keeps the log long take a snapshot; the next turn hands it out.
+    pub fn relieve_log(&mut self, log: &keystead_wal::LogStats) {
+        self.worker.relieve_log(log, &mut self.out);
+    }
+
     /// What each group holds.
     #[must_use]
     pub fn gauges(&self) -> BTreeMap<ShardId, Gauges> {

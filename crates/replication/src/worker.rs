@@ -5,12 +5,14 @@
 //! [`turn`](Worker::turn). The driver (`driver`) does it with threads, the simulator without.
 //!
 //! INV-WK1: a group that panicked is taken out at once, its lease first; only its supervisor brings it back.
+//! INV-R10: the log's length is bounded, whichever group writes how much.
 //! Records of one turn reach the log before those of the next (INV-WAL10).
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use keystead_types::{LogIndex, Monotonic, NodeId, ShardId, UnixMillis};
+use keystead_wal::LogStats;
 
 use crate::entry::ReplicaChange;
 use crate::group::{Group, Turn};
@@ -20,6 +22,10 @@ use crate::outcome::{Doubt, Rejection, Submission};
 use crate::outputs::{Event, Outputs};
 use crate::recovery::{FetchedState, Replica};
 use crate::settings::Settings;
+
+/// The log of a node may be as long as so many times the log after which a group takes a snapshot, or twice the last
+/// snapshots of all groups, so that the snapshots that keep it short cost no more writing than the log itself.
+const LOG_SNAPSHOTS_MAX: u64 = 8;
 
 /// What a worker is told.
 pub enum Input<M: Machine> {
@@ -245,6 +251,19 @@ impl<M: Machine> Worker<M> {
     #[cfg(feature = "simulation")]
     pub(crate) fn gauges(&self) -> BTreeMap<ShardId, crate::simulation::Gauges> {
         self.members.iter().map(|(id, member)| (*id, member.group.gauges())).collect()
+    }
+
+    /// Has the group that keeps the log's oldest segment take a snapshot if the log has grown too long. Segments go in
+    /// order: one that was written to by a group with little to say would keep all that others wrote after it, and that
+    /// group's own log is much too short for a snapshot (INV-R10).
+    pub fn relieve_log(&mut self, log: &LogStats, out: &mut Outputs) {
+        let dumps: u64 = self.members.values().map(|member| member.group.last_dump_bytes()).sum();
+        let bound = (self.settings.snapshot_log_bytes as u64 * LOG_SNAPSHOTS_MAX).max(dumps * 2);
+        if let Some(pin) = log.oldest_pin
+            && log.segment_bytes > bound
+        {
+            self.with(pin.group, out, |group, out| group.snapshot_now(out));
+        }
     }
 
     /// Ends everything that waits in any group: the worker is about to stop.

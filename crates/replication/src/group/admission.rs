@@ -116,6 +116,33 @@ impl<M: Machine> Group<M> {
         self.send(denial, out);
     }
 
+    /// INV-R9: what is committed here is what the leader has there (Leader Completeness, Raft paper, section 5.4.3). If
+    /// it is not, a majority lost what it had acknowledged. Raft would take this replica for level, and the two states
+    /// would differ for good: it is better to fall and be named.
+    pub(super) fn assert_history(&self, append: &Message) {
+        let raft = &self.raw.raft;
+        if append.get_msg_type() != MessageType::MsgAppend || append.term < raft.term {
+            return;
+        }
+        let previous = std::iter::once((append.index, append.log_term));
+        let entries = append.entries.iter().map(|entry| (entry.index, entry.term));
+        for (index, term) in previous.chain(entries) {
+            if index > raft.raft_log.committed {
+                break;
+            }
+            // As raft sees it: what an append of this very turn has replaced still stands in the store. Zero: not there.
+            let own = raft.raft_log.term(index).unwrap_or_default();
+            assert!(
+                own == 0 || own == term,
+                "INV-R9: entry {index} of {} was committed here in term {own}, the leader of term {} has another of \
+                 term {term} there: a majority lost what it had acknowledged (durability \"replicated\" and a loss of \
+                 power); move this node's data directory away and let the node join again as a new one",
+                self.id,
+                append.term
+            );
+        }
+    }
+
     /// A follower has less than it had acknowledged: it is probed from there.
     pub(super) fn lower_matched(&mut self, rejection: &Message) {
         if !self.is_leader() || rejection.term != self.raw.raft.term {

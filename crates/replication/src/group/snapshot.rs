@@ -92,6 +92,11 @@ impl<M: Machine> Group<M> {
         self.trim_log(turn);
     }
 
+    /// Length of the last snapshot taken here.
+    pub(crate) fn last_dump_bytes(&self) -> u64 {
+        self.snapshot.last_dump_bytes
+    }
+
     fn begin_dump(&mut self, out: &mut Outputs) {
         let term = self
             .raw

@@ -71,6 +71,7 @@ impl<M: Machine> Group<M> {
         if self.is_leader() && self.raw.raft.prs().get(message.from).is_some() {
             self.heard.insert(message.from, turn.now);
         }
+        self.assert_history(&message);
         self.note_admission(&message);
         // An error means that raft has no use for the message (an unknown peer's answer, say).
         drop(self.raw.step(message));

@@ -17,10 +17,11 @@ use crate::machine::{DumpStep, Part, Replies};
 use crate::outcome::{Access, Completed, Doubt, Ending, ReplyTo, Submission};
 use crate::recovery::{Found, Identity, Replica};
 use crate::settings::{Durability, Settings};
-use crate::snapshot_writer::SnapshotQueue;
+use crate::snapshot_writer::{SnapshotQueue, write_snapshots};
 use crate::worker::Worker;
 
 const S1: ShardId = ShardId(1);
+const S2: ShardId = ShardId(2);
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Counts what it applies, and replies with the count.
@@ -42,7 +43,8 @@ impl Machine for Counting {
 
     fn begin_dump(&mut self) {}
 
-    fn dump_step(&mut self, _: &mut Vec<u8>, _: usize) -> DumpStep {
+    fn dump_step(&mut self, out: &mut Vec<u8>, _: usize) -> DumpStep {
+        out.extend_from_slice(&self.0.to_le_bytes());
         DumpStep::Done
     }
 
@@ -103,6 +105,7 @@ impl Endings {
 struct Bench {
     inbox: Inbox<Counting>,
     log: Handle,
+    snapshots: SnapshotQueue,
     is_doomed: Arc<AtomicBool>,
     worker: Option<JoinHandle<()>>,
     log_threads: Vec<JoinHandle<()>>,
@@ -119,26 +122,36 @@ impl Bench {
             reserve_bytes: 0,
             ..LogOptions::new(NodeId(1), 1)
         };
-        let (log, _) = Log::open(MemoryDisk::new(1 << 24), Path::new("/node"), options).unwrap();
+        let disk = MemoryDisk::new(1 << 26);
+        let (log, _) = Log::open(disk.clone(), Path::new("/node"), options).unwrap();
         let (writer, preparer, handle) = Writer::new(log, WriterOptions::default());
         let (inbox, is_doomed) = (Inbox::default(), Arc::new(AtomicBool::new(false)));
+        let snapshots = SnapshotQueue::default();
+        let (queue, inbox_of) = (snapshots.clone(), inbox.clone());
         let log_threads = vec![
             spawn(move || writer.run(|_| {}).unwrap()),
             spawn(move || Preparer::run(&preparer)),
+            spawn(move || {
+                let dir = Path::new("/node/snapshots");
+                keystead_wal::Disk::create_dir(&disk, dir).unwrap();
+                write_snapshots(&disk, dir, &queue, |_| inbox_of.clone(), || {});
+            }),
         ];
-        let worker = spawn_worker(inbox.clone(), handle.clone(), durability, is_doomed.clone());
-        let bench = Self { inbox, log: handle, is_doomed, worker: Some(worker), log_threads };
-        bench.start_replica();
+        let surroundings = (inbox.clone(), handle.clone(), snapshots.clone());
+        let worker = spawn_worker(surroundings, durability, is_doomed.clone());
+        let bench =
+            Self { inbox, log: handle, snapshots, is_doomed, worker: Some(worker), log_threads };
+        bench.start_replica(S1);
         bench
     }
 
-    fn start_replica(&self) {
+    fn start_replica(&self, id: ShardId) {
         let (identity, mut records) = (
-            Identity { id: S1, node: NodeId(1), cell: Arc::default(), seed: 7, snapshot: None },
+            Identity { id, node: NodeId(1), cell: Arc::default(), seed: 7, snapshot: None },
             Batch::new(),
         );
         let found = Found::founding(NodeId(1));
-        found.record(S1, &mut records);
+        found.record(id, &mut records);
         let replica = Replica::recover(identity, Counting(0), found, &mut records).unwrap();
         let done = Arc::new(|_| {});
         self.log
@@ -148,8 +161,12 @@ impl Bench {
     }
 
     fn submit(&self, ticket: u64, reply_to: &Arc<Endings>) {
+        self.submit_to(S1, ticket, reply_to);
+    }
+
+    fn submit_to(&self, group: ShardId, ticket: u64, reply_to: &Arc<Endings>) {
         let run = Submission {
-            group: S1,
+            group,
             access: Access::Write,
             commands: b"command".to_vec(),
             parts: vec![Part { ticket, bytes: 7, form: 0 }],
@@ -162,10 +179,14 @@ impl Bench {
 
     /// Waits until the replica leads: what comes before is rejected.
     fn wait_for_leader(&self) {
+        self.wait_for_leader_of(S1);
+    }
+
+    fn wait_for_leader_of(&self, group: ShardId) {
         let asked = AtomicU64::new(0);
         loop {
             let endings = Arc::new(Endings::default());
-            self.submit(0, &endings);
+            self.submit_to(group, 0, &endings);
             if endings.wait_for("an ending", |counts| counts.iter().sum::<usize>() == 1)[0] == 1 {
                 return;
             }
@@ -182,6 +203,7 @@ impl Drop for Bench {
             worker.join().ok();
         }
         self.log.shutdown();
+        self.snapshots.close();
         for thread in self.log_threads.drain(..) {
             thread.join().ok();
         }
@@ -189,8 +211,7 @@ impl Drop for Bench {
 }
 
 fn spawn_worker(
-    inbox: Inbox<Counting>,
-    log: Handle,
+    (inbox, log, snapshots): (Inbox<Counting>, Handle, SnapshotQueue),
     durability: Durability,
     is_doomed: Arc<AtomicBool>,
 ) -> JoinHandle<()> {
@@ -202,8 +223,8 @@ fn spawn_worker(
         clock: Arc::new(SystemClock::new()) as Arc<dyn Clock>,
         before_turn: Box::new(move || assert!(!is_doomed.load(Ordering::SeqCst), "doomed")),
     };
-    let settings = Settings { durability, ..Settings::default() };
-    let driver = Driver::new(Worker::new(NodeId(1), settings), around, SnapshotQueue::default());
+    let settings = Settings { durability, snapshot_log_bytes: 4096, ..Settings::default() };
+    let driver = Driver::new(Worker::new(NodeId(1), settings), around, snapshots);
     spawn(move || driver.run())
 }
 
@@ -260,8 +281,7 @@ fn a_panic_of_a_turn_falls_on_the_workers_own_thread() {
     // The next worker takes the same inbox.
     bench.is_doomed.store(false, Ordering::SeqCst);
     bench.worker = Some(spawn_worker(
-        bench.inbox.clone(),
-        bench.log.clone(),
+        (bench.inbox.clone(), bench.log.clone(), bench.snapshots.clone()),
         Durability::Replicated,
         Arc::clone(&bench.is_doomed),
     ));
@@ -273,4 +293,26 @@ fn a_panic_of_a_turn_falls_on_the_workers_own_thread() {
     }
     bench.submit(9, &endings);
     endings.wait_for("its ending", |counts| counts[1] == 1);
+}
+
+/// INV-R10: the metadata group, or any that is seldom written to, kept every segment since its own last entry.
+#[test]
+fn a_group_with_little_to_say_does_not_keep_the_log_of_the_others() {
+    let bench = Bench::new(Durability::Replicated);
+    bench.start_replica(S2);
+    bench.wait_for_leader();
+    bench.wait_for_leader_of(S2);
+    let endings = Arc::new(Endings::default());
+    let begun = std::time::Instant::now();
+    let (mut longest, mut is_short) = (0, false);
+    for run in 0.. {
+        bench.submit(run, &endings);
+        let segments = bench.log.stats().segments;
+        longest = longest.max(segments);
+        is_short = longest > 8 && segments <= 3;
+        if is_short || begun.elapsed() > PATIENCE {
+            break;
+        }
+    }
+    assert!(is_short, "{} segments, {longest} at most", bench.log.stats().segments);
 }

@@ -213,6 +213,7 @@ impl World {
     /// Ends everything that goes wrong and waits until all is well: every replica where it is wanted, level,
     /// everything answered, and a write accepted.
     pub(super) fn settle(&mut self) {
+        assert!(self.outlived.is_empty(), "{:?}", self.outlived);
         self.has_nemesis = false;
         self.has_clients = false;
         self.calm();

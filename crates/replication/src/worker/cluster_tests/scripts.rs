@@ -357,3 +357,48 @@ fn a_replica_with_a_snapshot_that_is_not_stored_yet_does_not_campaign() {
     assert!(!world.oracle.failed.iter().any(|(node, ..)| *node == behind), "it panicked");
     world.settle();
 }
+
+/// INV-R9. With `replicated`, two of three lose their power and with it what they had acknowledged; the third has it
+/// committed. The leader and it went round in circles, dozens of messages a millisecond, and its state stayed another.
+#[test]
+fn a_replica_whose_history_a_majority_has_lost_falls_and_says_so() {
+    let falls = (0..10).filter(|seed| outlives_its_history(*seed)).count();
+    assert!(falls > 2, "only {falls} losses of power took something: that tests nothing");
+}
+
+/// Plays one loss of power; true if it took something that the third replica has.
+fn outlives_its_history(seed: u64) -> bool {
+    let settings = Settings { durability: Durability::Replicated, ..settings() };
+    let mut world = World::new(seed, 3, 1, settings);
+    world.run_until("three replicas", 10_000, World::is_at_rest);
+    let (leader, others) = (leader(&world), followers(&world));
+    // Who is in the group is safe; what comes after is not.
+    for node in world.nodes.values_mut() {
+        node.running.as_mut().expect("it runs").sync_log();
+    }
+    for _ in 0..8 {
+        world.submit(leader, S1, Access::Write, 2_000);
+        world.run_ms(20);
+    }
+    world.run_until("rest", 2_000, World::is_at_rest);
+    let committed = world.cell(leader, S1).expect("it runs").applied().0;
+    world.isolate(leader);
+    for id in others {
+        world.crash(id, false);
+        world.after(0, super::world::Happening::Restart(id));
+    }
+    // What was told is lost: this mode does not promise it. The oracle begins anew.
+    world.oracle = super::oracle::Oracle::default();
+    world.run_until("another leader", 5_000, |world| others_lead(world, leader).is_some());
+    let heir = others_lead(&world, leader).and_then(|id| world.cell(id, S1));
+    // The leader of a new term has one entry of its own.
+    let has_lost = heir.is_some_and(|cell| cell.log_bounds().1.0 <= committed);
+    world.cut.clear();
+    world.run_ms(2_000);
+    assert_eq!(has_lost, !world.outlived.is_empty(), "seed {seed}: {:?}", world.outlived);
+    has_lost
+}
+
+fn others_lead(world: &World, old: NodeId) -> Option<NodeId> {
+    world.nodes.keys().copied().find(|id| *id != old && world.role(*id, S1) == crate::Role::Leader)
+}

@@ -70,6 +70,8 @@ pub(super) struct World {
     pub(super) is_full: BTreeSet<NodeId>,
     pub(super) has_clients: bool,
     pub(super) has_nemesis: bool,
+    /// Replicas that fell because a majority lost what they have: never, unless a script asks for it.
+    pub(super) outlived: Vec<String>,
     pub(super) settings: Settings,
     queue: BinaryHeap<Reverse<(u64, u64)>>,
     happenings: BTreeMap<u64, Happening>,
@@ -120,6 +122,7 @@ impl World {
             is_full: BTreeSet::new(),
             has_clients: false,
             has_nemesis: false,
+            outlived: Vec::new(),
             settings,
             queue: BinaryHeap::new(),
             happenings: BTreeMap::new(),
@@ -375,6 +378,10 @@ impl World {
 
     fn take_event(&mut self, id: NodeId, life: u64, event: Event) {
         match event {
+            // Not rebuilt: what its disk has stays as it is.
+            Event::ReplicaFailed { reason, .. } if reason.starts_with("INV-R9") => {
+                self.outlived.push(reason);
+            }
             Event::ReplicaFailed { group, reason, .. } => {
                 assert!(
                     reason.starts_with("injected"),
