@@ -167,8 +167,8 @@ impl NodeDoor {
             return self.give_up(run);
         }
         let is_astray = run.access == LogAccess::Read && is_made(Mistake::StaleForward);
-        let anybody = self.any_replica(run.shard).filter(|_| is_astray).map(Target::There);
-        match anybody.unwrap_or_else(|| self.target(run.shard, run.hint)) {
+        let anybody = if is_astray { self.any_replica(run.shard) } else { None };
+        match anybody.map_or_else(|| self.target(run.shard, run.hint), Target::There) {
             Target::Here => {
                 let Waiting { shard, access, batch, deadline, .. } = run;
                 let reply_to = Arc::clone(&self.mailbox) as Arc<dyn keystead_replication::ReplyTo>;

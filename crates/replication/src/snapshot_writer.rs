@@ -36,7 +36,7 @@ struct Shared {
 #[derive(Default)]
 struct State {
     work: VecDeque<SnapshotWork>,
-    /// Groups whose file is begun and not ended: if the writer falls they must be told.
+    /// Groups whose snapshot the writer has come to and not ended: if it falls they must be told.
     begun: BTreeSet<ShardId>,
     is_closing: bool,
 }
@@ -62,27 +62,29 @@ impl SnapshotQueue {
                 return None;
             }
             if let Some(work) = state.work.pop_front() {
+                // From here on: the writer may fall before the file is begun.
+                if matches!(work, SnapshotWork::Begin { .. }) {
+                    state.begun.insert(work.group());
+                }
                 return Some(work);
             }
             self.shared.wake.wait(&mut state);
         }
     }
 
-    /// Begins anew: what an earlier writer left unfinished is void. The groups concerned.
+    /// Begins anew: what an earlier writer left unfinished, or had not come to yet, is void. The groups
+    /// concerned, each of which waits for the end of its snapshot before it takes another.
     fn reopen(&self) -> BTreeSet<ShardId> {
         let mut state = self.shared.state.lock();
         state.is_closing = false;
-        state.work.clear();
-        std::mem::take(&mut state.begun)
+        let mut void = std::mem::take(&mut state.begun);
+        let queued = state.work.drain(..).filter(|work| matches!(work, SnapshotWork::Begin { .. }));
+        void.extend(queued.map(|work| work.group()));
+        void
     }
 
-    fn set_begun(&self, group: ShardId, is_begun: bool) {
-        let mut state = self.shared.state.lock();
-        if is_begun {
-            state.begun.insert(group);
-        } else {
-            state.begun.remove(&group);
-        }
+    fn set_ended(&self, group: ShardId) {
+        self.shared.state.lock().begun.remove(&group);
     }
 }
 
@@ -109,9 +111,8 @@ pub fn write_snapshots<D: Disk, M: Machine>(
         let group = work.group();
         let step = desk.take(work);
         match &step {
-            Step::Begun => queue.set_begun(group, true),
-            Step::Written => {}
-            Step::Ended | Step::Finished(_) | Step::Failed => queue.set_begun(group, false),
+            Step::Begun | Step::Written => {}
+            Step::Ended | Step::Finished(_) | Step::Failed => queue.set_ended(group),
         }
         if let Some(told) = step.told() {
             tell(group, told);
@@ -247,5 +248,41 @@ fn step<D: Disk>(
             open.remove(&group);
             Ok(Step::Ended)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use keystead_types::UnixMillis;
+
+    use super::*;
+    use crate::entry::Origin;
+
+    fn begin(group: u32) -> SnapshotWork {
+        let origin = Origin { index: 1, term: 1, conf: Default::default(), now: UnixMillis(0) };
+        SnapshotWork::Begin { group: ShardId(group), origin }
+    }
+
+    fn chunk(group: u32) -> SnapshotWork {
+        SnapshotWork::Chunk { group: ShardId(group), bytes: Vec::new() }
+    }
+
+    /// A group that is not told waits for ever: it never takes a snapshot again, and its log grows.
+    #[test]
+    fn whoever_waits_for_a_writer_that_fell_is_told() {
+        let mut queue = SnapshotQueue::default();
+        for work in [begin(1), chunk(1), begin(2), begin(3), chunk(3)] {
+            queue.take(work);
+        }
+        // The first one's file is begun; with the second the writer falls; to the third it never came.
+        for _ in 0..3 {
+            assert!(queue.next().is_some());
+        }
+        assert_eq!(queue.reopen(), [1, 2, 3].map(ShardId).into());
+        assert_eq!(queue.reopen(), BTreeSet::new(), "they are told once");
+        queue.take(begin(1));
+        assert!(queue.next().is_some());
+        queue.set_ended(ShardId(1));
+        assert_eq!(queue.reopen(), BTreeSet::new(), "what has ended is not void");
     }
 }

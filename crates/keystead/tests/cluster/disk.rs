@@ -51,7 +51,7 @@ fn mount(args: &[&str], path: &Path) {
     let status = Command::new("mount").args(args).arg(path).status().expect("the program mount");
     assert!(
         status.success(),
-        "this test mounts a small tmpfs on {}; run it as root (in a container or a namespace)",
+        "this test mounts a small tmpfs on {}; run it as root (in a container, or with sudo env \"PATH=$PATH\")",
         path.display()
     );
 }

@@ -13,13 +13,19 @@ const TAKEN_MAX: Duration = Duration::from_secs(5);
 
 /// Makes the next `times` passes of a child at a point fail.
 pub(crate) fn arm(node: &Node, child: &str, point: &str, kind: &str, times: u32) {
+    lay(node, child, point, kind, times);
+    let path = node.fault_file();
+    wait_for(&format!("{} takes the fault", node.name), TAKEN_MAX, || {
+        (!path.exists()).then_some(())
+    });
+}
+
+/// As [`arm`], for a node that may not run yet: it takes the fault when it does.
+pub(crate) fn lay(node: &Node, child: &str, point: &str, kind: &str, times: u32) {
     let path = node.fault_file();
     let aside = path.with_extension("new");
     fs::write(&aside, format!("{child} {point} {kind} {times}\n")).expect("a file of the test");
     fs::rename(&aside, &path).expect("a file of the test");
-    wait_for(&format!("{} takes the fault", node.name), TAKEN_MAX, || {
-        (!path.exists()).then_some(())
-    });
 }
 
 /// The line of a child in INFO supervision: the last one whose first word is `name` below `parent`.

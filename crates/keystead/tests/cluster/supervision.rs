@@ -11,7 +11,8 @@ use crate::wire::{ask, set};
 
 const BACK_MAX: Duration = Duration::from_secs(20);
 
-/// Parts of a node by their place in the tree, and where each can be made to fail.
+/// Parts of a node by their place in the tree, and where each can be made to fail; those that wait for a snapshot
+/// fall in `snapshots.rs`.
 const PARTS: [(&str, &str, &str); 9] = [
     ("shards", "shard-3", "replica"),
     ("workers", "worker-0", "turn"),
@@ -20,8 +21,8 @@ const PARTS: [(&str, &str, &str); 9] = [
     ("control", "keeper", "keeper"),
     ("control", "membership", "membership"),
     ("control", "reconcile", "reconcile"),
+    ("control", "sync", "sync"),
     ("control", "pacer", "pacer"),
-    ("snapshots", "fetcher", "fetch"),
 ];
 
 /// INV-N4 among others: a worker that panics leaves leases behind, and its replicas are rebuilt from older states.
@@ -31,7 +32,7 @@ fn each_part_that_falls_comes_back_without_the_process() {
     let load = Load::start(&cluster);
     let node = &cluster.nodes[0];
     let pid = node.pid();
-    for (parent, name, point) in PARTS.iter().filter(|(_, name, _)| *name != "fetcher") {
+    for (parent, name, point) in &PARTS {
         for kind in ["panic", "error"] {
             let before = restarts(node, parent, name).unwrap_or_else(|| {
                 panic!("{name} is not in the tree:\n{:?}", node.info("supervision"))
