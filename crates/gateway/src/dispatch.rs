@@ -96,6 +96,12 @@ impl Dispatch<'_, '_> {
             Ok(shard) => shard,
             Err(failure) => return self.fail(&failure),
         };
+        self.read_in(shard, args)
+    }
+
+    /// Reads from memory if this node may, else with the window.
+    #[inline]
+    fn read_in(&mut self, shard: ShardId, args: Args<'_>) -> Verdict {
         if !self.try_read(shard, args) {
             return self.push(shard, Access::Read, args);
         }
@@ -195,11 +201,7 @@ impl Dispatch<'_, '_> {
             Ok(shard) => shard,
             Err(failure) => return self.fail(&failure),
         };
-        if !self.try_read(shard, args) {
-            return self.push(shard, Access::Read, args);
-        }
-        self.session.command_ended();
-        Verdict::Next
+        self.read_in(shard, args)
     }
 
     /// The shard of the slot that the command names; any shard can say what is wrong with another number.
