@@ -31,7 +31,9 @@ impl World {
     pub(crate) fn client(&mut self, client: usize, epoch: u64) {
         let is_judge = client == self.scenario.clients;
         let it = &self.workload.clients[client];
-        if it.epoch != epoch || !it.pending.is_empty() || !(self.workload.is_open || is_judge) {
+        // The judge asks until it has seen every object, then leaves the cluster to itself.
+        let has_business = if is_judge { !self.finals.is_empty() } else { self.workload.is_open };
+        if it.epoch != epoch || !it.pending.is_empty() || !has_business {
             return;
         }
         if it.wire.is_none() && !self.connect(client) {

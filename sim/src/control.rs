@@ -129,12 +129,8 @@ impl World {
         let Some(member) = self.rng.pick(&members).copied() else { return };
         let topology = self.process(member).expect("it is awake").parts.topology();
         // As `control::displace`: whoever had the address before cannot be there any more.
-        let old = topology.nodes().values().find(|old| {
-            old.id != id && old.peer_addr == record.peer_addr && old.state == NodeState::Active
-        });
-        if let Some(old) = old {
-            let command = Command::SetNodeState { node: old.id, state: NodeState::Draining };
-            return self.propose(member, &command);
+        if let Some((node, state)) = topology.displaced_by(&record) {
+            return self.propose(member, &Command::SetNodeState { node, state });
         }
         if topology.nodes().contains_key(&id) {
             self.control.members.insert(id);

@@ -397,6 +397,13 @@ impl Process {
         }
     }
 
+    /// True if the log is no longer than its groups' snapshots make it, and a few segments that are being written (INV-R10).
+    #[must_use]
+    pub fn is_log_short(&self) -> bool {
+        let bound = self.parts.log_bytes_max() + self.birth.segment_bytes * 3;
+        self.log.stats().segment_bytes <= bound
+    }
+
     /// True if something was written that is not synced.
     #[must_use]
     pub fn has_unsynced(&self) -> bool {

@@ -10,8 +10,9 @@ use keystead_types::ShardId;
 use parking_lot::Mutex;
 
 use crate::coverage::Event;
+use crate::process::Process;
 use crate::scenario::{MS, SECOND};
-use crate::world::{Happening, World};
+use crate::world::{Happening, Host, World};
 
 /// Digests that were taken, and where.
 pub type DigestsTaken = Arc<Mutex<Vec<(ShardId, keystead_types::LogIndex)>>>;
@@ -45,7 +46,8 @@ impl World {
     }
 
     fn is_at_rest(&mut self) -> bool {
-        self.hosts.values().all(|host| host.process.is_some())
+        let has_started = |host: &Host| host.process.as_ref().is_some_and(Process::is_log_short);
+        self.hosts.values().all(has_started)
             && !self.workload.is_busy()
             && self.control.is_full
             && self.is_everybody_known()

@@ -145,7 +145,7 @@ impl Scenario {
         let mut rng = Rng::new(seed ^ 0x5ce_0a10);
         let scale = match manner {
             Manner::Dense => [1, 1, 1, 2][rng.index(4)],
-            Manner::Long => [10, 20][rng.index(2)],
+            Manner::Long => [1, 5, 10, 20][rng.index(4)],
         };
         let faults: Vec<(Fault, u64)> =
             Fault::ALL.into_iter().filter(|_| rng.below(5) < 3).collect();
@@ -174,7 +174,7 @@ impl Scenario {
             storms: rng.between(1, 2),
         };
         if manner == Manner::Long {
-            scenario.quiet_us = rng.between(2_000, 20_000) * SECOND;
+            scenario.quiet_us = rng.between(100, 1_000) * SECOND * scale;
             scenario.storms = 4;
         }
         if scenario.replication.durability == Durability::Replicated {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keystead_replication::{GroupInput, Members, Progress, ReplicaChange, Role};
-use keystead_topology::{Action, Command, NodeRecord, NodeState, Step, Topology};
+use keystead_topology::{Action, Command, NodeRecord, Step, Topology};
 use keystead_types::{LogIndex, NodeId, ShardId};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
@@ -238,22 +238,17 @@ async fn join(node: &Arc<Node>, record: NodeRecord) -> Answer {
 }
 
 /// A node that lost its data comes back under a new name at its old address. Whoever had the address before
-/// cannot be there any more: it drains, so that its replicas are made anew.
+/// cannot be there any more: it drains, so that its replicas are made anew, or goes if it has none yet.
 async fn displace(node: &Arc<Node>, record: &NodeRecord) -> Result<(), Answer> {
     let topology = Arc::clone(&node.core.routes().topology);
-    let had_address = |other: &&keystead_topology::Node| {
-        other.id != record.id
-            && other.peer_addr == record.peer_addr
-            && other.state == NodeState::Active
-    };
-    let Some(old) = topology.nodes().values().find(had_address) else { return Ok(()) };
+    let Some((old, state)) = topology.displaced_by(record) else { return Ok(()) };
     // Only if the address really answers with the new name: two nodes may have been given one address.
     let answer = ask(node, &record.peer_addr, &Question::Who, WHO_MAX).await;
     if !matches!(answer, Ok(Answer::Me { node, .. }) if node == record.id.0) {
         return Ok(());
     }
-    tracing::warn!(old = %old.id, new = %record.id, address = %record.peer_addr, "another node has come in a node's place; the old one's replicas are replaced");
-    propose_anywhere(node, Command::SetNodeState { node: old.id, state: NodeState::Draining }).await
+    tracing::warn!(%old, new = %record.id, address = %record.peer_addr, "another node has come in a node's place; the old one's replicas are replaced");
+    propose_anywhere(node, Command::SetNodeState { node: old, state }).await
 }
 
 async fn propose(node: &Arc<Node>, from: Option<NodeId>, command: Command) -> Answer {

@@ -372,6 +372,12 @@ impl Parts {
         self.worker.first_needed()
     }
 
+    /// How long the log may be before somebody must take a snapshot for its sake, bytes.
+    #[must_use]
+    pub fn log_bytes_max(&self) -> u64 {
+        self.worker.log_bytes_max()
+    }
+
     /// Has whoever keeps the log long take a snapshot.
     pub fn relieve_log(&mut self, log: &keystead_wal::LogStats) {
         self.worker.relieve_log(log);

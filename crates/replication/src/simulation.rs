@@ -163,6 +163,12 @@ impl<M: Machine> InlineWorker<M> {
         self.worker.first_needed()
     }
 
+    /// How long the log may be before somebody must take a snapshot for its sake, bytes.
+    #[must_use]
+    pub fn log_bytes_max(&self) -> u64 {
+        self.worker.log_bytes_max()
+    }
+
     /// Has whoever keeps the log long take a snapshot; the next turn hands it out.
     pub fn relieve_log(&mut self, log: &keystead_wal::LogStats) {
         self.worker.relieve_log(log, &mut self.out);

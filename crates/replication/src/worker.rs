@@ -257,13 +257,18 @@ impl<M: Machine> Worker<M> {
     /// order: one that was written to by a group with little to say would keep all that others wrote after it, and that
     /// group's own log is much too short for a snapshot (INV-R10).
     pub fn relieve_log(&mut self, log: &LogStats, out: &mut Outputs) {
-        let dumps: u64 = self.members.values().map(|member| member.group.last_dump_bytes()).sum();
-        let bound = (self.settings.snapshot_log_bytes as u64 * LOG_SNAPSHOTS_MAX).max(dumps * 2);
         if let Some(pin) = log.oldest_pin
-            && log.segment_bytes > bound
+            && log.segment_bytes > self.log_bytes_max()
         {
             self.with(pin.group, out, |group, out| group.snapshot_now(out));
         }
+    }
+
+    /// How long the log may be, bytes, before whoever keeps its oldest segment must take a snapshot.
+    #[must_use]
+    pub fn log_bytes_max(&self) -> u64 {
+        let dumps: u64 = self.members.values().map(|member| member.group.last_dump_bytes()).sum();
+        (self.settings.snapshot_log_bytes as u64 * LOG_SNAPSHOTS_MAX).max(dumps * 2)
     }
 
     /// Ends everything that waits in any group: the worker is about to stop.

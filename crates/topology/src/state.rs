@@ -8,7 +8,7 @@ use std::fmt;
 use keystead_types::{Epoch, LogIndex, NodeId, SLOT_COUNT, ShardId, Slot};
 use serde::{Deserialize, Serialize};
 
-use crate::command::Action;
+use crate::command::{Action, NodeRecord};
 use crate::wire::{self, Keyed};
 
 /// The state of the metadata group. Equal on every replica at the same log index.
@@ -116,6 +116,21 @@ impl Topology {
                 && other.peer_addr == known.peer_addr
         };
         known.state == NodeState::Draining && self.nodes.values().any(succeeds)
+    }
+
+    /// Who must give way to a newcomer that answers at its peer address, and to which state: a node with replicas
+    /// drains, one that was still on its way in goes at once. `None` if nobody has the address.
+    #[must_use]
+    pub fn displaced_by(&self, newcomer: &NodeRecord) -> Option<(NodeId, NodeState)> {
+        self.nodes.values().find_map(|old| {
+            let gives_way_to = match old.state {
+                NodeState::Joining => NodeState::Gone,
+                NodeState::Active => NodeState::Draining,
+                NodeState::Draining | NodeState::Gone => return None,
+            };
+            let has_address = old.id != newcomer.id && old.peer_addr == newcomer.peer_addr;
+            has_address.then_some((old.id, gives_way_to))
+        })
     }
 
     /// Replicas each shard should have: as many as the setting says, but no more than there are

@@ -137,6 +137,29 @@ fn a_draining_node_loses_its_address_to_its_successor() {
     assert!(!model.topology.is_displaced(NodeId(2)));
 }
 
+/// A node that lost its disk while it was on its way in kept its address for ever, and its successor out.
+#[test]
+fn whoever_had_a_newcomers_address_gives_way() {
+    let mut model = Model::founded(1, "");
+    let at_address_of = |id: u64, old: u64| {
+        let mut node = record(id, "");
+        node.peer_addr = record(old, "").peer_addr;
+        node
+    };
+    let (second, third) = (at_address_of(2, 1), at_address_of(3, 1));
+    assert_eq!(model.topology.displaced_by(&record(9, "")), None);
+    assert_eq!(model.topology.displaced_by(&record(1, "")), None, "it is there itself");
+    for (newcomer, old, state) in
+        [(second, NodeId(1), NodeState::Draining), (third, NodeId(2), NodeState::Gone)]
+    {
+        let way = model.topology.displaced_by(&newcomer);
+        assert_eq!(way, Some((old, state)));
+        model.must(Command::SetNodeState { node: old, state });
+        assert_eq!(model.topology.displaced_by(&newcomer), None, "the address is free");
+        model.must(Command::RegisterNode { node: newcomer });
+    }
+}
+
 // INV-TOP11
 #[test]
 #[should_panic(expected = "INV-TOP11")]
