@@ -70,7 +70,17 @@ impl World {
         true
     }
 
+    fn object(&mut self) -> usize {
+        self.workload.any_object(&mut self.rng, self.scenario.clients + 2)
+    }
+
     fn ask(&mut self, client: usize, bytes: &mut Vec<u8>) {
+        if self.now_us < self.workload.reads_only_until_us {
+            let (object, cell) = (self.object(), self.rng.index(CELLS));
+            let commands = vec![Command::Get(cell)];
+            let ask = Ask { commands, is_transaction: false, guard: None };
+            return self.begin(client, object, ask, bytes);
+        }
         match self.rng.below(12) {
             0 | 1 => return self.write_bulk(client, bytes),
             2 if !self.workload.clients[client].is_watching => return self.watch(client, bytes),
@@ -91,8 +101,7 @@ impl World {
             self.workload.clients[client].is_watching = false;
             return self.begin(client, object, ask, bytes);
         }
-        let wanted = self.scenario.clients + 2;
-        let object = self.workload.any_object(&mut self.rng, wanted);
+        let object = self.object();
         let is_watching = self.workload.clients[client].is_watching;
         let ask = self.workload.any_ask(&mut self.rng, !is_watching);
         self.begin(client, object, ask, bytes);
@@ -111,8 +120,7 @@ impl World {
 
     /// Watches a cell and reads it; what follows is a transaction that hangs on it.
     fn watch(&mut self, client: usize, bytes: &mut Vec<u8>) {
-        let wanted = self.scenario.clients + 2;
-        let object = self.workload.any_object(&mut self.rng, wanted);
+        let object = self.object();
         let cell = self.rng.index(2);
         let key = crate::model::key(self.workload.tag(object), cell);
         encode::command(bytes, [&b"WATCH"[..], &key]);

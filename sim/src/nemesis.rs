@@ -9,7 +9,7 @@ use keystead_replication::Role;
 use keystead_types::{LogIndex, NodeId, ShardId};
 
 use crate::coverage::Event;
-use crate::net::Weather;
+use crate::net::{FAIR, Weather};
 use crate::scenario::{Fault, MS};
 use crate::world::{DISK_BYTES, Happening, World};
 
@@ -100,7 +100,55 @@ impl World {
             Fault::SnapshotNow => self.tell(host, |parts| parts.snapshot_now(group)),
             Fault::TakeDigest => self.take_digest(group),
             Fault::Join => self.join_another(),
+            Fault::Flapping => {
+                self.net.weather = Weather { late_permille: 400, ..FAIR };
+                let left = self.rng.between(2, 12);
+                self.flap(host, left);
+            }
+            Fault::Ambush => self.ambush(group),
         }
+    }
+
+    pub(crate) fn flap(&mut self, host: NodeId, left: u64) {
+        if !self.is_stormy || left == 0 || !self.hosts.contains_key(&host) {
+            return;
+        }
+        self.end(host, true);
+        let (down, up) = (self.soon(self.scenario.election_us() / 20), self.any_while() / 4);
+        self.after(down, Happening::Start(host));
+        self.after(down + up, Happening::Flap(host, left - 1));
+    }
+
+    fn ambush(&mut self, group: ShardId) {
+        let Some(leader) = self.leader(group) else { return };
+        let Some(process) = &self.hosts[&leader].process else { return };
+        let members = process.parts.cell(group).map(|cell| cell.members().voters);
+        let mut others: Vec<NodeId> = members.into_iter().flatten().collect();
+        others.retain(|id| *id != leader && self.hosts.contains_key(id));
+        if others.len() < 2 {
+            return;
+        }
+        let cut_off = others.swap_remove(self.rng.index(others.len()));
+        let voter = others.swap_remove(self.rng.index(others.len()));
+        let election = self.scenario.election_us();
+        let wait = self.rng.between(election, election * 3);
+        let pairs = vec![(leader, cut_off), (cut_off, leader)];
+        self.cut(&pairs);
+        self.after(wait + election * 2, Happening::Heal(pairs));
+        self.after(wait, Happening::Spring { leader, voter });
+        self.workload.reads_only_until_us = self.now_us + wait;
+    }
+
+    pub(crate) fn spring(&mut self, leader: NodeId, voter: NodeId) {
+        if !self.is_stormy || !self.hosts.contains_key(&voter) {
+            return;
+        }
+        let pairs = vec![(leader, voter), (voter, leader)];
+        self.cut(&pairs);
+        self.after(self.scenario.election_us() * 2, Happening::Heal(pairs));
+        self.end(voter, true);
+        let delay = self.soon(self.scenario.election_us() / 20);
+        self.after(delay, Happening::Start(voter));
     }
 
     fn tell(&mut self, id: NodeId, what: impl FnOnce(&keystead_node::simulation::Parts)) {
@@ -235,7 +283,7 @@ impl World {
     /// Ends everything that goes wrong. What was broken for good stays broken.
     pub(crate) fn calm_down(&mut self) {
         self.is_stormy = false;
-        self.net.weather = crate::net::FAIR;
+        self.net.weather = FAIR;
         let cut: Vec<_> = self.net.cut.iter().copied().collect();
         self.heal(&cut);
         for id in self.ids() {

@@ -63,11 +63,16 @@ pub enum Fault {
     TakeDigest,
     /// A node joins.
     Join,
+    /// A process ends and comes back, again and again, before anybody misses it; messages to it are late.
+    Flapping,
+    /// A follower that its leader cannot reach campaigns in vain, until the voter that the leader's lease stands on restarts
+    /// out of its leader's sight. Nothing is written meanwhile, so that the follower stays electable.
+    Ambush,
 }
 
 impl Fault {
     /// Every one, with how often it comes when it is on.
-    pub const ALL: [(Self, u64); 22] = [
+    pub const ALL: [(Self, u64); 24] = [
         (Self::Weather, 3),
         (Self::Isolation, 5),
         (Self::Bridge, 3),
@@ -90,6 +95,8 @@ impl Fault {
         (Self::SnapshotNow, 2),
         (Self::TakeDigest, 2),
         (Self::Join, 1),
+        (Self::Flapping, 1),
+        (Self::Ambush, 1),
     ];
 }
 

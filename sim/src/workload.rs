@@ -144,6 +144,8 @@ pub struct Workload {
     tokens: u64,
     /// True while clients begin something new.
     pub is_open: bool,
+    /// Until when clients only read.
+    pub reads_only_until_us: u64,
 }
 
 impl Workload {

@@ -79,6 +79,10 @@ pub enum Happening {
     Control,
     /// Something goes wrong.
     Nemesis,
+    /// A process that flaps ends once more, and so many times after that.
+    Flap(NodeId, u64),
+    /// The voter that a leader counts on restarts unseen.
+    Spring { leader: NodeId, voter: NodeId },
     /// Something that went wrong ends.
     Heal(Vec<(NodeId, NodeId)>),
 }
@@ -353,6 +357,8 @@ impl World {
             H::ClientTimeout(client, epoch) => self.client_timeout(client, epoch),
             H::Control => self.control(),
             H::Nemesis => self.nemesis(),
+            H::Flap(node, left) => self.flap(node, left),
+            H::Spring { leader, voter } => self.spring(leader, voter),
             H::Heal(pairs) => self.heal(&pairs),
         }
     }

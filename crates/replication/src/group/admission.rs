@@ -91,9 +91,11 @@ impl<M: Machine> Group<M> {
     }
 
     /// True for an acknowledgement without the mark of the sender's admission. Only what raises a leader's belief is
-    /// asked: a replica that has just restarted has seen no mark, and may have something to deny.
+    /// asked: a replica that has just restarted has seen no mark, and may have something to deny, or a newer term to
+    /// tell of, without which it would never follow again.
     pub(super) fn is_of_earlier_life(&self, answer: &Message) -> bool {
-        read_mark(&answer.context) != self.admissions.granted(answer.from)
+        answer.term <= self.raw.raft.term
+            && read_mark(&answer.context) != self.admissions.granted(answer.from)
     }
 
     /// Tells a leader that what it believes to be here is not.

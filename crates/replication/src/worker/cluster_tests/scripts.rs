@@ -294,6 +294,22 @@ fn a_late_acknowledgement_of_an_earlier_life_counts_for_nothing() {
     world.settle();
 }
 
+/// A replica that campaigned in a newer term and restarted has seen no mark of that term. It tells its leader of the term in
+/// answer to what comes from it, which is the only way back for it; the leader took that for an acknowledgement of an
+/// earlier life, and went on without that replica for good (seed 416322408409 of `sim`).
+#[test]
+fn a_replica_in_a_newer_term_is_heard_though_it_has_no_mark() {
+    let mut world = three(11);
+    let (leader, ahead) = (leader(&world), followers(&world)[0]);
+    let term = world.cell(leader, S1).expect("it runs").term();
+    let mut answer = message(&world, MessageType::MsgAppendResponse, ahead, leader);
+    answer.term += 1;
+    deliver(&mut world, answer);
+    world.run_ms(100);
+    assert!(world.cell(leader, S1).expect("it runs").term() > term, "the leader has heard");
+    world.settle();
+}
+
 fn progress_of(world: &World, leader: NodeId, of: NodeId) -> Option<u64> {
     let progress = world.cell(leader, S1)?.progress();
     progress.iter().find(|p| p.node == of).map(|p| p.matched.0)
