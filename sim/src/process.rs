@@ -109,6 +109,8 @@ pub enum FetchStep {
 pub struct Birth {
     /// Who it is.
     pub id: NodeId,
+    /// Which of its lives.
+    pub life: u64,
     /// Its disk.
     pub disk: MemoryDisk,
     /// Its clock.
@@ -190,7 +192,7 @@ impl Process {
             .map_err(|error| BirthError::Replica(ShardId::META, error.into()))?;
         let posts = Arc::new(Posts::default());
         let parts = Parts::new(
-            birth.id,
+            (birth.id, birth.life),
             birth.settings,
             Arc::clone(&birth.clock) as Arc<dyn keystead_types::Clock>,
             Arc::clone(&posts) as Arc<dyn Post>,

@@ -21,7 +21,8 @@ impl World {
             (self.rng.next(), self.parts_settings(), self.scenario.segment_bytes);
         let host = &self.hosts[&id];
         let (disk, clock) = (host.disk.clone(), Arc::clone(&host.clock));
-        Birth { id, disk, clock, settings, segment_bytes, seed }
+        let life = host.life + 1;
+        Birth { id, life, disk, clock, settings, segment_bytes, seed }
     }
 
     /// Writes what a founder writes before its first start.

@@ -39,7 +39,7 @@ fn a_replica_that_was_never_brought_in_does_not_hide_the_others() {
         hash_seed: 1,
     };
     let clock = SimClock::new(Arc::new(AtomicU64::new(1)), 1, 1_000);
-    let mut parts = Parts::new(NodeId(1), settings, clock, Arc::clone(&posts) as _);
+    let mut parts = Parts::new((NodeId(1), 1), settings, clock, Arc::clone(&posts) as _);
     parts.hear_topology(&Arc::new(topology));
     let disk = MemoryDisk::new(1 << 20);
     disk.create_dir(Path::new("/snapshots")).expect("a disk that is on makes directories");

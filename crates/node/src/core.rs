@@ -80,6 +80,8 @@ impl Routes {
 pub struct Core {
     /// This node.
     pub me: NodeId,
+    /// How often it has started, as it counts on its disk.
+    pub(crate) life: u64,
     /// The node's clock.
     pub clock: Arc<NodeClock>,
     /// How commands are treated.
@@ -104,7 +106,7 @@ impl Core {
     /// A core that knows nothing of the cluster yet.
     #[must_use]
     pub fn new(
-        me: NodeId,
+        (me, life): (NodeId, u64),
         clock: Arc<NodeClock>,
         settings: CoreSettings,
         post: Arc<dyn Post>,
@@ -112,6 +114,7 @@ impl Core {
     ) -> Arc<Self> {
         Arc::new(Self {
             me,
+            life,
             clock,
             settings,
             post,

@@ -21,7 +21,7 @@ use keystead_types::{Clock, Monotonic, NodeId, ShardId, Slot, limits};
 
 use crate::core::{Core, Routes, Routing};
 use crate::door::{Access, Door, Outcome, Refusal, Run, Ticket, UnknownReason};
-use crate::forward::{Answer, AnswerEnding, Call, FRAMES_ROOM_BYTES, PARTS_MAX};
+use crate::forward::{Answer, AnswerEnding, Call, CallId, FRAMES_ROOM_BYTES, PARTS_MAX};
 use crate::internal;
 use crate::mailbox::{Letter, Mailbox};
 use crate::shard::form_of;
@@ -187,12 +187,12 @@ impl NodeDoor {
             return self.refused.push((run.batch.parts, refusal));
         }
         self.next_call = self.next_call.wrapping_add(1);
-        let number = u64::from(self.mailbox.door) << 32 | u64::from(self.next_call);
+        let id = CallId { life: self.core.life, door: self.mailbox.door, call: self.next_call };
         let batch = &run.batch;
         let contents = (run.shard, run.access, batch.parts.as_slice(), batch.commands.as_slice());
         let calls = self.calls.entry(leader).or_default();
         let is_taken = calls.frames.push_with(FrameKind::FORWARD, |out| {
-            Call::write(out, number, contents, run.deadline.since(now));
+            Call::write(out, id, contents, run.deadline.since(now));
         });
         if !is_taken {
             return self.wait(run, now);

@@ -3,10 +3,14 @@
 //! Owns: the bytes of such calls and answers, answering those that come in. Never: retries.
 //!
 //! ```text
-//! call:   | number u64 | shard u32 | access u8 | 0 u8 | parts u16 | patience ms u32 | { bytes u32, form u8 } * parts | commands |
-//! answer: | number u64 | ending u8 | detail u64 | count u16 | { end u32 } * count | replies |
+//! call:   | life u64 | door u32 | call u32 | shard u32 | access u8 | 0 u8 | parts u16 | patience ms u32 | { bytes u32, form u8 } * parts | commands |
+//! answer: | life u64 | door u32 | call u32 | ending u8 | detail u64 | count u16 | { end u32 } * count | replies |
 //! ```
-//! `number` is the caller's own, `patience` how much longer it waits. All integers are little endian.
+//! `life`, `door` and `call` are the caller's own ([`CallId`]), `patience` how much longer it waits. All integers are
+//! little endian.
+//!
+//! INV-N6: an answer is taken only by the call that asked for it. A node that restarts numbers its calls anew, and what its
+//! earlier life asked may still be answered, once its peer reaches it again: so an answer names the life.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,10 +39,42 @@ pub(crate) struct MalformedForward {
     what: &'static str,
 }
 
+/// Who waits for an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CallId {
+    /// How often the calling node has started, as it counts on its disk.
+    pub(crate) life: u64,
+    /// The calling thread's door.
+    pub(crate) door: u32,
+    /// Of the door's calls, which.
+    pub(crate) call: u32,
+}
+
+/// Length of a call's id, bytes.
+const ID_BYTES: usize = 16;
+
+impl CallId {
+    fn write(self, out: &mut Vec<u8>) {
+        out.put_u64_le(self.life);
+        out.put_u32_le(self.door);
+        out.put_u32_le(self.call);
+    }
+
+    /// The id at the beginning of a call or an answer.
+    pub(crate) fn read(mut bytes: &[u8]) -> Option<Self> {
+        let is_there = bytes.len() >= ID_BYTES;
+        is_there.then(|| Self {
+            life: bytes.get_u64_le(),
+            door: bytes.get_u32_le(),
+            call: bytes.get_u32_le(),
+        })
+    }
+}
+
 /// A call, taken apart.
 #[derive(Debug)]
 pub(crate) struct Call {
-    pub(crate) number: u64,
+    pub(crate) id: CallId,
     pub(crate) shard: ShardId,
     pub(crate) access: Access,
     pub(crate) patience: Duration,
@@ -61,13 +97,13 @@ pub(crate) enum AnswerEnding {
 impl Call {
     pub(crate) fn write(
         out: &mut Vec<u8>,
-        number: u64,
+        id: CallId,
         run: (ShardId, Access, &[Part], &[u8]),
         patience: Duration,
     ) {
         let (shard, access, parts, commands) = run;
-        out.reserve(24 + parts.len() * 5 + commands.len());
-        out.put_u64_le(number);
+        out.reserve(ID_BYTES + 12 + parts.len() * 5 + commands.len());
+        id.write(out);
         out.put_u32_le(shard.0);
         out.put_u8(u8::from(access == Access::Write));
         out.put_u8(0);
@@ -82,10 +118,11 @@ impl Call {
 
     pub(crate) fn read(mut bytes: Bytes) -> Result<Self, MalformedForward> {
         let malformed = MalformedForward { what: "call" };
-        if bytes.len() < 20 {
+        if bytes.len() < ID_BYTES + 12 {
             return Err(malformed);
         }
-        let number = bytes.get_u64_le();
+        let id = CallId::read(&bytes).ok_or(malformed)?;
+        bytes.advance(ID_BYTES);
         let shard = ShardId(bytes.get_u32_le());
         let access = if bytes.get_u8() == 0 { Access::Read } else { Access::Write };
         bytes.advance(1);
@@ -105,7 +142,7 @@ impl Call {
         if total != bytes.len() as u64 || !are_canonical(&parts, &bytes) {
             return Err(malformed);
         }
-        Ok(Self { number, shard, access, patience, parts, commands: bytes })
+        Ok(Self { id, shard, access, patience, parts, commands: bytes })
     }
 }
 
@@ -141,8 +178,8 @@ fn are_canonical(parts: &[Part], mut commands: &[u8]) -> bool {
 }
 
 impl Answer {
-    fn write(number: u64, ending: &Ending, out: &mut Vec<u8>) {
-        out.put_u64_le(number);
+    pub(crate) fn write(id: CallId, ending: &Ending, out: &mut Vec<u8>) {
+        id.write(out);
         let (code, detail) = match ending {
             Ending::Done(_) => (0, 0),
             Ending::Rejected { why, .. } => match why {
@@ -171,11 +208,11 @@ impl Answer {
 
     pub(crate) fn read(mut bytes: Bytes) -> Result<Self, MalformedForward> {
         let malformed = MalformedForward { what: "answer" };
-        if bytes.len() < 19 {
+        if bytes.len() < ID_BYTES + 11 {
             return Err(malformed);
         }
-        // The number named the door and the call; whoever hands the answer in has looked at it.
-        bytes.advance(8);
+        // Whoever hands the answer in has looked at its id.
+        bytes.advance(ID_BYTES);
         let (code, detail) = (bytes.get_u8(), bytes.get_u64_le());
         let count = usize::from(bytes.get_u16_le());
         if bytes.len() < count * 4 {
@@ -216,15 +253,16 @@ impl Answers {
 
 /// One call's way back.
 struct Return {
-    number: u64,
+    id: CallId,
     answers: Arc<Answers>,
 }
 
 impl ReplyTo for Return {
     fn deliver(&self, completed: Completed) {
-        let is_taken = self.answers.frames.lock().push_with(FrameKind::FORWARDED, |out| {
-            Answer::write(self.number, &completed.ending, out)
-        });
+        let is_taken =
+            self.answers.frames.lock().push_with(FrameKind::FORWARDED, |out| {
+                Answer::write(self.id, &completed.ending, out)
+            });
         if !is_taken {
             tracing::error!(peer = %self.answers.peer, "an answer is longer than a frame may be; its caller is left in doubt");
         }
@@ -255,7 +293,7 @@ pub(crate) fn take_call(
         commands: call.commands.into(),
         parts: call.parts,
         deadline: now.after(call.patience),
-        reply_to: Arc::new(Return { number: call.number, answers: Arc::clone(answers) }),
+        reply_to: Arc::new(Return { id: call.id, answers: Arc::clone(answers) }),
     };
     core.leave_here(vec![submission]);
     Ok(())
@@ -271,7 +309,8 @@ mod tests {
         let part = |bytes: &u32| Part { bytes: *bytes, form: 0, ticket: 0 };
         let parts: Vec<Part> = lengths.iter().map(part).collect();
         let mut call = Vec::new();
-        Call::write(&mut call, 1, (ShardId(1), Access::Write, &parts, commands), PATIENCE_MAX);
+        let id = CallId { life: 1, door: 2, call: 3 };
+        Call::write(&mut call, id, (ShardId(1), Access::Write, &parts, commands), PATIENCE_MAX);
         Call::read(call.into())
     }
 

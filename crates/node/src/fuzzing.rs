@@ -30,11 +30,11 @@ pub fn forwarded_call(bytes: &[u8], context: ApplyContext) {
     let Ok(call) = Call::read(Bytes::copy_from_slice(bytes)) else { return };
     let mut again = Vec::new();
     let run = (call.shard, call.access, call.parts.as_slice(), &call.commands[..]);
-    Call::write(&mut again, call.number, run, call.patience);
+    Call::write(&mut again, call.id, run, call.patience);
     let read_again = Call::read(Bytes::from(again)).expect("what was read can be written");
     assert_eq!(read_again.parts, call.parts, "the parts of a call");
     assert_eq!(read_again.commands, call.commands, "the commands of a call");
-    assert_eq!((read_again.number, read_again.patience), (call.number, call.patience));
+    assert_eq!((read_again.id, read_again.patience), (call.id, call.patience));
     assert!(call.patience <= Duration::from_secs(600), "patience is bounded: {:?}", call.patience);
     apply_everywhere(context, &call.commands, &call.parts);
 }

@@ -299,7 +299,8 @@ impl Node {
         }
         let post = Arc::new(OutboxPost(outbox.clone()));
         let node_clock = Arc::new(NodeClock::new(Arc::clone(&clock)));
-        let core = Core::new(me, node_clock, settings.core, post, settings.workers);
+        let life = (me, identity.incarnation);
+        let core = Core::new(life, node_clock, settings.core, post, settings.workers);
         let (keeper, keeper_events) = mpsc::channel(EVENTS_MAX);
         let started_at = clock.monotonic_now();
         Arc::new_cyclic(|weak: &std::sync::Weak<Self>| {

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use crate::clock::AHEAD_MS_MAX;
 use crate::control;
 use crate::core::{Core, Post};
-use crate::forward::{self, Answers};
+use crate::forward::{self, Answers, CallId};
 use crate::mailbox::Letter;
 use crate::node::Node;
 
@@ -71,13 +71,13 @@ impl Frames {
     }
 
     fn forwarded(&self, reply: Bytes) {
-        let Some(number) = reply.first_chunk::<8>() else { return };
-        let number = u64::from_le_bytes(*number);
-        let (door, call) =
-            (u32::try_from(number >> 32), u32::try_from(number & u64::from(u32::MAX)));
-        let (Ok(door), Ok(number)) = (door, call) else { return };
+        let Some(CallId { life, door, call }) = CallId::read(&reply) else { return };
+        // What an earlier life of this node asked is nobody's answer now (INV-N6).
+        if life != self.core.life {
+            return;
+        }
         if let Some(mailbox) = self.core.mailbox(door) {
-            mailbox.put(Letter::Forwarded { number, reply });
+            mailbox.put(Letter::Forwarded { number: call, reply });
             mailbox.ring();
         }
     }
@@ -143,5 +143,49 @@ impl Receive for Receiver {
             }
             control::answer(node, from, &request).await.to_bytes().into()
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use keystead_replication::{Doubt, Ending};
+    use keystead_types::time::SystemClock;
+
+    use super::*;
+    use crate::clock::NodeClock;
+    use crate::core::CoreSettings;
+    use crate::forward::Answer;
+
+    struct Nowhere;
+
+    impl Post for Nowhere {
+        fn post(&self, _to: NodeId, _frames: &FrameBatch) -> bool {
+            false
+        }
+    }
+
+    fn answer_to(life: u64, door: u32) -> (FrameKind, Bytes) {
+        let mut bytes = Vec::new();
+        let ending = Ending::Unknown(Doubt::Deadline);
+        Answer::write(CallId { life, door, call: 1 }, &ending, &mut bytes);
+        (FrameKind::FORWARDED, bytes.into())
+    }
+
+    /// INV-N6. A node that had restarted took the answer to a call of its earlier life, which had the same number, for the
+    /// answer to its own: a client that had asked for INCRBY was told OK (seed 720198003281 of `sim`).
+    #[test]
+    fn an_answer_to_an_earlier_life_is_nobodys() {
+        let clock = Arc::new(NodeClock::new(Arc::new(SystemClock::new())));
+        let settings = CoreSettings::default();
+        let core = Core::new((NodeId(1), 7), clock, settings, Arc::new(Nowhere), 1);
+        let mailbox = core.open_mailbox(Arc::new(|| {}));
+        let frames = Frames::new(Arc::clone(&core));
+        let letters_of = |life| {
+            frames.take(NodeId(2), &mut vec![answer_to(life, mailbox.door)]);
+            let mut letters = Vec::new();
+            mailbox.take(&mut letters);
+            letters.len()
+        };
+        assert_eq!([6, 7, 8].map(letters_of), [0, 1, 0]);
     }
 }

@@ -88,15 +88,16 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// A node that has no replica yet.
+    /// A node that has no replica yet, in its life of that number.
     #[must_use]
     pub fn new(
-        me: NodeId,
+        life: (NodeId, u64),
         settings: PartsSettings,
         clock: Arc<dyn Clock>,
         post: Arc<dyn Post>,
     ) -> Self {
-        let core = Core::new(me, Arc::new(NodeClock::new(clock)), settings.core, post, 1);
+        let me = life.0;
+        let core = Core::new(life, Arc::new(NodeClock::new(clock)), settings.core, post, 1);
         let worker = Worker::new(me, settings.replication);
         let worker = InlineWorker::new(worker, core.workers()[0].clone());
         let frames = Frames::new(Arc::clone(&core));
