@@ -1,33 +1,45 @@
 //! The verb `bench`: Keystead beside the peers that are installed, in turn, on this machine.
 //!
-//! Owns: options, suites, the order of runs, medians. Never: quotes a figure without its settings:
-//! every table and file names machine, kernel, commit, versions, fsync mode and replicas.
+//! Owns: what there is to measure, the order of runs, what stands above every table. Never: quotes a figure without its
+//! settings: every table and file names machine, kernel, commit, versions, fsync mode and replicas. Its exit code says
+//! whether the run was whole, never whether a goal was met.
 //!
 //! Within a row the servers take turns, round after round, each round beginning with another one, so
 //! that drift of the machine meets all of them alike. CPU per operation is the servers' own, from
 //! /proc; a rate near the load generator's limit says nothing, the CPU figure still does.
+//!
+//! What is measured without servers lives in the workspace `bench/`: pieces by themselves, timed or counted in
+//! instructions. How to read all of it: `docs/performance.md`.
 
+pub(crate) mod apart;
 mod dialogue;
 mod embedded;
 mod failover;
+mod goal;
+mod instructions;
 mod machine;
 mod memory;
+mod options;
 mod peer;
 mod report;
 mod restart;
 mod row;
 mod sample;
+mod snapshot;
 mod suites;
 mod swarm;
 
+use std::cell::RefCell;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
 use crate::project::{Outcome, Project};
-use crate::server::{self, Binary, Scratch};
+use crate::server::{self, Scratch};
 use crate::setup;
 use machine::Machine;
+use options::{Options, USAGE};
+use report::Table;
 
 /// What a suite needs.
 struct Bench<'a> {
@@ -35,18 +47,8 @@ struct Bench<'a> {
     options: Options,
     scratch: Scratch,
     binary: PathBuf,
-}
-
-/// What the command line sets.
-struct Options {
-    rounds: usize,
-    requests: u64,
-    keys: u64,
-    only: Vec<String>,
-    json: Option<PathBuf>,
-    binary: Binary,
-    is_against_itself: bool,
-    suites: Vec<String>,
+    /// What went wrong; the run goes on with the next row.
+    broken: RefCell<Vec<String>>,
 }
 
 /// A suite: its name, what it shows, how it runs. It returns its part of the JSON file.
@@ -84,119 +86,107 @@ const SUITES: &[Suite] = &[
     },
     Suite { name: "memory", about: "resident bytes per key with --keys keys", run: memory::run },
     Suite {
+        name: "snapshot",
+        about: "memory and p99.9 of SETs while snapshots are taken, beside BGSAVE",
+        run: snapshot::run,
+    },
+    Suite {
         name: "embedded",
         about: "calls in process: example `embedded_bench` of crate keystead",
         run: embedded::run,
     },
 ];
 
-const USAGE: &str =
-    "cargo xtask bench [SUITE...] [--rounds N] [--requests N] [--keys N] [--only ROW,...]
-                  [--json FILE] [--binary KEYSTEAD] [--against-itself]
---against-itself puts redis in Keystead's place: the differences then show the machine's noise";
-
-/// Runs the suites named, or all of them.
+/// Measures servers, or hands on to what is measured without them.
 pub(crate) fn run(project: &Project, arguments: &[String]) -> Outcome {
     if !cfg!(target_os = "linux") {
         return Err("bench reads CPU times and memory from /proc, so it runs on Linux".into());
     }
-    let options = Options::parse(arguments)?;
-    setup::ensure(project)?;
-    let binary = if options.is_against_itself {
-        PathBuf::new()
-    } else {
-        server::keystead_binary(project, &options.binary)?
-    };
-    let bench = Bench { project, options, scratch: Scratch::new(project, "bench")?, binary };
-    let machine = Machine::describe(project);
-    println!("{machine}");
+    match arguments.split_first() {
+        Some((word, rest)) if word == "micro" => apart::micro(project, rest),
+        Some((word, rest)) if word == "plots" => apart::plots(project, rest),
+        Some((word, rest)) if word == "instructions" => instructions::run(project, rest),
+        _ => measure(project, arguments),
+    }
+}
 
+/// Runs the suites named, or all of them.
+fn measure(project: &Project, arguments: &[String]) -> Outcome {
+    let options = Options::parse(arguments).map_err(|error| usage(&error.to_string()))?;
+    if let Some(word) = options.words.iter().find(|word| !SUITES.iter().any(|s| s.name == *word)) {
+        return Err(usage(&format!("there is no suite `{word}`")).into());
+    }
+    let bench = Bench::new(project, options)?;
+    let machine = bench.head();
     let mut results = Vec::new();
     for suite in SUITES {
-        let is_wanted =
-            bench.options.suites.is_empty() || bench.options.suites.iter().any(|s| s == suite.name);
-        if is_wanted {
-            println!("\n## {}: {}", suite.name, suite.about);
-            let result = (suite.run)(&bench).map_err(|e| format!("{}: {e}", suite.name))?;
-            results.push(json!({ "suite": suite.name, "about": suite.about, "result": result }));
+        let words = &bench.options.words;
+        if !words.is_empty() && !words.iter().any(|word| word == suite.name) {
+            continue;
+        }
+        println!("\n## {}: {}", suite.name, suite.about);
+        match (suite.run)(&bench) {
+            Ok(result) => {
+                results
+                    .push(json!({ "suite": suite.name, "about": suite.about, "result": result }));
+            }
+            Err(error) => bench.note_broken(format!("{}: {error}", suite.name)),
         }
     }
-    if let Some(path) = &bench.options.json {
-        let file = json!({
-            "machine": machine.to_json(),
-            "rounds": bench.options.rounds,
-            "requests": bench.options.requests,
-            "keys": bench.options.keys,
-            "suites": results,
-        });
-        std::fs::write(path, serde_json::to_string_pretty(&file)?)?;
-    }
-    Ok(())
+    bench.finish(&machine, "suites", results)
 }
 
-impl Options {
-    fn parse(arguments: &[String]) -> Outcome<Self> {
-        let mut options = Self {
-            rounds: 3,
-            requests: 200_000,
-            keys: 1_000_000,
-            only: Vec::new(),
-            json: None,
-            binary: Binary::Release,
-            is_against_itself: false,
-            suites: Vec::new(),
+impl<'a> Bench<'a> {
+    fn new(project: &'a Project, options: Options) -> Outcome<Self> {
+        setup::ensure(project)?;
+        let binary = if options.is_against_itself {
+            PathBuf::new()
+        } else {
+            server::keystead_binary(project, &options.binary)?
         };
-        let mut rest = arguments.iter();
-        while let Some(argument) = rest.next() {
-            if argument == "--against-itself" {
-                options.is_against_itself = true;
-                continue;
-            }
-            if !argument.starts_with("--") {
-                if !SUITES.iter().any(|suite| suite.name == argument) {
-                    return Err(unknown(argument).into());
-                }
-                options.suites.push(argument.clone());
-                continue;
-            }
-            let value = rest.next().ok_or_else(|| format!("{argument} needs a value\n{USAGE}"))?;
-            match argument.as_str() {
-                "--rounds" => options.rounds = value.parse::<usize>()?.max(1),
-                "--requests" => options.requests = value.parse::<u64>()?.max(1000),
-                "--keys" => options.keys = value.parse::<u64>()?.max(1000),
-                "--only" => options.only = value.split(',').map(|s| s.trim().to_owned()).collect(),
-                "--json" => options.json = Some(value.into()),
-                "--binary" => options.binary = Binary::Named(value.into()),
-                _ => return Err(unknown(argument).into()),
-            }
-        }
-        Ok(options)
+        let scratch = Scratch::new(project, "bench")?;
+        Ok(Self { project, options, scratch, binary, broken: RefCell::default() })
     }
 
-    /// True if the row is to be run: its name contains one of the words of `--only`.
-    fn wants(&self, row: &str) -> bool {
-        self.only.is_empty() || self.only.iter().any(|word| row.contains(word.as_str()))
+    /// Prints what every figure is to be read with.
+    fn head(&self) -> Machine {
+        let machine = Machine::describe(self.project);
+        print!("{}", machine.render(self.options.is_markdown));
+        machine
+    }
+
+    fn show(&self, table: &Table) {
+        println!("\n{}", table.render(self.options.is_markdown));
+    }
+
+    /// A part of the run is worth nothing: it goes on, and its end says so.
+    fn note_broken(&self, what: String) {
+        eprintln!("BROKEN {what}");
+        self.broken.borrow_mut().push(what);
+    }
+
+    /// Writes the file; fails if a part of the run was broken.
+    fn finish(&self, machine: &Machine, what: &str, results: Vec<Value>) -> Outcome {
+        let broken = self.broken.borrow();
+        if let Some(path) = &self.options.json {
+            let file = json!({
+                "machine": machine.to_json(),
+                "rounds": self.options.rounds,
+                "requests": self.options.requests,
+                "keys": self.options.keys,
+                "broken": *broken,
+                what: results,
+            });
+            std::fs::write(path, serde_json::to_string_pretty(&file)? + "\n")?;
+        }
+        if broken.is_empty() { Ok(()) } else { Err(broken.join("\n").into()) }
     }
 }
 
-fn unknown(argument: &str) -> String {
-    let mut text = format!("there is no `{argument}`\n{USAGE}\nsuites:");
+fn usage(error: &str) -> String {
+    let mut text = format!("{error}\n{USAGE}\nsuites:");
     for suite in SUITES {
         text.push_str(&format!("\n  {:<16}{}", suite.name, suite.about));
     }
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Options;
-
-    #[test]
-    fn options_are_read_in_any_order() {
-        let words = ["--rounds", "5", "three", "--only", "GET, SET 50"].map(str::to_owned);
-        let options = Options::parse(&words).expect("all of these exist");
-        assert_eq!((options.rounds, options.suites.as_slice()), (5, &["three".to_owned()][..]));
-        assert!(options.wants("GET, 50") && !options.wants("INCR"));
-        assert!(Options::parse(&["--what".to_owned(), "1".to_owned()]).is_err());
-    }
 }

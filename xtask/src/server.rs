@@ -130,6 +130,11 @@ pub(crate) fn free_address() -> Outcome<SocketAddr> {
 pub(crate) fn redis(folder: &Path, settings: &[&str]) -> Outcome<Server> {
     let program =
         find_program("redis-server").ok_or("redis-server is missing; run cargo xtask setup")?;
+    redis_like(&program, folder, settings)
+}
+
+/// A server that takes redis-server's settings, ready.
+pub(crate) fn redis_like(program: &Path, folder: &Path, settings: &[&str]) -> Outcome<Server> {
     let address = free_address()?;
     let mut command = Command::new(program);
     let port = address.port().to_string();

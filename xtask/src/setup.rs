@@ -33,11 +33,12 @@ const TOOLS: &[Tool] = &[
     Tool { program: "mount", package: "mount", why: "a small disk for the tests of full disks" },
     Tool { program: "prlimit", package: "util-linux", why: "makes writes of the log fail" },
     Tool { program: "iptables", package: "iptables", why: "cuts the network in fault tests" },
+    Tool { program: "valgrind", package: "valgrind", why: "counts instructions of hot pieces" },
     Tool { program: "python3", package: "python3", why: "runs redis-py, the commonest client" },
 ];
 
 /// Programs that other systems do not have, nor the tests that start them.
-const LINUX_ONLY: &[&str] = &["ip", "iptables", "mount", "prlimit"];
+const LINUX_ONLY: &[&str] = &["ip", "iptables", "mount", "prlimit", "valgrind"];
 
 /// The version of redis-py that sessions are tested with.
 const REDIS_PY: &str = "redis==5.2.1";

@@ -71,7 +71,7 @@ pub(crate) fn run(project: &Project, arguments: &[String]) -> Outcome {
 impl<'a> Tree<'a> {
     fn read(project: &'a Project) -> Outcome<Self> {
         let mut sources = Vec::new();
-        for folder in ["crates", "xtask", "sim", "fuzz", "loom"] {
+        for folder in ["crates", "xtask", "sim", "fuzz", "loom", "bench"] {
             for path in project.files(folder, "rs")? {
                 let text = project.read(&path)?;
                 sources.push(Source::new(path, text));

@@ -435,6 +435,15 @@ impl Parts {
     }
 }
 
+/// The machine of a shard without keys, by itself.
+#[must_use]
+pub fn shard_machine(
+    id: ShardId,
+    config: StoreConfig,
+) -> impl keystead_replication::Machine<Loaded = keystead_store::Store> {
+    ShardMachine::empty(Shard::new(id, config))
+}
+
 /// A shard as the node that leads it sees it.
 #[derive(Clone, Debug)]
 pub struct Report(ShardReport);

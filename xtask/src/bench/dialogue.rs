@@ -13,20 +13,30 @@ pub(super) trait Dialogue {
     fn is_done(&self, input: &[u8]) -> Outcome<bool>;
 }
 
-/// Random numbers for keys: a linear congruential generator is random enough to spread a load.
-struct Keys {
-    state: u64,
-    count: u64,
+/// Numbers for keys: random ones below a count (a linear congruential generator is random enough to spread a load),
+/// or one after the other.
+enum Keys {
+    Random { state: u64, count: u64 },
+    Rising(u64),
 }
 
 impl Keys {
     fn new(count: u64) -> Self {
-        Self { state: 0x9e37_79b9_7f4a_7c15, count }
+        Self::Random { state: 0x9e37_79b9_7f4a_7c15, count }
     }
 
     fn next(&mut self) -> String {
-        self.state = self.state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        format!("key:{:012}", (self.state >> 20) % self.count)
+        let number = match self {
+            Self::Random { state, count } => {
+                *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                (*state >> 20) % *count
+            }
+            Self::Rising(next) => {
+                *next += 1;
+                *next - 1
+            }
+        };
+        format!("key:{number:012}")
     }
 }
 
@@ -69,6 +79,16 @@ pub(super) struct EtcdDialogue {
 impl EtcdDialogue {
     pub(super) fn new(keys: u64, value_bytes: usize, is_put: bool) -> Self {
         Self { keys: Keys::new(keys), value: base64(&vec![b'x'; value_bytes]), is_put }
+    }
+
+    /// Puts of every key, one after the other.
+    pub(super) fn filling(value_bytes: usize) -> Self {
+        Self { keys: Keys::Rising(0), ..Self::new(1, value_bytes, true) }
+    }
+
+    /// Reads of one key.
+    pub(super) fn reading(number: u64) -> Self {
+        Self { keys: Keys::Rising(number), ..Self::new(1, 0, false) }
     }
 }
 

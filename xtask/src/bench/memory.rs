@@ -3,33 +3,46 @@
 
 use serde_json::{Value, json};
 
+use super::Bench;
+use super::goal::Limit;
 use super::peer::{IN_MEMORY, Peer};
-use super::{Bench, report};
+use super::report::{Figure, Table};
 use crate::project::Outcome;
 
+/// Bytes per key, with ten million of them.
+const GOAL: Limit = Limit::AtMost(120.0);
+
 /// Fills each contender and divides what its resident memory grew by.
-#[expect(clippy::cast_precision_loss, reason = "bytes and keys of a benchmark are far below 2^52")]
 pub(super) fn run(bench: &Bench<'_>) -> Outcome<Value> {
-    let peers = [
+    let keys = bench.options.keys;
+    let mut peers = vec![
         Peer::keystead(bench, "keystead", 1, &["--durability", "replicated"])?,
         Peer::redis(bench, "redis", IN_MEMORY)?,
     ];
-    let keys = bench.options.keys;
-    let mut figures = Vec::new();
-    for peer in &peers {
+    peers.extend(Peer::valkey(bench, IN_MEMORY)?);
+    let (mut figures, mut results) = (Vec::new(), Vec::new());
+    for (at, peer) in peers.iter().enumerate() {
         println!("   {:<18}{}", peer.name, peer.settings);
-        let before = peer.resident_bytes()?;
-        peer.fill(keys, 64)?;
-        let grown = peer.resident_bytes()?.saturating_sub(before);
-        figures.push((peer.name, grown as f64 / keys as f64));
+        let bytes = bytes_per_key(peer, keys)?;
+        let goal = (at == 0).then_some(GOAL);
+        figures.push(Figure { server: peer.name.to_owned(), value: bytes, spread: 0.0, goal });
+        results
+            .push(json!({ "name": peer.name, "settings": peer.settings, "bytes_per_key": bytes }));
     }
-    report::figures("resident bytes per key", &figures);
-    let results: Vec<Value> = peers
-        .iter()
-        .zip(&figures)
-        .map(|(peer, (name, bytes))| {
-            json!({ "name": name, "settings": peer.settings, "bytes_per_key": bytes })
-        })
-        .collect();
-    Ok(json!({ "keys": keys, "key_bytes": 16, "value_bytes": 64, "peers": results }))
+    println!("   memcached         absent: only what is installed is measured");
+    let mut table = Table::of_figures("bytes");
+    table.figures(&format!("resident bytes per key, {keys} keys"), &figures);
+    bench.show(&table);
+    Ok(
+        json!({ "keys": keys, "key_bytes": 16, "value_bytes": 64, "goal": GOAL.to_string(), "peers": results }),
+    )
+}
+
+/// What an empty contender's memory grows by for each key.
+#[expect(clippy::cast_precision_loss, reason = "bytes and keys of a benchmark are far below 2^52")]
+pub(super) fn bytes_per_key(peer: &Peer, keys: u64) -> Outcome<f64> {
+    let before = peer.resident_bytes()?;
+    peer.fill(keys, 64)?;
+    let grown = peer.resident_bytes()?.saturating_sub(before);
+    Ok(grown as f64 / keys as f64)
 }

@@ -7,7 +7,8 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
 
-use super::Bench;
+use super::dialogue::EtcdDialogue;
+use super::{Bench, swarm};
 use crate::project::{Outcome, find_program};
 use crate::server::{self, Server};
 use crate::wait;
@@ -15,6 +16,9 @@ use crate::wire::{self, Connection};
 
 /// Ticks of /proc/PID/stat in a second, on every Linux that matters.
 const TICKS_PER_SECOND: u64 = 100;
+
+/// Connections over which etcd is filled: it gathers what comes at the same time into one sync.
+const FILLERS: usize = 128;
 
 /// redis-server without persistence.
 pub(super) const IN_MEMORY: &[&str] = &["--save", "", "--appendonly", "no"];
@@ -66,10 +70,20 @@ impl Peer {
     /// One redis-server.
     pub(super) fn redis(bench: &Bench<'_>, name: &'static str, settings: &[&str]) -> Outcome<Self> {
         let server = server::redis(&bench.scratch.folder(name)?, settings)?;
-        let shown: Vec<&str> =
-            settings.iter().map(|word| if word.is_empty() { "''" } else { *word }).collect();
-        let settings = format!("redis-server {}", shown.join(" "));
+        let settings = format!("redis-server {}", shown(settings));
         Ok(Self { name, settings, dialect: Dialect::Redis, servers: vec![server] })
+    }
+
+    /// One valkey-server, or nothing where it is not installed.
+    pub(super) fn valkey(bench: &Bench<'_>, settings: &[&str]) -> Outcome<Option<Self>> {
+        let Some(program) = find_program("valkey-server") else {
+            println!("   valkey            absent: valkey-server is not installed here");
+            return Ok(None);
+        };
+        let server = server::redis_like(&program, &bench.scratch.folder("valkey")?, settings)?;
+        let settings = format!("valkey-server {}", shown(settings));
+        let servers = vec![server];
+        Ok(Some(Self { name: "valkey", settings, dialect: Dialect::Redis, servers }))
     }
 
     /// A redis primary with two replicas in memory; writes are followed by WAIT 1.
@@ -151,9 +165,25 @@ impl Peer {
         self.servers.iter().map(|server| resident_bytes(server.id())).sum()
     }
 
+    /// Memory of all processes and their children, bytes; what they share is counted once.
+    pub(super) fn proportional_bytes(&self) -> Outcome<u64> {
+        let mut sum = 0;
+        for server in &self.servers {
+            sum += proportional_bytes(server.id()).ok_or("a server has ended")?;
+            // A child that ended between the look at the list and the look at itself counts for nothing.
+            sum += children(server.id()).into_iter().filter_map(proportional_bytes).sum::<u64>();
+        }
+        Ok(sum)
+    }
+
     /// Writes `keys` keys as redis-benchmark names them, so that reads find them.
     pub(super) fn fill(&self, keys: u64, value_bytes: usize) -> Outcome {
         const BATCH: u64 = 500;
+        if self.dialect == Dialect::Etcd {
+            let mut dialogue = EtcdDialogue::filling(value_bytes);
+            swarm::run(self.address(), FILLERS, keys, &mut dialogue)?;
+            return Ok(());
+        }
         let mut connection = Connection::open(self.address())?;
         let value = vec![b'x'; value_bytes];
         let mut next = 0;
@@ -178,7 +208,14 @@ impl Peer {
     }
 }
 
-fn await_etcd(address: SocketAddr) -> Outcome {
+/// Settings as a shell would want them.
+fn shown(settings: &[&str]) -> String {
+    let quoted = settings.iter().map(|word| if word.is_empty() { "''" } else { *word });
+    quoted.collect::<Vec<_>>().join(" ")
+}
+
+/// Waits until a member answers and has a leader.
+pub(super) fn await_etcd(address: SocketAddr) -> Outcome {
     wait::until("etcd to be healthy", Duration::from_secs(30), || {
         let url = format!("http://{address}");
         let health = Command::new("etcdctl")
@@ -206,4 +243,18 @@ fn resident_bytes(process: u32) -> Outcome<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
     let kibibytes = line.trim().trim_end_matches("kB").trim().parse::<u64>()?;
     Ok(kibibytes * 1024)
+}
+
+/// A process's share of the memory it uses, bytes; `None` if it has ended.
+fn proportional_bytes(process: u32) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{process}/smaps_rollup")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("Pss:"))?;
+    let kibibytes: u64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
+fn children(process: u32) -> Vec<u32> {
+    let path = format!("/proc/{process}/task/{process}/children");
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.split_whitespace().filter_map(|word| word.parse().ok()).collect()
 }

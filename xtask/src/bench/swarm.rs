@@ -83,12 +83,12 @@ fn connect(address: SocketAddr) -> Outcome<std::net::TcpStream> {
 #[expect(clippy::cast_precision_loss, reason = "counts of a benchmark are far below 2^52")]
 fn summary(latencies_us: &mut [u32], took: Duration) -> Sample {
     latencies_us.sort_unstable();
-    let at = |percent: usize| {
-        let place = latencies_us.len() * percent / 100;
+    let at = |permille: usize| {
+        let place = latencies_us.len() * permille / 1000;
         latencies_us.get(place).map_or(0.0, |&micros| f64::from(micros) / 1000.0)
     };
     let rate = latencies_us.len() as f64 / took.as_secs_f64();
-    Sample { rate, p50_ms: at(50), p99_ms: at(99), cpu_us: 0.0 }
+    Sample { rate, p50_ms: at(500), p99_ms: at(990), p999_ms: at(999), ..Sample::default() }
 }
 
 impl Voice {
