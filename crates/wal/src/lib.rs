@@ -13,6 +13,7 @@
 //! bytes in `docs/formats.md`.
 
 mod batch;
+mod buffer;
 mod desk;
 mod directory;
 pub mod disk;

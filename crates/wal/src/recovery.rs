@@ -42,13 +42,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
 use keystead_types::ShardId;
 use keystead_types::mistakes::{Mistake, is_made};
 
 use crate::batch::{
     BLOCK_ALIGN, BLOCK_HEADER_BYTES, BlockHeader, FLAG_CLOSED, Place, Position, block_ends,
 };
+use crate::buffer::{CHUNK_BYTES, SegmentBuffer, ZEROS};
 use crate::disk::{Disk, DiskFile};
 use crate::error::WalError;
 use crate::ledger::Ledger;
@@ -57,10 +57,6 @@ use crate::replay::{RecoveredGroup, Replay};
 use crate::segment::{
     FIRST_BLOCK_OFFSET, Identity, SEGMENT_HEADER_BYTES, Segment, SegmentHeader, Stage,
 };
-
-/// Read, compared and written at once while the log is opened.
-const CHUNK_BYTES: usize = 1024 * 1024;
-static ZEROS: [u8; CHUNK_BYTES] = [0; CHUNK_BYTES];
 
 /// What the log held when it was opened.
 #[derive(Debug)]
@@ -148,7 +144,11 @@ pub(crate) fn reopen<D: Disk>(
         let loaded = reader.load(sequence)?;
         let order = if tail.is_none() { Order::Oldest } else { Order::Later };
         match reader.walk(loaded, order)? {
-            Walked::Joined(next) => tail = Some(next),
+            Walked::Joined(next) => {
+                if let Some(before) = tail.replace(next) {
+                    reader.buffer = before.loaded.buffer;
+                }
+            }
             Walked::Apart(loaded) => {
                 later.push(loaded);
                 break;
@@ -194,8 +194,9 @@ pub fn read_group<D: Disk>(
         let loaded = reader.load(*sequence)?;
         let order = if position == 0 { Order::Oldest } else { Order::Later };
         // Behind the first block that is not valid the writer is at work.
-        if let Walked::Apart(_) = reader.walk(loaded, order)? {
-            break;
+        match reader.walk(loaded, order)? {
+            Walked::Joined(tail) => reader.buffer = tail.loaded.buffer,
+            Walked::Apart(_) => break,
         }
     }
     let (mut groups, _) = reader.replay.finish(&log_dir)?;
@@ -205,9 +206,7 @@ pub fn read_group<D: Disk>(
 /// A segment in memory.
 struct Loaded<F> {
     segment: Segment<F>,
-    bytes: Bytes,
-    /// Behind this, all bytes of the file are zero.
-    nonzero_end: usize,
+    buffer: SegmentBuffer,
     identity: Identity,
 }
 
@@ -241,6 +240,8 @@ struct Reader<'a, D: Disk> {
     is_closed: bool,
     replay: Replay,
     bytes_read: u64,
+    /// For the next segment.
+    buffer: SegmentBuffer,
 }
 
 impl<'a, D: Disk> Reader<'a, D> {
@@ -256,6 +257,7 @@ impl<'a, D: Disk> Reader<'a, D> {
             is_closed: false,
             replay: Replay::default(),
             bytes_read: 0,
+            buffer: SegmentBuffer::default(),
         }
     }
 
@@ -264,15 +266,15 @@ impl<'a, D: Disk> Reader<'a, D> {
         let path = Stage::Used.path(self.log_dir, sequence);
         let file = self.disk.open(&path).map_err(WalError::io("open", &path))?;
         let size_bytes = file.size_bytes().map_err(WalError::io("read the size of", &path))?;
-        let (bytes, nonzero_end) =
-            read_whole(&file, size_bytes).map_err(WalError::io("read", &path))?;
+        let buffer = std::mem::take(&mut self.buffer);
+        let buffer = buffer.read(&file, size_bytes).map_err(WalError::io("read", &path))?;
         self.bytes_read += size_bytes;
-        let header = SegmentHeader::decode(&bytes, &path, sequence)?;
+        let header = SegmentHeader::decode(buffer.bytes(), &path, sequence)?;
         if *self.identity.get_or_insert(header.identity) != header.identity {
             return Err(WalError::Foreign { path });
         }
         let segment = Segment::new(file, path, header, size_bytes);
-        Ok(Loaded { segment, bytes, nonzero_end, identity: header.identity })
+        Ok(Loaded { segment, buffer, identity: header.identity })
     }
 
     /// Replays the segment's blocks up to the first that is not valid. A segment whose first block does not
@@ -300,7 +302,7 @@ impl<'a, D: Disk> Reader<'a, D> {
             self.next_block = Some(header.number + 1);
             self.vouched = self.vouched.max(header.synced_through);
             self.is_closed = header.flags & FLAG_CLOSED != 0;
-            self.replay.block(&loaded.bytes, &records);
+            self.replay.block(loaded.buffer.bytes(), &records);
             offset = end;
             read = self.read_block(&loaded, offset, &mut records);
         }
@@ -314,7 +316,7 @@ impl<'a, D: Disk> Reader<'a, D> {
         records: &mut Vec<(usize, Frame)>,
     ) -> Result<(BlockHeader, usize), Fault> {
         records.clear();
-        let rest = loaded.bytes.get(offset..).unwrap_or_default();
+        let rest = loaded.buffer.bytes().get(offset..).unwrap_or_default();
         if rest.len() < BLOCK_HEADER_BYTES {
             return Err(Fault::NoHeader);
         }
@@ -364,7 +366,7 @@ impl<'a, D: Disk> Reader<'a, D> {
         // If the segment ends in zeros where its last valid block does, the log went on in the next one, and
         // it is the beginning of that one which is damaged.
         let (path, offset, fault) = match later.first() {
-            Some(next) if tail.loaded.nonzero_end <= tail.end => {
+            Some(next) if tail.loaded.buffer.nonzero_end() <= tail.end => {
                 let offset = SEGMENT_HEADER_BYTES;
                 let fault = self.read_block(next, offset, &mut Vec::new()).err();
                 (&next.segment.path, offset, fault.unwrap_or(Fault::OutOfOrder))
@@ -399,13 +401,14 @@ impl<'a, D: Disk> Reader<'a, D> {
         }
         let Segment { file, path, .. } = &tail.loaded.segment;
         let mut at = tail.end;
-        while at < tail.loaded.nonzero_end {
-            let length = (tail.loaded.nonzero_end - at).min(CHUNK_BYTES);
+        while at < tail.loaded.buffer.nonzero_end() {
+            let length = (tail.loaded.buffer.nonzero_end() - at).min(CHUNK_BYTES);
             file.write_at(&ZEROS[..length], at as u64).map_err(WalError::io("zero", path))?;
             at += length;
         }
-        let bytes = tail.loaded.nonzero_end.saturating_sub(tail.end) as u64;
-        let has_later_blocks = later.iter().any(|loaded| loaded.nonzero_end > SEGMENT_HEADER_BYTES);
+        let bytes = tail.loaded.buffer.nonzero_end().saturating_sub(tail.end) as u64;
+        let has_later_blocks =
+            later.iter().any(|loaded| loaded.buffer.nonzero_end() > SEGMENT_HEADER_BYTES);
         if bytes == 0 && !has_later_blocks {
             return Ok(None);
         }
@@ -452,49 +455,11 @@ impl<'a, D: Disk> Reader<'a, D> {
 /// The first block header in `loaded` from `from` on which says that more than `end` had been synced.
 fn witness<F: DiskFile>(loaded: &Loaded<F>, from: usize, end: Position) -> Option<usize> {
     let from = from.next_multiple_of(BLOCK_ALIGN);
-    (from..loaded.nonzero_end).step_by(BLOCK_ALIGN).find(|offset| {
+    (from..loaded.buffer.nonzero_end()).step_by(BLOCK_ALIGN).find(|offset| {
         let place: Place = loaded.segment.place(*offset as u64);
-        let rest = loaded.bytes.get(*offset..).unwrap_or_default();
+        let rest = loaded.buffer.bytes().get(*offset..).unwrap_or_default();
         BlockHeader::decode(place, rest).is_some_and(|header| header.synced_through > end)
     })
-}
-
-/// The file's bytes, and where the zeros at its end begin.
-fn read_whole<F: DiskFile>(file: &F, size_bytes: u64) -> std::io::Result<(Bytes, usize)> {
-    let size = usize::try_from(size_bytes).map_err(std::io::Error::other)?;
-    let mut bytes = vec![0; size];
-    let mut probe = Vec::new();
-    let mut nonzero_end = 0;
-    let mut at = 0;
-    while at < size {
-        let length = (size - at).min(CHUNK_BYTES);
-        // Once the zeros have begun, look at the rest through one small buffer: the pages of the large one are
-        // then never touched, which saves both time and memory.
-        let is_probing = at > 0 && nonzero_end + CHUNK_BYTES <= at;
-        let target = if is_probing {
-            probe.resize(length, 0);
-            &mut probe[..length]
-        } else {
-            &mut bytes[at..at + length]
-        };
-        let mut filled = 0;
-        while filled < length {
-            let read = file.read_at(&mut target[filled..], (at + filled) as u64)?;
-            if read == 0 {
-                return Err(std::io::ErrorKind::UnexpectedEof.into());
-            }
-            filled += read;
-        }
-        if *target != ZEROS[..length] {
-            nonzero_end =
-                at + target.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-            if is_probing {
-                bytes[at..at + length].copy_from_slice(&probe);
-            }
-        }
-        at += length;
-    }
-    Ok((Bytes::from(bytes), nonzero_end))
 }
 
 fn rewrite<F: DiskFile>(

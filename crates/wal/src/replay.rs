@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use keystead_types::{LogIndex, ShardId};
 
 use crate::error::WalError;
@@ -20,14 +20,20 @@ pub struct RecoveredGroup {
     pub state: Option<Bytes>,
     /// The latest snapshot: the last index it contains, and what was said about it.
     pub snapshot: Option<(LogIndex, Bytes)>,
-    /// The entries after the snapshot, without a gap. They share the buffers of the segments they lie in.
+    /// The entries after the snapshot, without a gap. Neighbours share a buffer of a few hundred kilobytes, and entries of
+    /// several groups never do: a group that is done with its entries gives their memory back.
     pub entries: Vec<(LogIndex, Bytes)>,
 }
+
+/// Bytes of entries that share a buffer.
+const ROOM_BYTES: usize = 256 * 1024;
 
 /// The groups as the records make them.
 #[derive(Default)]
 pub(crate) struct Replay {
     groups: BTreeMap<ShardId, RecoveredGroup>,
+    /// Where the next entries of each group are put.
+    rooms: BTreeMap<ShardId, BytesMut>,
     ledger: Ledger,
 }
 
@@ -36,14 +42,15 @@ impl Replay {
         self.ledger.begin_segment(segment.sequence, segment.path.clone(), segment.size_bytes);
     }
 
-    pub(crate) fn block(&mut self, bytes: &Bytes, records: &[(usize, Frame)]) {
+    pub(crate) fn block(&mut self, bytes: &[u8], records: &[(usize, Frame)]) {
         let mut run: Option<(ShardId, LogIndex, LogIndex)> = None;
         for (offset, frame) in records {
             let end = offset + frame.frame_bytes();
             let payload = end - frame.payload_bytes..end;
             let (group, index) = (frame.group, frame.index);
             if frame.kind == RecordKind::Entry {
-                self.groups.entry(group).or_default().replay_entry(index, bytes.slice(payload));
+                let kept = put(self.rooms.entry(group).or_default(), &bytes[payload]);
+                self.groups.entry(group).or_default().replay_entry(index, kept);
                 run = match run {
                     Some((same, first, last)) if same == group && last.next() == index => {
                         Some((group, first, index))
@@ -67,7 +74,7 @@ impl Replay {
         }
     }
 
-    /// States and snapshots are copied out: they outlive their segment, and would keep all of its buffer.
+    /// States and snapshots have allocations of their own: they outlive the entries around them.
     fn other(&mut self, frame: &Frame, payload: &[u8]) {
         let (group, index) = (frame.group, frame.index);
         if frame.kind == RecordKind::Removed {
@@ -116,6 +123,15 @@ impl Replay {
         }
         Ok((self.groups, self.ledger))
     }
+}
+
+/// Copies `payload` into `room`, or into a fresh one if it has no place left.
+fn put(room: &mut BytesMut, payload: &[u8]) -> Bytes {
+    if room.capacity() < payload.len() {
+        *room = BytesMut::with_capacity(payload.len().max(ROOM_BYTES));
+    }
+    room.extend_from_slice(payload);
+    room.split().freeze()
 }
 
 impl RecoveredGroup {
