@@ -262,8 +262,11 @@ async fn live_until_it_ends(
     }
     node.cell(id).close();
     let of = Arc::clone(node);
-    // Loading a snapshot and decoding the log keep a core busy: not this runtime's.
+    // Loading a snapshot and applying the log keep a core busy: not this runtime's, and not the worker's. As many at a
+    // time as there are cores: the first shards are served while the last are built.
+    let turn = node.builds.acquire().await?;
     let (replica, records) = tokio::task::spawn_blocking(move || build(&of, id)).await??;
+    drop(turn);
     if !records.is_empty() {
         write_durably(node, records).await?;
     }
@@ -310,7 +313,8 @@ impl Drop for Running<'_> {
     }
 }
 
-/// Builds a replica from the newest complete snapshot and the log behind it.
+/// Builds a replica from the newest complete snapshot and the log behind it. The metadata is left to its worker: it is
+/// short, and each step of it is told to the node.
 fn build(node: &Node, id: ShardId) -> Result<(Replica<NodeMachine>, Batch), ChildError> {
     let first = node.recovered.lock().remove(&id);
     let group = match first {
@@ -328,6 +332,9 @@ fn build(node: &Node, id: ShardId) -> Result<(Replica<NodeMachine>, Batch), Chil
     let found = Found { state: group.state, origin: group.snapshot, entries: group.entries };
     let identity = Identity { id, node: node.core.me, cell, seed: random(), snapshot };
     let mut records = Batch::new();
-    let replica = Replica::recover(identity, machine, found, &mut records)?;
+    let mut replica = Replica::recover(identity, machine, found, &mut records)?;
+    if !id.is_meta() {
+        replica.replay(node.settings.replication.memory_log_bytes)?;
+    }
     Ok((replica, records))
 }

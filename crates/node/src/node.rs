@@ -5,9 +5,11 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use keystead_replication::snapshot_file::SnapshotError;
@@ -20,7 +22,7 @@ use keystead_wal::{
     Handle, Log, LogOptions, Preparer, RealDisk, RecoveredGroup, WalError, Writer, WriterOptions,
 };
 use parking_lot::{Condvar, Mutex, RwLock};
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 
 use crate::caller::Caller;
 use crate::clock::NodeClock;
@@ -172,6 +174,8 @@ pub struct Node {
     pub(crate) keeper: mpsc::Sender<KeeperEvent>,
     pub(crate) keeper_events: Mutex<Option<mpsc::Receiver<KeeperEvent>>>,
     pub(crate) offers: Arc<Offers>,
+    /// Replicas that may be built from disk at a time.
+    pub(crate) builds: Semaphore,
     pub(crate) heard: RwLock<Arc<Heard>>,
     pub(crate) topology_changed: Notify,
     is_founded: AtomicBool,
@@ -319,6 +323,7 @@ impl Node {
                 keeper,
                 keeper_events: Mutex::new(Some(keeper_events)),
                 offers: Arc::default(),
+                builds: Semaphore::new(available_parallelism().map_or(1, NonZero::get)),
                 heard: RwLock::default(),
                 topology_changed: Notify::new(),
                 is_founded: AtomicBool::new(false),

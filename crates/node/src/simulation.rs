@@ -148,7 +148,11 @@ impl Parts {
                 let found =
                     Found { state: group.state, origin: group.snapshot, entries: group.entries };
                 let identity = Identity { id, node, cell, seed, snapshot };
-                Replica::recover(identity, machine, found, records)?
+                let mut replica = Replica::recover(identity, machine, found, records)?;
+                if !id.is_meta() {
+                    replica.replay(self.settings.replication.memory_log_bytes)?;
+                }
+                replica
             }
         };
         self.core.worker_of(id).push(Input::Start(Box::new(replica)));

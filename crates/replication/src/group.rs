@@ -39,6 +39,7 @@ use crate::log::GroupLog;
 use crate::machine::Machine;
 use crate::outcome::{Doubt, Rejection};
 use crate::outputs::{Event, Outputs};
+use crate::replay::Replayed;
 use crate::rng::Rng;
 use crate::settings::Settings;
 
@@ -46,6 +47,9 @@ use crate::settings::Settings;
 const DIGESTS_KEPT: usize = 16;
 /// Election timeouts between two attempts of a leader without room to hand over: time for one attempt to be given up.
 const MAKES_ROOM_EVERY: u32 = 4;
+
+/// Digests by the index of the state, newest last.
+pub(crate) type Digests = VecDeque<(LogIndex, u128)>;
 
 /// What a turn knows of the world.
 #[derive(Clone, Copy, Debug)]
@@ -92,7 +96,7 @@ pub(crate) struct Group<M: Machine> {
     heard: BTreeMap<u64, Monotonic>,
     /// When a leader whose disk is full may next try to hand over.
     makes_room_at: Monotonic,
-    digests: VecDeque<(LogIndex, u128)>,
+    digests: Digests,
     admissions: admission::Admissions,
     scratch: Vec<u8>,
 }
@@ -111,6 +115,8 @@ pub(crate) struct Start<M: Machine> {
     pub(crate) cell: Arc<GroupCell>,
     pub(crate) log: GroupLog,
     pub(crate) origin: Origin,
+    /// What was applied already, behind the origin.
+    pub(crate) replayed: Replayed,
     pub(crate) seed: u64,
     /// True if the replica has run before: then it is fenced.
     pub(crate) has_past: bool,
@@ -119,15 +125,15 @@ pub(crate) struct Start<M: Machine> {
 impl<M: Machine> Group<M> {
     /// A replica as of `start`, applying nothing yet.
     pub(crate) fn new(start: Start<M>, settings: Settings, now: Monotonic) -> raft::Result<Self> {
-        let Start { id, node, machine, cell, mut log, origin, seed, has_past } = start;
+        let Start { id, node, machine, cell, mut log, origin, replayed, seed, has_past } = start;
         log.detach_newest(settings.memory_log_bytes);
         let mut rng = Rng::new(seed);
         // The metadata machine numbers its steps by log index: one command an entry.
         let settings =
             if id.is_meta() { Settings { entry_bytes_target: 1, ..settings } } else { settings };
-        let config = raft_config(node, origin.index, &settings, &mut rng);
+        let config = raft_config(node, replayed.index, &settings, &mut rng);
         let is_alone = log.conf().voters == [node.0] && !log.has_changes();
-        let stamped = log.stamped().max(origin.now);
+        let stamped = log.stamped().max(replayed.now);
         let is_unfenced = is_made(Mistake::NoRestartFence) || is_made(Mistake::VoteForgotten);
         let logger = slog::Logger::root(slog::Discard, slog::o!());
         let raw = RawNode::new(&config, log, &logger)?;
@@ -139,10 +145,10 @@ impl<M: Machine> Group<M> {
             cell,
             settings,
             rng,
-            applied: origin.index,
+            applied: replayed.index,
             applying: None,
             stamped,
-            applied_now: origin.now,
+            applied_now: replayed.now,
             queue: propose::Queue::default(),
             waiting: BTreeMap::new(),
             reads: reads::Reads::default(),
@@ -156,7 +162,7 @@ impl<M: Machine> Group<M> {
             known_term: 0,
             heard: BTreeMap::new(),
             makes_room_at: now,
-            digests: VecDeque::new(),
+            digests: replayed.digests,
             admissions: admission::Admissions::default(),
             scratch: Vec::new(),
         };
@@ -435,10 +441,7 @@ impl<M: Machine> Group<M> {
     }
 
     fn remember_digest(&mut self, index: LogIndex) {
-        if self.digests.len() == DIGESTS_KEPT {
-            self.digests.pop_front();
-        }
-        self.digests.push_back((index, self.machine.digest()));
+        remember_digest(&mut self.digests, index, self.machine.digest());
     }
 
     /// The first index that this replica's log must keep on disk.
@@ -476,7 +479,15 @@ fn raft_config(node: NodeId, applied: u64, settings: &Settings, rng: &mut Rng) -
     }
 }
 
+/// Remembers the digest of the state at `index`.
+pub(crate) fn remember_digest(digests: &mut Digests, index: LogIndex, digest: u128) {
+    if digests.len() == DIGESTS_KEPT {
+        digests.pop_front();
+    }
+    digests.push_back((index, digest));
+}
+
 /// True for entries that only mark the beginning of a term.
-fn is_blank(entry: &Entry) -> bool {
+pub(crate) fn is_blank(entry: &Entry) -> bool {
     entry.data.is_empty() && entry.context.is_empty()
 }

@@ -19,6 +19,7 @@ mod outcome;
 mod outputs;
 mod primitives;
 mod recovery;
+mod replay;
 mod rng;
 mod settings;
 #[cfg(feature = "simulation")]

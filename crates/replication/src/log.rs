@@ -101,6 +101,11 @@ impl GroupLog {
         self.entries.get(at).map(|entry| entry.term)
     }
 
+    /// The entry at `index`, if memory has it.
+    pub(crate) fn entry(&self, index: u64) -> Option<&Entry> {
+        self.entries.get(usize::try_from(index.checked_sub(self.first())?).ok()?)
+    }
+
     /// Appends entries; what the log had at their indexes and after is replaced.
     pub(crate) fn append(&mut self, entries: &[Entry]) {
         let Some(head) = entries.first() else { return };

@@ -17,6 +17,7 @@ use crate::entry::{self, EntryError, Origin};
 use crate::group::Start;
 use crate::log::GroupLog;
 use crate::machine::Machine;
+use crate::replay::Replayed;
 
 /// A group that is founded begins after this index, so that a guest, whose log begins at 1, can only
 /// be brought in by a snapshot, which tells it the configuration.
@@ -26,7 +27,7 @@ const FOUNDING_TERM: u64 = 5;
 
 /// A replica ready to be driven by a worker.
 pub struct Replica<M: Machine> {
-    start: Start<M>,
+    pub(crate) start: Start<M>,
 }
 
 /// A state fetched from a leader and loaded, with the place in the log that it stands for.
@@ -92,6 +93,16 @@ pub enum RecoveryError {
         /// Where the snapshot ends.
         snapshot: LogIndex,
     },
+    /// Applying an entry failed.
+    #[error("{shard} cannot be brought back: entry {index} cannot be applied: {reason}")]
+    Replay {
+        /// Whose entry.
+        shard: ShardId,
+        /// Its index.
+        index: LogIndex,
+        /// What the panic said.
+        reason: String,
+    },
 }
 
 /// What a node's log has of one group.
@@ -152,7 +163,10 @@ impl<M: Machine> Replica<M> {
     pub fn guest(id: ShardId, node: NodeId, machine: M, cell: Arc<GroupCell>, seed: u64) -> Self {
         let origin = Origin::default();
         let log = GroupLog::new(origin.clone(), None, HardState::default());
-        Self { start: Start { id, node, machine, cell, log, origin, seed, has_past: false } }
+        let replayed = Replayed::default();
+        Self {
+            start: Start { id, node, machine, cell, log, origin, replayed, seed, has_past: false },
+        }
     }
 
     /// A replica as an earlier run left it; without a snapshot `machine` is empty. `records` receives
@@ -209,7 +223,10 @@ impl<M: Machine> Replica<M> {
         }
         let mut log = GroupLog::new(origin.clone(), snapshot, state);
         log.append(&entries);
-        Ok(Self { start: Start { id, node, machine, cell, log, origin, seed, has_past: true } })
+        let replayed = Replayed { index: origin.index, now: origin.now, ..Replayed::default() };
+        Ok(Self {
+            start: Start { id, node, machine, cell, log, origin, replayed, seed, has_past: true },
+        })
     }
 
     /// The group.

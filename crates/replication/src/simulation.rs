@@ -92,6 +92,14 @@ pub struct Gauges {
     pub last: LogIndex,
 }
 
+impl Applied {
+    pub(crate) fn of(group: ShardId, entry: &raft::eraftpb::Entry) -> Self {
+        let checksum = crc32c::crc32c_append(crc32c::crc32c(&entry.data), &entry.context);
+        let (index, term) = (LogIndex(entry.index), Term(entry.term));
+        Self { group, index, term, entry: Some(checksum) }
+    }
+}
+
 impl<M: Machine> InlineWorker<M> {
     /// Drives `worker`, which is fed through `inbox`.
     #[must_use]

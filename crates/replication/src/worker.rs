@@ -8,6 +8,7 @@
 //! INV-R10: the log's length is bounded, whichever group writes how much.
 //! Records of one turn reach the log before those of the next (INV-WAL10).
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -230,6 +231,8 @@ impl<M: Machine> Worker<M> {
     fn start(&mut self, replica: Replica<M>, turn: &Turn, out: &mut Outputs) {
         let id = replica.id();
         assert!(!self.members.contains_key(&id), "INV-WK1: {id} is started while it runs");
+        #[cfg(feature = "simulation")]
+        let replica = replica.hand_out_applied(out);
         match Group::new(replica.into_start(), self.settings, turn.now) {
             Ok(group) => {
                 self.members.insert(id, Member { group, is_dirty: true });
@@ -339,11 +342,14 @@ fn guarded<M: Machine>(
     out: &mut Outputs,
     work: impl FnOnce(&mut Group<M>, &mut Outputs),
 ) -> Result<(), String> {
-    catch_unwind(AssertUnwindSafe(|| work(group, out))).map_err(|panic| {
-        let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
-        text.or_else(|| panic.downcast_ref::<String>().cloned())
-            .unwrap_or_else(|| "a panic without a message".to_owned())
-    })
+    catch_unwind(AssertUnwindSafe(|| work(group, out))).map_err(|panic| panic_text(&*panic))
+}
+
+/// What a panic said.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without a message".to_owned())
 }
 
 #[cfg(test)]

@@ -22,12 +22,11 @@ impl<M: Machine> Group<M> {
     }
 
     pub(super) fn note_applied(&self, entry: &Entry, out: &mut Outputs) {
-        let checksum = crc32c::crc32c_append(crc32c::crc32c(&entry.data), &entry.context);
-        self.note(entry.index, entry.term, Some(checksum), out);
+        out.applied.push(Applied::of(self.id, entry));
     }
 
-    pub(super) fn note(&self, index: u64, term: u64, entry: Option<u32>, out: &mut Outputs) {
+    pub(super) fn note_snapshot(&self, index: u64, term: u64, out: &mut Outputs) {
         let (index, term) = (LogIndex(index), Term(term));
-        out.applied.push(Applied { group: self.id, index, term, entry });
+        out.applied.push(Applied { group: self.id, index, term, entry: None });
     }
 }

@@ -162,7 +162,10 @@ impl<M: Machine> Group<M> {
     /// Lets go of log in memory that is applied and that no follower needs.
     fn trim_log(&mut self, turn: &Turn) {
         let log = self.raw.store();
-        if log.bytes() <= self.settings.memory_log_bytes {
+        // Whoever joins a group of one is given a snapshot: nobody needs the log before it.
+        let has_followers = self.raw.raft.prs().iter().len() > 1;
+        let kept = if has_followers { self.settings.memory_log_bytes } else { 0 };
+        if log.bytes() <= kept {
             return;
         }
         // Raft itself looks back no further than what it knows to be applied.
@@ -197,7 +200,7 @@ impl<M: Machine> Group<M> {
                 through = self.raw.raft.raft_log.applied;
             }
         }
-        self.raw.mut_store().trim(through, self.settings.memory_log_bytes);
+        self.raw.mut_store().trim(through, kept);
     }
 
     /// The leader offers a snapshot: what raft then needs must be fetched before raft hears of it.
@@ -269,7 +272,7 @@ impl<M: Machine> Group<M> {
         self.machine.install(loaded);
         out.log.push_installed(self.id, LogIndex(index), &origin.write());
         #[cfg(feature = "simulation")]
-        self.note(index, origin.term, None, out);
+        self.note_snapshot(index, origin.term, out);
         self.applied = index;
         self.applied_now = origin.now;
         self.stamped = self.stamped.max(origin.now);

@@ -21,6 +21,8 @@ const SEGMENT_BYTES: u64 = 16 * 1024;
 const DISK_BYTES: u64 = 64 * 1024 * 1024;
 /// Snapshot files kept of each group.
 const FILES_KEPT: usize = 2;
+/// Bytes of applied log that a replica keeps in memory when it comes back.
+const REPLAYED_BYTES_KEPT: usize = 1024;
 
 /// A snapshot file: its place and its bytes.
 #[derive(Clone, Debug)]
@@ -194,13 +196,18 @@ impl Running {
     fn start_replica(&mut self, id: ShardId, found: Found, file: Option<File>, seed: u64) {
         let window = self.windows.entry(id).or_default();
         let state = file.as_ref().map(|file| History::load(&file.bytes)).unwrap_or_default();
+        // The doom was that of an earlier incarnation.
+        window.lock().is_doomed = false;
         let machine = Ledger::new(state, Arc::clone(window));
         let cell = Arc::clone(self.cells.entry(id).or_default());
         let identity =
             Identity { id, node: self.id, cell, seed, snapshot: file.map(|file| file.place) };
         let mut records = Batch::new();
-        let replica = Replica::recover(identity, machine, found, &mut records)
+        let mut replica = Replica::recover(identity, machine, found, &mut records)
             .expect("what the disk has fits together");
+        replica
+            .replay(REPLAYED_BYTES_KEPT)
+            .expect("the machine applies what it has applied before");
         if !records.is_empty() {
             self.queue.push_back((records, true, self.worker.token()));
             self.write_all();

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use keystead_types::{LogIndex, NodeId, ShardId, UnixMillis};
 use keystead_wal::Batch;
-use raft::eraftpb::{ConfState, Entry, HardState};
+use parking_lot::Mutex;
+use raft::eraftpb::{ConfState, Entry, EntryType, HardState};
 
-use super::machine::{History, Ledger};
-use crate::entry::{Origin, put_entry_head, write_hard_state};
+use super::machine::{History, Ledger, Window, write};
+use crate::entry::{Header, Kind, Origin, put_entry_head, write_hard_state};
 use crate::group::Start;
 use crate::recovery::{Found, Identity, RecoveryError, Replica, SnapshotPlace};
 
@@ -92,4 +93,69 @@ fn a_log_that_begins_behind_the_snapshot_is_refused() {
 fn a_commit_beyond_the_log_is_not_believed() {
     let (start, _) = recover(log((5, 5), &[6, 6], state(6, 2, 99)), None).expect("it fits");
     assert_eq!(start.log.hard_state().commit, 7, "what is not there cannot be applied");
+}
+
+/// A log after index 5 whose entries hold a write each, but for those that change the replicas; all that is known is
+/// that the first three are committed.
+fn writes(voters: &[u64], kinds: &[EntryType]) -> (Replica<Ledger>, Arc<Mutex<Window>>) {
+    let conf = ConfState { voters: voters.to_vec(), ..ConfState::default() };
+    let base = Origin { index: 5, term: 5, conf, now: UnixMillis(0) };
+    let entries = kinds.iter().zip(6..).map(|(&kind, index)| {
+        let mut entry = Entry { index, term: 6, ..Entry::default() };
+        entry.set_entry_type(kind);
+        let mut bytes = Vec::new();
+        put_entry_head(&entry, &mut bytes);
+        Header { kind: Kind::Commands, now: UnixMillis(index * 10), seed: 0 }.put(&mut bytes);
+        bytes.extend_from_slice(&write(index));
+        (LogIndex(index), bytes.into())
+    });
+    let found = Found {
+        state: Some(write_hard_state(&state(6, 1, 8))),
+        origin: Some((LogIndex(5), base.write())),
+        entries: entries.collect(),
+    };
+    let window = Arc::<Mutex<Window>>::default();
+    let machine = Ledger::new(History::default(), Arc::clone(&window));
+    let identity =
+        Identity { id: ShardId(1), node: NodeId(1), cell: Arc::default(), seed: 1, snapshot: None };
+    let replica = Replica::recover(identity, machine, found, &mut Batch::new());
+    (replica.expect("it fits"), window)
+}
+
+/// INV-R5.
+#[test]
+fn what_is_known_to_be_committed_is_applied_before_a_worker_has_the_replica() {
+    let (mut replica, window) = writes(&[1, 2, 3], &[EntryType::EntryNormal; 5]);
+    replica.replay(usize::MAX).expect("the machine applies it");
+    assert_eq!(window.lock().ids, [6, 7, 8], "what may still be overwritten is not applied");
+    let start = replica.into_start();
+    assert_eq!((start.replayed.index, start.replayed.now), (8, UnixMillis(80)));
+    assert_eq!((start.log.first(), start.log.last()), (6, 10), "followers may lag");
+}
+
+#[test]
+fn a_replica_that_is_alone_keeps_no_applied_log_in_memory() {
+    let (mut replica, window) = writes(&[1], &[EntryType::EntryNormal; 5]);
+    replica.replay(0).expect("the machine applies it");
+    assert_eq!(window.lock().ids, [6, 7, 8]);
+    let start = replica.into_start();
+    assert_eq!((start.log.first(), start.log.last(), start.log.first_needed()), (9, 10, 6));
+}
+
+#[test]
+fn a_change_of_the_replicas_and_what_follows_is_left_to_raft() {
+    use EntryType::{EntryConfChange, EntryNormal};
+    let (mut replica, window) = writes(&[1], &[EntryNormal, EntryConfChange, EntryNormal]);
+    replica.replay(0).expect("the machine applies it");
+    assert_eq!(window.lock().ids, [6]);
+    let start = replica.into_start();
+    assert_eq!((start.replayed.index, start.log.first()), (6, 7));
+}
+
+#[test]
+fn an_entry_that_cannot_be_applied_is_named() {
+    let (mut replica, window) = writes(&[1], &[EntryType::EntryNormal; 3]);
+    window.lock().is_doomed = true;
+    let failed = replica.replay(0).expect_err("the machine is doomed");
+    assert!(matches!(failed, RecoveryError::Replay { index: LogIndex(6), .. }), "{failed}");
 }
