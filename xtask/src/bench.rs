@@ -12,6 +12,7 @@
 //! instructions. How to read all of it: `docs/performance.md`.
 
 pub(crate) mod apart;
+mod curves;
 mod dialogue;
 mod embedded;
 mod failover;
@@ -103,6 +104,7 @@ pub(crate) fn run(project: &Project, arguments: &[String]) -> Outcome {
         return Err("bench reads CPU times and memory from /proc, so it runs on Linux".into());
     }
     match arguments.split_first() {
+        Some((word, rest)) if word == "curves" => curves::run(project, rest),
         Some((word, rest)) if word == "micro" => apart::micro(project, rest),
         Some((word, rest)) if word == "plots" => apart::plots(project, rest),
         Some((word, rest)) if word == "instructions" => instructions::run(project, rest),

@@ -179,6 +179,8 @@ impl Peer {
     /// Writes `keys` keys as redis-benchmark names them, so that reads find them.
     pub(super) fn fill(&self, keys: u64, value_bytes: usize) -> Outcome {
         const BATCH: u64 = 500;
+        const BATCH_BYTES: u64 = 4 << 20;
+        let batch = (BATCH_BYTES / (value_bytes as u64 + 1)).clamp(1, BATCH);
         if self.dialect == Dialect::Etcd {
             let mut dialogue = EtcdDialogue::filling(value_bytes);
             swarm::run(self.address(), FILLERS, keys, &mut dialogue)?;
@@ -188,7 +190,7 @@ impl Peer {
         let value = vec![b'x'; value_bytes];
         let mut next = 0;
         while next < keys {
-            let end = (next + BATCH).min(keys);
+            let end = (next + batch).min(keys);
             let mut out = Vec::new();
             for number in next..end {
                 wire::encode(&[b"SET", format!("key:{number:012}").as_bytes(), &value], &mut out);

@@ -149,7 +149,8 @@ fn push_markdown(text: &mut String, cells: &[String], columns: usize) {
     text.push('\n');
 }
 
-fn figures_of(sample: &Sample, spread: f64) -> [String; 7] {
+/// A load's figures as cells, in the order of [`Table::of_loads`].
+pub(super) fn figures_of(sample: &Sample, spread: f64) -> [String; 7] {
     [
         format!("{:.1}", sample.rate / 1000.0),
         format!("{spread:.0}"),

@@ -11,6 +11,9 @@ use super::swarm;
 use crate::project::Outcome;
 use crate::wire::Connection;
 
+/// A longer value does not fit into the arguments of a program: redis-benchmark makes one itself.
+const ARGUMENT_BYTES_MAX: usize = 64 * 1024;
+
 /// What each operation does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Operation {
@@ -120,12 +123,17 @@ impl Row {
         if self.value_bytes > 1024 { (volume.keys / 20).max(1) } else { volume.keys }
     }
 
-    /// Runs the load once.
+    /// Runs the load once, as much of the volume as the row and the contender are meant to get.
     pub(super) fn run(&self, peer: &Peer, volume: Volume) -> Outcome<Sample> {
         // etcd is slower by an order of magnitude: a tenth shows as much.
         let share = if peer.dialect == Dialect::Etcd { 10 } else { 1 };
         let requests = (volume.requests * self.percent / 100 / share).max(1000);
-        let keys = self.keys(volume);
+        self.run_over(peer, Volume { requests, keys: self.keys(volume) })
+    }
+
+    /// Runs the load once, exactly that much of it.
+    pub(super) fn run_over(&self, peer: &Peer, volume: Volume) -> Outcome<Sample> {
+        let Volume { requests, keys } = volume;
         let before = peer.cpu_seconds()?;
         let is_set = self.operation == Operation::Set;
         let mut sample = match (peer.dialect, self.operation) {
@@ -166,7 +174,12 @@ impl Row {
         command.args(["-n", &requests.to_string(), "-c", &self.connections.to_string()]);
         command.args(["-P", &self.pipeline.to_string(), "-r", &keys.to_string()]);
         // Microseconds, and all percentiles: its CSV leaves out what lies behind the 99th.
-        command.args(["--precision", "3"]).args(self.words());
+        command.args(["--precision", "3"]);
+        if self.operation == Operation::Set && self.value_bytes > ARGUMENT_BYTES_MAX {
+            command.args(["-t", "set", "-d", &self.value_bytes.to_string()]);
+        } else {
+            command.args(self.words());
+        }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
