@@ -16,6 +16,7 @@ mod curves;
 mod dialogue;
 mod embedded;
 mod failover;
+mod flame;
 mod goal;
 mod instructions;
 mod machine;
@@ -105,6 +106,7 @@ pub(crate) fn run(project: &Project, arguments: &[String]) -> Outcome {
     }
     match arguments.split_first() {
         Some((word, rest)) if word == "curves" => curves::run(project, rest),
+        Some((word, rest)) if word == "flame" => flame::run(project, rest),
         Some((word, rest)) if word == "micro" => apart::micro(project, rest),
         Some((word, rest)) if word == "plots" => apart::plots(project, rest),
         Some((word, rest)) if word == "instructions" => instructions::run(project, rest),

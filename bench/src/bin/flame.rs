@@ -36,7 +36,7 @@ fn draw(out: &str, title: &str) -> Result<(), Box<dyn Error>> {
     }
     let mut options = Options::default();
     options.title = title.to_owned();
-    options.count_name = "samples".to_owned();
+    options.count_name = "ns".to_owned();
     let mut file = BufWriter::new(File::create(out)?);
     flamegraph::from_reader(&mut options, folded.as_slice(), &mut file)?;
     file.flush()?;

@@ -13,8 +13,8 @@ cargo xtask bench curves [CURVE...] [--keys MAX] [--rounds N] [--requests N] [--
 cargo xtask bench plots FILE.json [FOLDER]
 cargo xtask bench micro [PIECE] [flags of criterion]
 cargo xtask bench instructions [update]
-cargo xtask bench flame get|set-one|set-three [--connections C] [--pipeline P] [--seconds S]
-                  [--keys N] [--output FILE.svg] [--binary KEYSTEAD]
+cargo xtask bench flame get|set-one|set-three|get-three [--connections C] [--pipeline P] [--seconds S]
+                  [--keys N] [--durability fsync|replicated] [--output FILE.svg] [--json FILE] [--binary KEYSTEAD]
 --against-itself puts redis in Keystead's place: the differences then show the machine's noise
 --markdown prints tables as docs/performance.md shows them; --only takes parts of rows' names";
 
@@ -31,6 +31,7 @@ pub(super) struct Options {
     pub(super) connections: usize,
     pub(super) pipeline: usize,
     pub(super) seconds: u64,
+    pub(super) durability: String,
     pub(super) output: Option<PathBuf>,
     /// Suites, curves or loads.
     pub(super) words: Vec<String>,
@@ -50,6 +51,7 @@ impl Options {
             connections: 50,
             pipeline: 1,
             seconds: 10,
+            durability: "fsync".to_owned(),
             output: None,
             words: Vec::new(),
         };
@@ -79,6 +81,7 @@ impl Options {
             "--connections" => self.connections = value.parse::<usize>()?.max(1),
             "--pipeline" => self.pipeline = value.parse::<usize>()?.max(1),
             "--seconds" => self.seconds = value.parse::<u64>()?.max(1),
+            "--durability" => self.durability = value.to_owned(),
             "--output" => self.output = Some(value.into()),
             _ => return Err(format!("there is no flag `{flag}`").into()),
         }
