@@ -35,7 +35,7 @@ pub(crate) fn verify(project: &Project, arguments: &[String]) -> Outcome {
     steps.call("simulator: format and lints", || sim::lint(project));
     steps.call("fuzz targets: format and lints", || fuzz::lint(project));
     steps.call("loom: format and lints", || loom::lint(project));
-    steps.call("hot pieces: format and lints", || bench::apart::lint(project));
+    steps.call("hot pieces: format, lints, tests", || bench::apart::verify(project));
     steps.call("docs", || docs::check_all(project));
     steps.call("generated pages", || pages::run(project, &[]));
     steps.call("replies compared with redis", || compat::run(project, &["--dev".to_owned()]));

@@ -47,7 +47,14 @@ fn cargo(project: &Project, arguments: &[&str]) -> Outcome<Command> {
     Ok(command)
 }
 
-/// The lints, the format and the tests of the workspace, for `verify`.
-pub(crate) fn lint(project: &Project) -> Outcome {
-    crate::fuzz::lint_apart(project, FOLDER)
+/// The format, the lints and the tests of the workspace, for `verify`.
+pub(crate) fn verify(project: &Project) -> Outcome {
+    let clippy = ["clippy", "--all-targets", "--all-features", "--quiet", "--", "-D", "warnings"];
+    let tests = ["test", "--lib", "--bins", "--all-features", "--quiet", "--locked"];
+    for arguments in [&["fmt", "--check"][..], &clippy, &tests] {
+        if !cargo(project, arguments)?.status()?.success() {
+            return Err(format!("cargo {} in {FOLDER}/", arguments[0]).into());
+        }
+    }
+    Ok(())
 }
