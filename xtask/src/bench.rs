@@ -23,6 +23,7 @@ mod machine;
 mod memory;
 mod options;
 mod peer;
+mod redis_cluster;
 mod report;
 mod restart;
 mod row;

@@ -28,7 +28,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 const DEADLINE: Duration = Duration::from_secs(300);
 
 const NEVER: &[&str] = &["--durability", "replicated", "--snapshot-log-bytes", "1tb"];
-const ALWAYS: &[&str] = &["--durability", "replicated", "--snapshot-log-bytes", "4mb"];
+const ALWAYS: &[&str] = &["--durability", "replicated", "--snapshot-log-bytes", "1mb"];
 
 /// Whether snapshots are taken while a load runs.
 #[derive(Clone, Copy, PartialEq, Eq)]
