@@ -21,6 +21,7 @@ mod config;
 mod connection;
 mod hello;
 mod info;
+mod memory;
 mod wait;
 
 /// The version of Redis that clients may take this server for when they look for features.
@@ -188,6 +189,11 @@ impl<'a> SessionCall<'_, '_, 'a> {
             | Cmd::ClusterReplicas
             | Cmd::ClusterShards
             | Cmd::ClusterSlots => self.cluster(kind),
+            Cmd::MemoryDoctor
+            | Cmd::MemoryHelp
+            | Cmd::MemoryMallocStats
+            | Cmd::MemoryPurge
+            | Cmd::MemoryStats => self.memory(kind),
             Cmd::ObjectHelp => self.help("object"),
             _ => self.client(kind),
         }

@@ -22,6 +22,9 @@ use crate::{keeper, membership, reconcile, snapshots, sync};
 
 /// How long a thread may take to end.
 const GRACE: Duration = Duration::from_secs(5);
+/// How often a young node looks at what it occupies, and until when: the least of it is what it needs without keys.
+const MEASURE_EVERY: Duration = Duration::from_secs(1);
+const MEASURED_FOR: Duration = Duration::from_secs(60);
 /// Between two rings at doors that wait for time to pass.
 const PACE: Duration = Duration::from_millis(5);
 /// A replica that fails more often than this within a minute stays down.
@@ -245,12 +248,18 @@ fn control(node: &Arc<Node>) -> SupervisorSpec {
 async fn pace(node: Arc<Node>, context: ChildContext) -> Result<(), ChildError> {
     // At least five times within the fifth of an election timeout that `clock` counts on.
     let tell_every = (node.settings.replication.election_timeout() / 25).max(PACE);
-    let mut told_at = tokio::time::Instant::now();
+    let begun_at = tokio::time::Instant::now();
+    let (mut told_at, mut measured_at) = (begun_at, begun_at);
     loop {
         tokio::select! {
             () = sleep(PACE) => {
                 node.core.clock.follow_machine();
                 node.core.tick_mailboxes();
+                if begun_at.elapsed() < MEASURED_FOR && measured_at.elapsed() >= MEASURE_EVERY {
+                    measured_at = tokio::time::Instant::now();
+                    // It remembers what a node needs that holds nothing yet.
+                    let _memory = node.memory();
+                }
                 if told_at.elapsed() >= tell_every {
                     told_at = tokio::time::Instant::now();
                     tell_time(&node);

@@ -14,6 +14,7 @@ mod control;
 mod core;
 pub mod door;
 mod execute;
+mod footprint;
 mod forward;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
@@ -47,6 +48,6 @@ pub use identity::{Identity, IdentityError, Stage};
 pub use node::{Node, NodeSettings, StartError};
 pub use shard::Shard;
 pub use status::{
-    ClusterView, LogStatus, NodeView, PeerProgress, ReplicaStatus, ShardView, Status,
+    ClusterView, LogStatus, MemoryStatus, NodeView, PeerProgress, ReplicaStatus, ShardView, Status,
 };
 pub use sync::{ShardSync, SyncError, SyncReport};

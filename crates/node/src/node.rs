@@ -28,6 +28,7 @@ use crate::caller::Caller;
 use crate::clock::NodeClock;
 use crate::core::{Core, CoreSettings};
 use crate::execute::NodeDoor;
+use crate::footprint::Footprint;
 use crate::identity::{Identity, IdentityError, Stage};
 use crate::receiver::OutboxPost;
 use crate::shard::Shard;
@@ -183,6 +184,7 @@ pub struct Node {
     /// Who waits for all replicas to be compared.
     pub(crate) syncs: Arc<SyncQueue>,
     started_at: Monotonic,
+    pub(crate) footprint: Footprint,
     tree: Mutex<Option<keystead_supervisor::Tree>>,
     pub(crate) peer_listener: std::net::TcpListener,
     weak: std::sync::Weak<Self>,
@@ -329,6 +331,7 @@ impl Node {
                 is_founded: AtomicBool::new(false),
                 is_stopping: AtomicBool::new(false),
                 started_at,
+                footprint: Footprint::default(),
                 tree: Mutex::default(),
                 syncs: Arc::clone(&syncs),
                 peer_listener: listener,

@@ -396,7 +396,10 @@ mod tests {
         let reports = BTreeMap::from([(shard, (NodeId(1), &report))]);
         let replicas = replicas_of(&report);
         let wanted = Command::SetReplicas { shard, conf_index: LogIndex(20), replicas };
-        assert_eq!(corrections(&topology, &Observed::default(), &reports), [wanted.clone()]);
+        assert_eq!(
+            corrections(&topology, &Observed::default(), &reports),
+            std::slice::from_ref(&wanted)
+        );
         topology.apply(LogIndex(10), wanted).unwrap();
         assert_eq!(corrections(&topology, &Observed::default(), &reports), []);
     }

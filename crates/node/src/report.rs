@@ -11,7 +11,7 @@ use keystead_wal::DiskState;
 
 use crate::node::{Heard, Node};
 use crate::status::{
-    ClusterView, LogStatus, NodeView, PeerProgress, ReplicaStatus, ShardView, Status,
+    ClusterView, LogStatus, MemoryStatus, NodeView, PeerProgress, ReplicaStatus, ShardView, Status,
 };
 
 impl Node {
@@ -27,6 +27,7 @@ impl Node {
             data_dir: self.settings.data_dir.display().to_string(),
             durability,
             uptime_ms: self.uptime_ms(),
+            memory: self.memory(),
             log: self.log_status(),
             supervision: self.tree_text(),
             replication_is_full: self.view_of_cluster().is_full,
@@ -38,7 +39,6 @@ impl Node {
             keys.insert(shard.id, stats.keys);
             status.keys_held += stats.keys;
             status.keys_with_expiry += stats.keys_with_expiry;
-            status.dataset_bytes += stats.memory_bytes;
             status.expired_keys += stats.expired;
             status.commands_applied += shard.commands_applied();
             if shard.cell.role() == Role::Leader {
@@ -51,6 +51,21 @@ impl Node {
             status.replicas.push(replica_status(id, &cell, keys.get(&id).copied(), self));
         }
         status
+    }
+
+    /// What memory is used for.
+    pub(crate) fn memory(&self) -> MemoryStatus {
+        let mut memory = MemoryStatus::default();
+        for shard in self.shards_here() {
+            let stats = shard.stats();
+            memory.entries += stats.entry_bytes;
+            memory.tables += stats.table_bytes;
+            memory.expiries += stats.index_bytes;
+            memory.dumps += stats.dump_pending_bytes;
+        }
+        memory.log = self.all_groups().iter().map(|(_, cell)| cell.log_bytes()).sum();
+        self.footprint.measure(&mut memory);
+        memory
     }
 
     fn all_groups(&self) -> Vec<(ShardId, Arc<GroupCell>)> {

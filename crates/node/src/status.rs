@@ -20,8 +20,8 @@ pub struct Status {
     pub keys_held: u64,
     /// Keys with a time to live among [`keys_held`](Self::keys_held).
     pub keys_with_expiry: u64,
-    /// Approximate bytes of keys and values held.
-    pub dataset_bytes: u64,
+    /// What memory is used for.
+    pub memory: MemoryStatus,
     /// The replicas on this node.
     pub replicas: Vec<ReplicaStatus>,
     /// The node's log.
@@ -38,6 +38,41 @@ pub struct Status {
     pub expired_keys: u64,
     /// True if every shard has all the replicas it should have and all are level.
     pub replication_is_full: bool,
+}
+
+/// What a node's memory is used for, bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MemoryStatus {
+    /// Keys and values, with what the allocator rounds them up by.
+    pub entries: u64,
+    /// The tables over them.
+    pub tables: u64,
+    /// The index of what expires when.
+    pub expiries: u64,
+    /// What a running snapshot holds back.
+    pub dumps: u64,
+    /// The part of the replicas' logs that is in memory.
+    pub log: u64,
+    /// What the process needs without any of these: program, threads, idle buffers. The least that was seen.
+    pub startup: u64,
+    /// What the system says that the process occupies; 0 where it does not say.
+    pub resident: u64,
+    /// The most that it ever did.
+    pub resident_peak: u64,
+}
+
+impl MemoryStatus {
+    /// All that is counted, what the process needs anyway included.
+    #[must_use]
+    pub const fn used(&self) -> u64 {
+        self.startup + self.counted()
+    }
+
+    /// All that is counted beside it.
+    #[must_use]
+    pub const fn counted(&self) -> u64 {
+        self.entries + self.tables + self.expiries + self.dumps + self.log
+    }
 }
 
 /// One replica on this node.

@@ -86,6 +86,7 @@ pub struct GroupCell {
     log_first: AtomicU64,
     log_last: AtomicU64,
     snapshot: AtomicU64,
+    log_bytes: AtomicU64,
     elections_won: AtomicU64,
     entries_applied: AtomicU64,
     members: Mutex<Members>,
@@ -104,6 +105,8 @@ pub(crate) struct Published {
     pub(crate) log_first: u64,
     pub(crate) log_last: u64,
     pub(crate) snapshot: u64,
+    /// Bytes of log in memory.
+    pub(crate) log_bytes: u64,
 }
 
 impl GroupCell {
@@ -147,6 +150,7 @@ impl GroupCell {
         self.log_first.store(now.log_first, Ordering::Relaxed);
         self.log_last.store(now.log_last, Ordering::Relaxed);
         self.snapshot.store(now.snapshot, Ordering::Relaxed);
+        self.log_bytes.store(now.log_bytes, Ordering::Relaxed);
         // ORDER: `applied` last and with release, so that a reader who waits for an index sees the rest.
         self.applied.store(now.applied, Ordering::Release);
     }
@@ -195,6 +199,12 @@ impl GroupCell {
     #[must_use]
     pub fn applied(&self) -> LogIndex {
         LogIndex(self.applied.load(Ordering::Acquire))
+    }
+
+    /// Bytes of the log that are in memory.
+    #[must_use]
+    pub fn log_bytes(&self) -> u64 {
+        self.log_bytes.load(Ordering::Relaxed)
     }
 
     /// First and last index in the log.

@@ -322,6 +322,7 @@ impl<M: Machine> Group<M> {
             log_first: log.first(),
             log_last: log.last(),
             snapshot: log.snapshot_origin().map_or(0, |origin| origin.index),
+            log_bytes: log.bytes() as u64,
         });
         let lease = if self.is_leader() { self.lease.until(self.applied) } else { None };
         self.cell.set_lease(lease);

@@ -3,7 +3,7 @@
 //! Never: parses a command, writes a reply, reads a clock (`now` is an argument everywhere).
 //!
 //! Every change passes [`Keyspace::set_string`], [`insert`](Keyspace::insert), [`edit`](Keyspace::edit),
-//! [`take`](Keyspace::take), [`remove_due`](Keyspace::remove_due) or [`clear`](Keyspace::clear), and these
+//! [`take`](Keyspace::take), [`remove_due`](Keyspace::remove_due), [`load`](Keyspace::load) or [`clear`](Keyspace::clear), and these
 //! do what a change entails: copy the slot out if a dump has yet to write it, keep index and counts level,
 //! mark watches. A command cannot forget any of it.
 //!
@@ -242,6 +242,19 @@ impl Keyspace {
         removed
     }
 
+    /// Puts in an entry of a snapshot under a key of `slot`; false if the key is there already. Nobody watches, and no
+    /// dump runs: the store is only being made.
+    pub(crate) fn load(&mut self, slot: Slot, entry: Entry) -> bool {
+        let hash = self.hasher.hash(entry.key());
+        let new = Times::of(&entry);
+        let table = self.slots.get_mut(slot);
+        let Place::Vacant(at) = table.find(&self.hasher, hash, entry.key()) else { return false };
+        table.insert(&self.hasher, hash, entry, at);
+        self.counts.keys += 1;
+        self.follow(Position::new(slot, hash), Times::NONE, new);
+        true
+    }
+
     /// Makes room for `count` keys of a slot, so that loading them in order moves nothing.
     pub(crate) fn reserve(&mut self, slot: Slot, count: u32) {
         if count > 0 {
@@ -306,9 +319,14 @@ impl Keyspace {
         self.changes
     }
 
-    /// Bytes of the bucket arrays and of the index of expiry.
-    pub(crate) fn overhead_bytes(&self) -> u64 {
-        (self.slots.bytes() + self.expiries.bytes()) as u64
+    /// Bytes of the bucket arrays.
+    pub(crate) fn table_bytes(&self) -> u64 {
+        self.slots.bytes() as u64
+    }
+
+    /// Bytes of the index of expiry.
+    pub(crate) fn index_bytes(&self) -> u64 {
+        self.expiries.bytes() as u64
     }
 
     /// Bytes that a running dump holds back.

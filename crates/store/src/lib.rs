@@ -28,6 +28,7 @@
 //!
 //! [`ApplyContext`]: keystead_types::ApplyContext
 
+mod allocation;
 pub mod command;
 mod digest;
 mod effect;

@@ -46,8 +46,12 @@ pub struct Stats {
     pub hashes_with_field_expiry: u64,
     /// Keys and fields removed because their time was up, since the process started or loaded.
     pub expired: u64,
-    /// Bytes of keys, values, tables and the index of expiry; approximate.
-    pub memory_bytes: u64,
+    /// Bytes of keys and values, with what the allocator rounds them up by.
+    pub entry_bytes: u64,
+    /// Bytes of the tables over them.
+    pub table_bytes: u64,
+    /// Bytes of the index of expiry; approximate.
+    pub index_bytes: u64,
     /// Bytes that a running dump holds back for its next step.
     pub dump_pending_bytes: u64,
     /// Watches registered.
@@ -240,7 +244,9 @@ impl Store {
             keys_with_expiry: counts.timed_keys,
             hashes_with_field_expiry: counts.timed_hashes,
             expired: counts.expired,
-            memory_bytes: counts.entry_bytes + self.keyspace.overhead_bytes(),
+            entry_bytes: counts.entry_bytes,
+            table_bytes: self.keyspace.table_bytes(),
+            index_bytes: self.keyspace.index_bytes(),
             dump_pending_bytes: self.keyspace.dump_pending_bytes(),
             watches: self.keyspace.watches.len() as u64,
             changes: self.keyspace.changes(),

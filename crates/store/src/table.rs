@@ -18,6 +18,7 @@
 
 use rapidhash::v3::{RapidSecrets, rapidhash_v3_seeded};
 
+use crate::allocation::granted;
 use crate::entry::Entry;
 
 /// Hashes keys with the cluster's secret seed.
@@ -181,7 +182,7 @@ impl Table {
 
     /// Bytes of the bucket array.
     pub(crate) const fn bytes(&self) -> usize {
-        self.buckets.capacity() * size_of::<Entry>()
+        if self.capacity == 0 { 0 } else { granted(self.buckets.capacity() * size_of::<Entry>()) }
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "the home is below the capacity, a u32")]
@@ -205,8 +206,11 @@ impl Table {
     /// Moves every entry, in order, to a new array.
     fn resize(&mut self, hasher: &Hasher, capacity: u32) {
         let old = std::mem::take(&mut self.buckets);
-        self.capacity = capacity.max(4);
-        let room = self.capacity as usize + tail(self.capacity);
+        let capacity = capacity.max(4);
+        let tail = tail(capacity);
+        // What the allocator would round up to anyway is used.
+        let room = granted((capacity as usize + tail) * size_of::<Entry>()) / size_of::<Entry>();
+        self.capacity = u32::try_from(room - tail).unwrap_or(capacity);
         let mut buckets = Vec::with_capacity(room);
         for entry in old {
             if entry.is_vacant() {
@@ -249,11 +253,11 @@ const fn load_max(capacity: u32) -> u32 {
     capacity - capacity.div_ceil(5)
 }
 
-/// The next capacity: half more while small, then a quarter more, so that little stands empty.
+/// The next capacity: half more while small, then the next that is an allocator's size, a fifth more on the average,
+/// so that little stands empty.
 const fn grown(capacity: u32) -> u32 {
-    let step = if capacity < 64 { capacity / 2 } else { capacity / 4 };
-    let next = capacity + step;
-    if next < 4 { 4 } else { next & !1 }
+    let next = capacity + if capacity < 64 { capacity / 2 } else { 1 };
+    if next < 4 { 4 } else { next }
 }
 
 /// Buckets behind the last home. One that is too short costs a reallocation, nothing else.

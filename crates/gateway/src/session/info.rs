@@ -124,10 +124,21 @@ fn clients(report: &Report<'_>, lines: &mut Lines) {
 }
 
 fn memory(report: &Report<'_>, lines: &mut Lines) {
-    let bytes = report.status.dataset_bytes;
-    lines.field("used_memory", bytes);
-    lines.field("used_memory_human", human(bytes));
-    lines.field("used_memory_dataset", bytes);
+    let memory = &report.status.memory;
+    lines.field("used_memory", memory.used());
+    lines.field("used_memory_human", human(memory.used()));
+    lines.field("used_memory_rss", memory.resident);
+    lines.field("used_memory_rss_human", human(memory.resident));
+    lines.field("used_memory_rss_peak", memory.resident_peak);
+    lines.field("used_memory_overhead", memory.used() - memory.entries);
+    lines.field("used_memory_startup", memory.startup);
+    lines.field("used_memory_dataset", memory.entries);
+    lines.field("used_memory_tables", memory.tables + memory.expiries);
+    lines.field("used_memory_log", memory.log);
+    lines.field("used_memory_snapshots", memory.dumps);
+    lines.field("mem_fragmentation_ratio", ratio(memory.resident, memory.used()));
+    let beside = i128::from(memory.resident) - i128::from(memory.used());
+    lines.field("mem_fragmentation_bytes", beside);
     lines.field("maxmemory", 0);
     lines.field("maxmemory_human", "0B");
     lines.field("maxmemory_policy", "noeviction");
@@ -250,6 +261,12 @@ fn keyspace(report: &Report<'_>, lines: &mut Lines) {
     if keys > 0 {
         lines.field("db0", format_args!("keys={keys},expires={expires},avg_ttl=0"));
     }
+}
+
+/// A quotient with two digits, 0.00 of nothing.
+#[expect(clippy::cast_precision_loss, reason = "two digits are shown")]
+pub(super) fn ratio(of: u64, by: u64) -> String {
+    format!("{:.2}", of as f64 / by.max(1) as f64)
 }
 
 /// Bytes as people read them.

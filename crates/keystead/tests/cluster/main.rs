@@ -24,6 +24,7 @@ mod disk;
 mod failover;
 mod hostile;
 mod membership;
+mod memory;
 mod scenario;
 mod shutdown;
 mod snapshots;

@@ -4,6 +4,7 @@ pub(super) mod del;
 pub(super) mod dump;
 pub(super) mod exists;
 pub(super) mod expire;
+pub(super) mod memory;
 pub(super) mod object;
 mod payload;
 pub(super) mod rename;

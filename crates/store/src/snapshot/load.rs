@@ -8,7 +8,6 @@ use thiserror::Error;
 use crate::entry::Entry;
 use crate::keyspace::Keyspace;
 use crate::store::{Store, StoreConfig};
-use crate::table::Place;
 use crate::value::hash::{Field, Hash, PACKED_BYTES_MAX, PACKED_FIELDS_MAX};
 use crate::watch::{KeyAtWatch, Watch, WatchId};
 
@@ -287,17 +286,7 @@ impl Loader {
     }
 
     fn insert(&mut self, slot: Slot, entry: Entry) -> Result<(), &'static str> {
-        let hash = self.keyspace.hasher.hash(entry.key());
-        let place = self
-            .keyspace
-            .slots
-            .get(slot)
-            .map(|table| table.find(&self.keyspace.hasher, hash, entry.key()));
-        if matches!(place, Some(Place::Occupied(_))) {
-            return Err("a key stands twice");
-        }
-        self.keyspace.insert(entry);
-        Ok(())
+        if self.keyspace.load(slot, entry) { Ok(()) } else { Err("a key stands twice") }
     }
 
     fn end(&mut self, mut payload: PayloadReader<'_>) -> Result<(), &'static str> {

@@ -1,6 +1,7 @@
 //! Rows of the family that concerns the server; the gateway runs them, or every shard its part.
 
-use super::{Command, GatherCommand, Group, SESSION, SessionCommand, flags};
+use super::{Command, GatherCommand, Group, KeySpec, SESSION, SessionCommand, flags};
+use crate::command::key;
 
 const ANY_TIME: u32 = flags::LOADING | flags::STALE;
 
@@ -55,6 +56,9 @@ pub(crate) const ROWS: &[Command] = &[
         .in_categories(flags::ADMIN_CATEGORY | flags::DANGEROUS)
         .tips(&["nondeterministic_output"])
         .doc("", "Returns when the last snapshot was complete, in Unix seconds."),
+    Command::container("memory", Group::Server, SessionCommand::Memory, MEMORY)
+        .since("4.0.0")
+        .doc("subcommand", "A container for commands on the use of memory."),
     row("role", 1, SessionCommand::Role)
         .with(SESSION | flags::FAST)
         .in_categories(flags::ADMIN_CATEGORY | flags::DANGEROUS)
@@ -104,6 +108,36 @@ const COMMAND: &[Command] = &[
             "Returns the names of commands.",
         ),
 ];
+
+const MEMORY: &[Command] = &[
+    row("memory|doctor", 2, SessionCommand::MemoryDoctor)
+        .tips(MEMORY_TIPS)
+        .since("4.0.0")
+        .doc("", "Says what is unusual about the use of memory."),
+    row("memory|help", 2, SessionCommand::MemoryHelp)
+        .with(ANY_TIME)
+        .since("4.0.0")
+        .doc("", "Describes the subcommands."),
+    row("memory|malloc-stats", 2, SessionCommand::MemoryMallocStats)
+        .tips(MEMORY_TIPS)
+        .since("4.0.0")
+        .doc("", "Says where the allocator's own figures are found."),
+    row("memory|purge", 2, SessionCommand::MemoryPurge)
+        .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
+        .since("4.0.0")
+        .doc("", "Does nothing: free memory goes back to the system by itself."),
+    row("memory|stats", 2, SessionCommand::MemoryStats)
+        .tips(MEMORY_TIPS)
+        .since("4.0.0")
+        .doc("", "Returns what memory is used for."),
+    Command::read("memory|usage", -3, Group::Server, key::memory::usage)
+        .keys_at(&[KeySpec::one(2, "RO")])
+        .since("4.0.0")
+        .doc("key [SAMPLES count]", "Returns the bytes of memory that a key and its value take."),
+];
+
+const MEMORY_TIPS: &[&str] =
+    &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"];
 
 const CONFIG: &[Command] = &[
     config("config|get", -3, SessionCommand::ConfigGet)
