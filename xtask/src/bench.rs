@@ -31,6 +31,7 @@ mod sample;
 mod snapshot;
 mod suites;
 mod swarm;
+mod under_load;
 
 use std::cell::RefCell;
 use std::path::PathBuf;
@@ -108,6 +109,7 @@ pub(crate) fn run(project: &Project, arguments: &[String]) -> Outcome {
     match arguments.split_first() {
         Some((word, rest)) if word == "curves" => curves::run(project, rest),
         Some((word, rest)) if word == "flame" => flame::run(project, rest),
+        Some((word, rest)) if word == "where" => flame::run_where(project, rest),
         Some((word, rest)) if word == "micro" => apart::micro(project, rest),
         Some((word, rest)) if word == "plots" => apart::plots(project, rest),
         Some((word, rest)) if word == "instructions" => instructions::run(project, rest),

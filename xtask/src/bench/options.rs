@@ -13,6 +13,7 @@ cargo xtask bench curves [CURVE...] [--keys MAX] [--rounds N] [--requests N] [--
 cargo xtask bench plots FILE.json [FOLDER]
 cargo xtask bench micro [PIECE] [flags of criterion]
 cargo xtask bench instructions [update]
+cargo xtask bench where [LOAD...] [--seconds S] [--keys N] [--durability fsync|replicated] [--markdown]
 cargo xtask bench flame get|set-one|set-three|get-three [--connections C] [--pipeline P] [--seconds S]
                   [--keys N] [--durability fsync|replicated] [--output FILE.svg] [--json FILE] [--binary KEYSTEAD]
 --against-itself puts redis in Keystead's place: the differences then show the machine's noise

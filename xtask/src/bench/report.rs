@@ -125,7 +125,7 @@ impl Table {
             for (column, cell) in row.iter().enumerate() {
                 let width = if is_sentence(row, column) { 0 } else { width(column) };
                 // Names to the left, figures to the right.
-                let is_name = column < 2 || column + 2 >= self.head.len();
+                let is_name = column < 2 || matches!(self.head.get(column), Some(&("goal" | "")));
                 let written = if is_name {
                     write!(line, "{cell:<width$}  ")
                 } else {
