@@ -4,6 +4,7 @@
 
 use keystead_types::LogIndex;
 use keystead_types::mistakes::{Mistake, is_made};
+use raft::StateRole;
 
 use super::{Group, Turn, Unpersisted};
 use crate::entry;
@@ -96,11 +97,21 @@ impl<M: Machine> Group<M> {
             }
             let Unpersisted { number, messages, .. } =
                 self.unpersisted.pop_front().expect("there is a front");
+            self.step_down_if_taken_out();
             self.raw.on_persist_ready(number);
             for message in messages {
                 self.send(message, out);
             }
         }
         self.report_applied();
+    }
+
+    /// The others may commit a leader's removal before its own disk has what it wrote after that. Raft 0.7 panics when it then
+    /// hears of its disk, since it looks for the leader's own progress; so this leader follows from here on.
+    fn step_down_if_taken_out(&mut self) {
+        let raft = &mut self.raw.raft;
+        if raft.state == StateRole::Leader && raft.prs().get(raft.id).is_none() {
+            raft.become_follower(raft.term, raft::INVALID_ID);
+        }
     }
 }
