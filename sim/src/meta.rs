@@ -81,7 +81,7 @@ pub const TABLE: &[Row] = &[
     Row {
         mistake: Mistake::BatchAppend,
         faults: &[Fault::Weather, Fault::Isolation, Fault::Crash],
-        seeds_max: 20,
+        seeds_max: 150,
     },
     Row { mistake: Mistake::WatchIgnored, faults: &[Fault::Transfer], seeds_max: 5 },
     Row {

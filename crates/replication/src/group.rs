@@ -473,6 +473,9 @@ fn raft_config(node: NodeId, applied: u64, settings: &Settings, rng: &mut Rng) -
         // `try_batching` compares nothing if there are none). The follower acknowledges the index plus their
         // number, entries that it never saw, and the leader commits on its word. Runs are packed here anyway.
         batch_append: is_made(Mistake::BatchAppend),
+        // A follower hears of a commit with the next entries or heartbeat: an append for that alone would double the messages of
+        // a write, and nobody is served by a follower.
+        skip_bcast_commit: true,
         read_only_option: raft::ReadOnlyOption::Safe,
         max_uncommitted_size: raft::NO_LIMIT,
         max_committed_size_per_ready: 16 * 1024 * 1024,
