@@ -51,8 +51,8 @@ pub(crate) struct Local {
     pub(crate) buffers: Buffers,
     /// Coarse time, renewed every second: precise enough for idle times.
     pub(crate) now_s: u32,
-    /// Set when a run was submitted; the thread's flusher clears it.
-    pub(crate) wants_flush: bool,
+    /// Runs that were submitted since the thread's pump last flushed.
+    pub(crate) unflushed: usize,
     /// True once the thread is to end: each connection is closed behind its next reply.
     pub(crate) is_draining: bool,
     #[expect(clippy::vec_box, reason = "boxes pass between thread and connections as they are")]
@@ -72,7 +72,7 @@ impl Local {
             stats,
             shared,
             buffers: Buffers::default(),
-            wants_flush: false,
+            unflushed: 0,
             is_draining: false,
             windows: Vec::new(),
             releases: Releases::default(),

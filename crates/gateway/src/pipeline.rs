@@ -411,7 +411,7 @@ impl Pipeline {
             input: &self.input,
         };
         window.submit(submission, turn.door, &mut turn.local.buffers);
-        turn.local.wants_flush = true;
+        turn.local.unflushed += 1;
     }
 
     /// Gives back what is not needed and drops input that was executed.

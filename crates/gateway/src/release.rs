@@ -53,7 +53,7 @@ impl Local {
             self.releases.unconfirmed.insert(serial, release);
         }
         submit(serial, watch, door);
-        self.wants_flush = true;
+        self.unflushed += 1;
     }
 
     /// Sends again what was refused.
@@ -62,7 +62,7 @@ impl Local {
             if !release.is_in_flight {
                 release.is_in_flight = true;
                 submit(*serial, release.watch, door);
-                self.wants_flush = true;
+                self.unflushed += 1;
             }
         }
     }

@@ -62,7 +62,7 @@ impl Desk {
             let (door, local) = (&mut *self.door, &mut self.local);
             pipeline.advance(&mut Turn { door, local, slot: connection });
         }
-        self.local.wants_flush
+        self.local.unflushed > 0
     }
 
     /// Passes outcomes to connections and submissions to the node. To be called again while it says so.
@@ -81,10 +81,10 @@ impl Desk {
             let (door, local) = (&mut *self.door, &mut self.local);
             pipeline.finish_window(&mut Turn { door, local, slot });
         }
-        if std::mem::take(&mut self.local.wants_flush) {
+        if std::mem::take(&mut self.local.unflushed) > 0 {
             self.door.flush();
         }
-        self.local.wants_flush
+        self.local.unflushed > 0
     }
 
     /// What is to be sent to clients now.
@@ -105,6 +105,6 @@ impl Desk {
             let (door, local) = (&mut *self.door, &mut self.local);
             pipeline.session.depart(&mut Turn { door, local, slot: connection });
         }
-        self.local.wants_flush
+        self.local.unflushed > 0
     }
 }

@@ -115,14 +115,17 @@ impl Frames {
                 inbox.leave(Input::Messages(messages));
             }
         }
-        // This thread has nothing better to do than what the peers want.
-        self.core.drive();
     }
 }
 
 impl Receive for Receiver {
     fn frames(&self, from: NodeId, frames: &mut Vec<(FrameKind, Bytes)>) {
         self.frames.take(from, frames);
+    }
+
+    /// This thread has nothing better to do than what the peers want.
+    fn settle(&self) {
+        self.node.core.drive();
     }
 
     fn peer_up(&self, peer: NodeId) {

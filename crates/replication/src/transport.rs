@@ -63,6 +63,9 @@ pub trait Receive: Send + Sync {
     /// If this panics, the connection is closed and the frames are lost.
     fn frames(&self, from: NodeId, frames: &mut Vec<(FrameKind, Bytes)>);
 
+    /// Every connection that had something has been read: what the frames brought is to be seen to, all of it at once.
+    fn settle(&self) {}
+
     /// Frames to this peer are taken from now on.
     fn peer_up(&self, peer: NodeId);
 

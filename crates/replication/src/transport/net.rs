@@ -8,7 +8,7 @@
 use std::io;
 use std::net::SocketAddr;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::peer::is_transient;
@@ -112,7 +112,7 @@ impl Stream {
         match self {
             Self::Tcp(stream) => loop {
                 stream.readable().await?;
-                match stream.try_read(buffer) {
+                match read_ready(stream, buffer) {
                     Err(error) if is_transient(&error) => {}
                     read => return read,
                 }
@@ -129,6 +129,22 @@ impl Stream {
             #[cfg(test)]
             Self::Simulated(stream) => read_out(stream.into_inner()).await,
         }
+    }
+}
+
+/// Reads once. A read that does not fill the buffer has emptied the socket, and epoll tells when more comes: the runtime is
+/// told as much, which spares the next read that would only find nothing.
+fn read_ready(stream: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut bytes = None;
+    let outcome = stream.try_io(Interest::READABLE, || {
+        let read = stream.try_read(buffer)?;
+        bytes = Some(read);
+        let is_emptied = cfg!(target_os = "linux") && read > 0 && read < buffer.len();
+        if is_emptied { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+    });
+    match bytes {
+        Some(bytes) => Ok(bytes),
+        None => outcome.map(|()| 0),
     }
 }
 

@@ -69,6 +69,8 @@ struct Shared {
     /// Last refusal of each caller.
     refused: Rc<RefCell<BTreeMap<(NodeId, std::net::IpAddr), Refusal>>>,
     fallen: Rc<Cell<Option<NodeId>>>,
+    /// Rung when frames were delivered.
+    unsettled: Rc<Notify>,
 }
 
 /// Ends an older link of a peer.
@@ -132,6 +134,7 @@ pub(super) async fn serve_on(
         incoming: Rc::default(),
         refused: Rc::default(),
         fallen: Rc::default(),
+        unsettled: Rc::default(),
     };
     LocalSet::new().run_until(run(listener, shared, shutdown)).await
 }
@@ -139,6 +142,10 @@ pub(super) async fn serve_on(
 async fn run(listener: Listener, shared: Shared, shutdown: Shutdown) -> Result<(), ServeError> {
     let links = Nursery::new("links", PEERS_MAX * 2);
     let incoming = Nursery::new("peer connections", INCOMING_MAX);
+    let settling = Nursery::new("settling", 1);
+    if let Err(error) = settling.spawn_local(settle(shared.clone())) {
+        tracing::error!(%error, "what peers send is not seen to");
+    }
     shared.outbox.set_closing(false);
     loop {
         if let Some(peer) = shared.fallen.take() {
@@ -167,6 +174,15 @@ async fn run(listener: Listener, shared: Shared, shutdown: Shutdown) -> Result<(
     let drained = links.drain(Instant::now() + shared.outbox.timing().flush_max).await;
     tracing::debug!(?drained, "links to peers closed");
     Ok(())
+}
+
+/// Has what was delivered seen to. Stands behind the links in the runtime's queue (first in, first out): those that became
+/// ready together have all been read by then.
+async fn settle(shared: Shared) {
+    loop {
+        shared.unsettled.notified().await;
+        shared.receive.settle();
+    }
 }
 
 /// Starts the task of every peer that has none.
@@ -307,6 +323,7 @@ async fn read_link(
         if !frames.is_empty() {
             shared.receive.frames(from, &mut frames);
             frames.clear();
+            shared.unsettled.notify_one();
         }
         // A peer that sends without end must not starve the other tasks of this thread.
         tokio::task::consume_budget().await;
