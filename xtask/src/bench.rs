@@ -42,7 +42,7 @@ use crate::project::{Outcome, Project};
 use crate::server::{self, Scratch};
 use crate::setup;
 use machine::Machine;
-use options::{Options, USAGE};
+use options::Options;
 use report::Table;
 
 /// What a suite needs.
@@ -119,9 +119,9 @@ pub(crate) fn run(project: &Project, arguments: &[String]) -> Outcome {
 
 /// Runs the suites named, or all of them.
 fn measure(project: &Project, arguments: &[String]) -> Outcome {
-    let options = Options::parse(arguments).map_err(|error| usage(&error.to_string()))?;
+    let options = Options::parse(arguments).map_err(|error| with_suites(&error.to_string()))?;
     if let Some(word) = options.words.iter().find(|word| !SUITES.iter().any(|s| s.name == *word)) {
-        return Err(usage(&format!("there is no suite `{word}`")).into());
+        return Err(with_suites(&format!("there is no suite `{word}`")).into());
     }
     let bench = Bench::new(project, options)?;
     let machine = bench.head();
@@ -190,8 +190,8 @@ impl<'a> Bench<'a> {
     }
 }
 
-fn usage(error: &str) -> String {
-    let mut text = format!("{error}\n{USAGE}\nsuites:");
+fn with_suites(error: &str) -> String {
+    let mut text = format!("{error}\nsuites:");
     for suite in SUITES {
         text.push_str(&format!("\n  {:<16}{}", suite.name, suite.about));
     }

@@ -115,7 +115,7 @@ const VERBS: &[Verb] = &[
     Verb {
         name: "bench",
         arguments: "[SUITE...] [--...]",
-        about: "figures beside redis and etcd; an unknown flag lists flags and suites",
+        about: "figures beside redis and etcd, curves, instructions, flame graphs; --help lists them",
         run: bench::run,
     },
     Verb {

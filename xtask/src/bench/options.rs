@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::project::Outcome;
 use crate::server::Binary;
 
-pub(super) const USAGE: &str =
+const USAGE: &str =
     "cargo xtask bench [SUITE...] [--rounds N] [--requests N] [--keys N] [--only ROW,...]
                   [--json FILE] [--markdown] [--binary KEYSTEAD] [--against-itself]
 cargo xtask bench curves [CURVE...] [--keys MAX] [--rounds N] [--requests N] [--json FILE] [--markdown]
@@ -39,7 +39,12 @@ pub(super) struct Options {
 }
 
 impl Options {
+    /// Reads the command line; what is wrong with it comes with what there is.
     pub(super) fn parse(arguments: &[String]) -> Outcome<Self> {
+        Self::read(arguments).map_err(|error| format!("{error}\n{USAGE}").into())
+    }
+
+    fn read(arguments: &[String]) -> Outcome<Self> {
         let mut options = Self {
             rounds: 3,
             requests: 200_000,
@@ -61,6 +66,7 @@ impl Options {
             match argument.as_str() {
                 "--against-itself" => options.is_against_itself = true,
                 "--markdown" => options.is_markdown = true,
+                "--help" => return Err("what there is:".into()),
                 word if !word.starts_with("--") => options.words.push(word.to_owned()),
                 flag => {
                     let value = rest.next().ok_or_else(|| format!("{flag} needs a value"))?;
