@@ -43,8 +43,13 @@ pub(super) fn run(project: &Project, arguments: &[String]) -> Outcome {
     let peer = load.start(&bench)?;
     let options = &bench.options;
     let title = format!(
-        "{}, {} connections, pipeline {}, {}, {} keys",
-        load.name, options.connections, options.pipeline, peer.settings, options.keys
+        "{}, {} connections, pipeline {}, {}, {} keys, values of {} bytes",
+        load.name,
+        options.connections,
+        options.pipeline,
+        peer.settings,
+        options.keys,
+        options.value_bytes
     );
     println!("{title}");
     let way = (options.connections, options.pipeline);
@@ -81,7 +86,10 @@ pub(super) fn run_where(project: &Project, arguments: &[String]) -> Outcome {
     let mut results = Vec::new();
     for load in loads {
         let peer = load.start(&bench)?;
-        println!("   {:<18}{}, {} keys", load.name, peer.settings, bench.options.keys);
+        println!(
+            "   {:<18}{}, {} keys, values of {} bytes",
+            load.name, peer.settings, bench.options.keys, bench.options.value_bytes
+        );
         for way in WAYS {
             let under = UnderLoad::begin(&bench, &peer, load, *way)?;
             let threads = under.threads()?;

@@ -13,9 +13,11 @@ cargo xtask bench curves [CURVE...] [--keys MAX] [--rounds N] [--requests N] [--
 cargo xtask bench plots FILE.json [FOLDER]
 cargo xtask bench micro [PIECE] [flags of criterion]
 cargo xtask bench instructions [update]
-cargo xtask bench where [LOAD...] [--seconds S] [--keys N] [--durability fsync|replicated] [--markdown]
+cargo xtask bench where [LOAD...] [--seconds S] [--keys N] [--value-bytes N] [--durability fsync|replicated]
+                  [--markdown]
 cargo xtask bench flame get|set-one|set-three|get-three [--connections C] [--pipeline P] [--seconds S]
-                  [--keys N] [--durability fsync|replicated] [--output FILE.svg] [--json FILE] [--binary KEYSTEAD]
+                  [--keys N] [--value-bytes N] [--durability fsync|replicated]
+                  [--output FILE.svg] [--json FILE] [--binary KEYSTEAD]
 --against-itself puts redis in Keystead's place: the differences then show the machine's noise
 --markdown prints tables as docs/performance.md shows them; --only takes parts of rows' names";
 
@@ -31,6 +33,7 @@ pub(super) struct Options {
     pub(super) is_against_itself: bool,
     pub(super) connections: usize,
     pub(super) pipeline: usize,
+    pub(super) value_bytes: usize,
     pub(super) seconds: u64,
     pub(super) durability: String,
     pub(super) output: Option<PathBuf>,
@@ -56,6 +59,7 @@ impl Options {
             is_against_itself: false,
             connections: 50,
             pipeline: 1,
+            value_bytes: 64,
             seconds: 10,
             durability: "fsync".to_owned(),
             output: None,
@@ -87,6 +91,7 @@ impl Options {
             "--binary" => self.binary = Binary::Named(value.into()),
             "--connections" => self.connections = value.parse::<usize>()?.max(1),
             "--pipeline" => self.pipeline = value.parse::<usize>()?.max(1),
+            "--value-bytes" => self.value_bytes = value.parse::<usize>()?.max(1),
             "--seconds" => self.seconds = value.parse::<u64>()?.max(1),
             "--durability" => self.durability = value.to_owned(),
             "--output" => self.output = Some(value.into()),

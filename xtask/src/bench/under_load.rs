@@ -69,7 +69,7 @@ impl Load {
     pub(super) fn start(&self, bench: &Bench<'_>) -> Outcome<Peer> {
         let durability = bench.options.durability.as_str();
         let peer = Peer::keystead(bench, "keystead", self.nodes, &["--durability", durability])?;
-        peer.fill(bench.options.keys, 64)?;
+        peer.fill(bench.options.keys, bench.options.value_bytes)?;
         Ok(peer)
     }
 }
@@ -82,7 +82,10 @@ impl<'a> UnderLoad<'a> {
         load: &Load,
         (connections, pipeline): (usize, usize),
     ) -> Outcome<Self> {
-        let row = Row::new(load.name, load.operation).connections(connections).pipeline(pipeline);
+        let row = Row::new(load.name, load.operation)
+            .connections(connections)
+            .pipeline(pipeline)
+            .value_bytes(bench.options.value_bytes);
         let out = File::create(bench.scratch.folder("generator")?.join("out"))?;
         let mut generator = row.generator(peer, REQUESTS, bench.options.keys);
         let child = generator.stdout(out.try_clone()?).stderr(out).spawn()?;
