@@ -125,7 +125,7 @@ const MEMORY: &[Command] = &[
     row("memory|purge", 2, SessionCommand::MemoryPurge)
         .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
         .since("4.0.0")
-        .doc("", "Does nothing: free memory goes back to the system by itself."),
+        .doc("", "Does nothing: pages without any key go back to the system by themselves."),
     row("memory|stats", 2, SessionCommand::MemoryStats)
         .tips(MEMORY_TIPS)
         .since("4.0.0")
