@@ -119,11 +119,17 @@ impl World {
         self.after(down + up, Happening::Flap(host, left - 1));
     }
 
+    /// The voters of a group, as its leader says.
+    fn voters_of(&self, group: ShardId) -> Vec<NodeId> {
+        let leader = self.leader(group).and_then(|leader| self.hosts[&leader].process.as_ref());
+        let members =
+            leader.and_then(|process| process.parts.cell(group)).map(|cell| cell.members());
+        members.map(|members| members.voters.into_iter().collect()).unwrap_or_default()
+    }
+
     fn ambush(&mut self, group: ShardId) {
         let Some(leader) = self.leader(group) else { return };
-        let Some(process) = &self.hosts[&leader].process else { return };
-        let members = process.parts.cell(group).map(|cell| cell.members().voters);
-        let mut others: Vec<NodeId> = members.into_iter().flatten().collect();
+        let mut others = self.voters_of(group);
         others.retain(|id| *id != leader && self.hosts.contains_key(id));
         if others.len() < 2 {
             return;
@@ -207,6 +213,8 @@ impl World {
             && self.hosts.values().all(is_sound)
             && self.hosts.len() >= 3
             && self.is_everybody_known()
+            // A group of two, while a third is on its way in, can do without none.
+            && self.groups().all(|group| self.voters_of(group).len() >= 3)
     }
 
     /// Flips a bit of something that is certainly durable: a segment behind the one that is written to, or a snapshot.
