@@ -159,8 +159,10 @@ impl Shadow {
         self.synced.keys().copied()
     }
 
-    /// A new life begins: what was not synced is forgotten.
-    pub fn restart(&mut self) {
+    /// A new life begins with what the log was found to have: opening it made that durable, also where it had been cut
+    /// short by a batch that nobody had synced.
+    pub fn restart(&mut self, recovered: &BTreeMap<ShardId, LogIndex>) {
         self.pending.clear();
+        self.synced.clone_from(recovered);
     }
 }

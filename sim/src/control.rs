@@ -206,12 +206,14 @@ impl World {
         let process = self.process(id).expect("it is awake");
         process.parts.stop(group);
         let asked = process.turn();
-        if let Err(error) = process.let_go(group) {
-            return self.fatal(id, &error);
-        }
+        let outcome = process.let_go(group);
         process.turn_at = None;
+        // Also if it failed: the record may be there all the same.
         if let Some(host) = self.hosts.get_mut(&id) {
             host.shadow.removed(group);
+        }
+        if let Err(error) = outcome {
+            return self.fatal(id, &error);
         }
         self.count(Event::LetGo);
         self.carry_out(id, life, asked);

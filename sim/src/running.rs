@@ -53,7 +53,7 @@ impl World {
             Ok((process, recovered)) => {
                 self.count_recovery(id, &process, recovered.torn_tail.is_some());
                 let host = self.hosts.get_mut(&id).expect("it was just here");
-                host.shadow.restart();
+                host.shadow.restart(&process.recovered_last);
                 host.is_rotten = false;
                 host.process = Some(process);
                 self.trace.line(self.now_us, format_args!("{id} starts life {life}"));
