@@ -120,9 +120,9 @@ settings! {
     join: Vec<Address> = Vec::new(), Accepts::Addresses, Restart;
     /// Founds a cluster once that many fresh nodes of `join` are seen; 0 joins an existing cluster only.
     expect: u32 = 0, Accepts::Number { min: 0, max: 1000 }, Founding;
-    /// Number of shards that the 16384 slots are split into.
-    shards: u32 = limits::SHARDS_DEFAULT,
-        Accepts::Number { min: limits::SHARDS_MIN as u64, max: limits::SHARDS_MAX as u64 }, Founding;
+    /// Number of shards that the 16384 slots are split into; 0 chooses one for each core of the founder, times the nodes
+    /// that are expected (three if fewer are): every core can lead, and writes are split over no more groups than that.
+    shards: u32 = 0, Accepts::Number { min: 0, max: limits::SHARDS_MAX as u64 }, Founding;
     /// Where the node stands (a rack, a building). Replicas of a shard are spread over zones.
     zone: String = String::new(), Accepts::Text, Restart;
     /// Time that a node may stay away before its replicas are rebuilt on other nodes.

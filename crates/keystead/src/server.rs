@@ -21,6 +21,7 @@ use keystead_supervisor::{
     Supervisor, SupervisorHandle, SupervisorSpec,
 };
 use keystead_types::Clock;
+use keystead_types::limits::{NODES_EXPECTED_MIN, SHARDS_MAX, SHARDS_MIN};
 use keystead_types::time::SystemClock;
 use parking_lot::Mutex;
 use thiserror::Error;
@@ -338,6 +339,15 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
+/// Shards of a cluster of `expected` nodes like this one: as many leaders a node as it has cores.
+///
+/// A core drives one group at a time, so that more groups than cores make nothing faster, and each that has little to
+/// write costs a message, a log record and a commit of its own (ADR 12).
+fn shards_for(cores: usize, expected: u32) -> u32 {
+    let cores = u32::try_from(cores).unwrap_or(u32::MAX);
+    cores.saturating_mul(expected.max(NODES_EXPECTED_MIN)).clamp(SHARDS_MIN, SHARDS_MAX)
+}
+
 fn node_settings(config: &Config, client_address: Option<SocketAddr>) -> NodeSettings {
     let tick = Duration::from_millis(config.tick_ms);
     let ticks =
@@ -371,7 +381,7 @@ fn node_settings(config: &Config, client_address: Option<SocketAddr>) -> NodeSet
         peer_address: config.advertise_peer.as_ref().map(ToString::to_string).unwrap_or_default(),
         join: config.join.iter().map(ToString::to_string).collect(),
         expect: usize::try_from(config.expect).ok().filter(|expect| *expect > 0),
-        shards: config.shards,
+        shards: if config.shards == 0 { shards_for(cores(), config.expect) } else { config.shards },
         replace_after: Duration::from_millis(config.node_grace_ms),
         zone: config.zone.clone(),
         workers: if config.workers == 0 { (cores() / 4).max(1) } else { config.workers },

@@ -41,8 +41,8 @@ pub const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
 pub const SHARDS_MIN: u32 = 1;
 /// See [`SHARDS_MIN`].
 pub const SHARDS_MAX: u32 = 1024;
-/// Shards of a cluster unless said otherwise.
-pub const SHARDS_DEFAULT: u32 = 16;
+/// Nodes that a cluster is founded for if nobody says how many: as many as there are replicas of a shard.
+pub const NODES_EXPECTED_MIN: u32 = 3;
 /// Replicas of a shard, if there are that many nodes.
 pub const REPLICAS_DEFAULT: usize = 3;
 

@@ -77,7 +77,7 @@ impl Loaded {
         page
     }
 
-    /// All settings as an object of JSON: `{"shards": {"value": 16, "source": "default", "place": "default"}, ...}`.
+    /// All settings as an object of JSON: `{"shards": {"value": 0, "source": "default", "place": "default"}, ...}`.
     #[must_use]
     pub fn to_json(&self) -> serde_json::Value {
         let rows = SETTINGS.iter().zip(&self.origins).map(|(setting, origin)| {
@@ -115,7 +115,7 @@ mod tests {
         let again = Config::load(&Inputs { file: Some(path), ..Inputs::default() });
         assert_eq!(again.expect("settings").config, loaded.config);
         assert!(loaded.to_toml().contains("join = [\"n1:1\", \"n2:2\"]"));
-        assert_eq!(loaded.to_json()["shards"]["value"], 16);
+        assert_eq!(loaded.to_json()["shards"]["value"], 0);
         assert_eq!(loaded.to_json()["join"]["source"], "flag");
     }
 

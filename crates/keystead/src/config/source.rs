@@ -397,7 +397,7 @@ mod tests {
             "listen = \"127.0.0.1:7379\"\n\nsahrds = 4\n",
             "quux = 1\n",
             "shards = \"lots\"\n",
-            "shards = 0\n",
+            "shards = 1025\n",
             "durability = \"fsnc\"\n",
             "zone = true\n",
             "shards = 0x10\n",
@@ -414,8 +414,8 @@ mod tests {
                 "keystead.toml:3: there is no setting `sahrds`, did you mean `shards`?; `keystead config` \
                  lists all settings",
                 "keystead.toml:1: there is no setting `quux`; `keystead config` lists all settings",
-                "keystead.toml:1: shards cannot be `lots`; it takes a number from 1 to 1024",
-                "keystead.toml:1: shards cannot be `0`; it takes a number from 1 to 1024",
+                "keystead.toml:1: shards cannot be `lots`; it takes a number from 0 to 1024",
+                "keystead.toml:1: shards cannot be `1025`; it takes a number from 0 to 1024",
                 "keystead.toml:1: durability cannot be `fsnc`, did you mean `fsync`?; it takes fsync or \
                  replicated",
                 "keystead.toml:1: zone cannot be true or false; it takes text",
