@@ -13,7 +13,7 @@ use crate::entry::{Entry, Value};
 use crate::error::{CommandError, WrongType};
 use crate::keyspace::{Change, Keyspace};
 use crate::table::Hasher;
-use crate::value::hash::Hash;
+use crate::value::Held;
 
 mod bitmap;
 pub mod describe;
@@ -30,7 +30,7 @@ mod string;
 mod table;
 
 pub use gather::parse_scan;
-pub use keys::{KeyIter, KeySpec};
+pub use keys::{Begin, Find, KeyIter, KeySpec};
 pub use slot_keys::slot_named;
 pub use table::{TABLE, find, resolve};
 
@@ -206,8 +206,16 @@ pub enum Group {
     Cluster,
     Connection,
     Generic,
+    Geo,
     Hash,
+    HyperLogLog,
+    List,
+    PubSub,
+    Scripting,
     Server,
+    Set,
+    SortedSet,
+    Stream,
     String,
     Transactions,
 }
@@ -221,8 +229,16 @@ impl Group {
             Self::Cluster => "cluster",
             Self::Connection => "connection",
             Self::Generic => "generic",
+            Self::Geo => "geo",
             Self::Hash => "hash",
+            Self::HyperLogLog => "hyperloglog",
+            Self::List => "list",
+            Self::PubSub => "pubsub",
+            Self::Scripting => "scripting",
             Self::Server => "server",
+            Self::Set => "set",
+            Self::SortedSet => "sorted-set",
+            Self::Stream => "stream",
             Self::String => "string",
             Self::Transactions => "transactions",
         }
@@ -282,9 +298,9 @@ impl<'a> Reader<'a> {
         string_of(self.entry(key))
     }
 
-    /// The hash under `key`.
-    pub(crate) fn hash(&self, key: &[u8]) -> Result<Option<&'a Hash>, WrongType> {
-        hash_of(self.entry(key))
+    /// The collection of kind `K` under `key`.
+    pub(crate) fn kind<K: Held>(&self, key: &[u8]) -> Result<Option<&'a K>, WrongType> {
+        kind_of(self.entry(key))
     }
 
     /// The next number of a sequence that the entry's seed (or the store, for plain reads) begins.
@@ -305,25 +321,35 @@ pub struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// Changes the hash under `key`, or an empty new one, which is kept if `change` puts fields in.
-    pub(crate) fn edit_hash<R>(
+    /// Changes the collection under `key`, or an empty new one, which is kept if `change` changed it and left something.
+    pub(crate) fn edit<K: Held, R>(
         &mut self,
         key: &[u8],
-        change: impl FnOnce(&mut Hash, &Hasher) -> (Change, R),
+        change: impl FnOnce(&mut K, &Hasher) -> (Change, R),
     ) -> Result<R, WrongType> {
-        if self.hash(key)?.is_some() {
+        if self.kind::<K>(key)?.is_some() {
             let edited = self.keyspace.edit(self.ctx.now, key, |entry, hasher| {
-                let hash = entry.hash_mut().expect("the lines above have seen that it is a hash");
-                change(hash, hasher)
+                let held = entry.collection_mut().and_then(K::of_mut);
+                change(held.expect("the line above has seen its kind"), hasher)
             });
             return Ok(edited.expect("the entry was visible a line before"));
         }
-        let mut hash = Box::new(Hash::new());
-        let (_, result) = change(&mut hash, &self.keyspace.hasher);
-        if hash.len() > 0 {
-            self.keyspace.insert(Entry::hash(key, hash, None));
+        let mut held = K::new();
+        let (changed, result) = change(&mut held, &self.keyspace.hasher);
+        if changed == Change::Changed && !held.is_empty() {
+            self.keyspace.insert(Entry::collection(key, held, None));
         }
         Ok(result)
+    }
+
+    /// Puts `held` under `key`, whatever was there before, without a time to expire; if it is empty, nothing stays there.
+    #[expect(dead_code, reason = "the first command that stores a collection takes this line away")]
+    pub(crate) fn replace<K: Held>(&mut self, key: &[u8], held: K) {
+        if held.is_empty() {
+            drop(self.keyspace.take(self.ctx.now, key));
+        } else {
+            self.keyspace.insert(Entry::collection(key, held, None));
+        }
     }
 
     pub(crate) const fn now(&self) -> UnixMillis {
@@ -340,9 +366,9 @@ impl Writer<'_> {
         string_of(self.entry(key))
     }
 
-    /// The hash under `key`.
-    pub(crate) fn hash(&self, key: &[u8]) -> Result<Option<&Hash>, WrongType> {
-        hash_of(self.entry(key))
+    /// The collection of kind `K` under `key`.
+    pub(crate) fn kind<K: Held>(&self, key: &[u8]) -> Result<Option<&K>, WrongType> {
+        kind_of(self.entry(key))
     }
 }
 
@@ -350,14 +376,10 @@ fn string_of(entry: Option<&Entry>) -> Result<Option<&[u8]>, WrongType> {
     match entry.map(Entry::value) {
         None => Ok(None),
         Some(Value::String(bytes)) => Ok(Some(bytes)),
-        Some(Value::Hash(_)) => Err(WrongType),
+        Some(Value::Collection(_)) => Err(WrongType),
     }
 }
 
-fn hash_of(entry: Option<&Entry>) -> Result<Option<&Hash>, WrongType> {
-    match entry.map(Entry::value) {
-        None => Ok(None),
-        Some(Value::Hash(hash)) => Ok(Some(hash)),
-        Some(Value::String(_)) => Err(WrongType),
-    }
+fn kind_of<K: Held>(entry: Option<&Entry>) -> Result<Option<&K>, WrongType> {
+    entry.map_or(Ok(None), |entry| entry.as_kind().map(Some).ok_or(WrongType))
 }

@@ -12,7 +12,7 @@ use rapidhash::v3::{RapidSecrets, rapidhash_v3_seeded};
 
 use crate::entry::{Entry, Value};
 use crate::keyspace::Keyspace;
-use crate::value::hash::Field;
+use crate::value::Collection;
 use crate::watch::KeyAtWatch;
 
 /// The digest of a store's state.
@@ -54,29 +54,31 @@ pub(crate) fn of_keyspace(keyspace: &Keyspace) -> Digest {
 }
 
 fn of_entry(entry: &Entry, scratch: &mut Vec<u8>) -> u128 {
-    let content = match entry.value() {
-        Value::String(bytes) => hash(bytes),
-        Value::Hash(fields) => {
-            fields.iter().fold(0, |sum: u128, field| sum.wrapping_add(of_field(field, scratch)))
-        }
+    let (code, content) = match entry.value() {
+        Value::String(bytes) => (b'$', hash(bytes)),
+        Value::Collection(collection) => (collection.code(), of_parts(collection, scratch)),
     };
     scratch.clear();
-    scratch.push(match entry.value() {
-        Value::String(_) => b'S',
-        Value::Hash(_) => b'H',
-    });
+    scratch.push(code);
     put_expiry(scratch, entry.expiry());
     put_bytes(scratch, entry.key());
     scratch.extend_from_slice(&content.to_le_bytes());
     hash(scratch)
 }
 
-fn of_field(field: Field<'_>, scratch: &mut Vec<u8>) -> u128 {
-    scratch.clear();
-    put_expiry(scratch, field.expiry);
-    put_bytes(scratch, field.name);
-    put_bytes(scratch, field.value);
-    hash(scratch)
+/// The sum over the parts, each with its place in front where that counts.
+fn of_parts(collection: &Collection, scratch: &mut Vec<u8>) -> u128 {
+    let (mut sum, mut place) = (0u128, 0u64);
+    collection.each_part(&mut |part| {
+        scratch.clear();
+        if collection.is_ordered() {
+            scratch.extend_from_slice(&place.to_le_bytes());
+            place += 1;
+        }
+        scratch.extend_from_slice(part);
+        sum = sum.wrapping_add(hash(scratch));
+    });
+    sum
 }
 
 fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {

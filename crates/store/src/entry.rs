@@ -11,7 +11,7 @@
 //! ```
 //!
 //! INV-E1: a non-null pointer owns one allocation of `allocation_bytes(shape.total())` bytes.
-//! INV-E2: the value of an entry of kind hash is exactly one pointer made by `Box::into_raw`.
+//! INV-E2: the value of an entry that is a collection is exactly one pointer made by `Box::into_raw`.
 //! INV-E3: user-space addresses fit in 48 bits (asserted at every allocation).
 #![expect(
     unsafe_code,
@@ -24,7 +24,7 @@ use std::fmt;
 use keystead_types::UnixMillis;
 
 use crate::table::Hasher;
-use crate::value::hash::Hash;
+use crate::value::{Collection, Held};
 
 /// A vacant bucket, or an owned key, its value and its time to expire.
 pub(crate) struct Entry(*mut u8);
@@ -34,24 +34,24 @@ pub(crate) struct Entry(*mut u8);
 pub(crate) enum Value<'a> {
     /// A string.
     String(&'a [u8]),
-    /// A hash.
-    Hash(&'a Hash),
+    /// Anything else.
+    Collection(&'a Collection),
 }
 
-// SAFETY: an entry owns its allocation and the `Hash` behind it alone; both are plain memory that
-// any thread may free, and `Hash` is itself made of entries, bytes and integers.
+// SAFETY: an entry owns its allocation and the `Collection` behind it alone; both are plain memory that
+// any thread may free, and a `Collection` is `Send` itself but for the entries in it (asserted below).
 unsafe impl Send for Entry {}
 // SAFETY: everything reachable through `&Entry` is read only; there is no interior mutability.
 unsafe impl Sync for Entry {}
 
 const TIMED: u8 = 1;
 const WIDE: u8 = 2;
-const HASH: u8 = 4;
+const COLLECTION: u8 = 4;
 const ADDRESS_BITS: u32 = 48;
 const ADDRESS_MASK: usize = (1 << ADDRESS_BITS) - 1;
 const COMPACT_HEADER: usize = 4;
 const WIDE_HEADER: usize = 12;
-const POINTER_BYTES: usize = size_of::<*mut Hash>();
+const POINTER_BYTES: usize = size_of::<*mut Collection>();
 
 /// The numbers in an entry's header.
 #[derive(Clone, Copy)]
@@ -130,10 +130,23 @@ impl Entry {
         Self::build(0, key, value, expiry)
     }
 
-    /// An entry that holds a hash.
-    pub(crate) fn hash(key: &[u8], hash: Box<Hash>, expiry: Option<UnixMillis>) -> Self {
-        let address = Box::into_raw(hash).expose_provenance();
-        Self::build(HASH, key, &address.to_ne_bytes(), expiry)
+    /// An entry that holds a collection.
+    pub(crate) fn collection(
+        key: &[u8],
+        collection: impl Held,
+        expiry: Option<UnixMillis>,
+    ) -> Self {
+        Self::boxed(key, Box::new(collection.into_collection()), expiry)
+    }
+
+    /// The same, of any kind and boxed already.
+    pub(crate) fn boxed(
+        key: &[u8],
+        collection: Box<Collection>,
+        expiry: Option<UnixMillis>,
+    ) -> Self {
+        let address = Box::into_raw(collection).expose_provenance();
+        Self::build(COLLECTION, key, &address.to_ne_bytes(), expiry)
     }
 
     /// True if nothing is here.
@@ -163,9 +176,9 @@ impl Entry {
     /// The value.
     pub(crate) fn value(&self) -> Value<'_> {
         let shape = self.shape();
-        if shape.flags & HASH != 0 {
-            // SAFETY: INV-E2, and `&self` keeps others from changing the hash meanwhile.
-            Value::Hash(unsafe { &*self.hash_pointer(shape) })
+        if shape.flags & COLLECTION != 0 {
+            // SAFETY: INV-E2, and `&self` keeps others from changing the collection meanwhile.
+            Value::Collection(unsafe { &*self.collection_pointer(shape) })
         } else {
             Value::String(self.value_bytes(shape))
         }
@@ -175,22 +188,27 @@ impl Entry {
     pub(crate) fn as_string(&self) -> Option<&[u8]> {
         match self.value() {
             Value::String(bytes) => Some(bytes),
-            Value::Hash(_) => None,
+            Value::Collection(_) => None,
         }
     }
 
-    /// The value if it is a hash.
-    pub(crate) fn as_hash(&self) -> Option<&Hash> {
+    /// The value if it is a collection.
+    pub(crate) fn as_collection(&self) -> Option<&Collection> {
         match self.value() {
             Value::String(_) => None,
-            Value::Hash(hash) => Some(hash),
+            Value::Collection(collection) => Some(collection),
         }
+    }
+
+    /// The value if it is of this kind.
+    pub(crate) fn as_kind<K: Held>(&self) -> Option<&K> {
+        self.as_collection().and_then(K::of)
     }
 
     /// The string's bytes for writing, if it is a string.
     pub(crate) fn string_mut(&mut self) -> Option<&mut [u8]> {
         let shape = self.shape();
-        if shape.flags & HASH != 0 {
+        if shape.flags & COLLECTION != 0 {
             return None;
         }
         // SAFETY: INV-E1: the value lies within the allocation; `&mut self` makes it ours alone.
@@ -199,11 +217,11 @@ impl Entry {
         })
     }
 
-    /// The hash for writing, if it is a hash.
-    pub(crate) fn hash_mut(&mut self) -> Option<&mut Hash> {
+    /// The collection for writing, if it is one.
+    pub(crate) fn collection_mut(&mut self) -> Option<&mut Collection> {
         let shape = self.shape();
-        // SAFETY: INV-E2, and `&mut self` makes the hash ours alone.
-        (shape.flags & HASH != 0).then(|| unsafe { &mut *self.hash_pointer(shape) })
+        // SAFETY: INV-E2, and `&mut self` makes the collection ours alone.
+        (shape.flags & COLLECTION != 0).then(|| unsafe { &mut *self.collection_pointer(shape) })
     }
 
     /// When the entry expires.
@@ -224,7 +242,7 @@ impl Entry {
             Some(at) if shape.is_timed() => self.write_expiry(shape, at),
             None if !shape.is_timed() => {}
             _ => {
-                let kind = shape.flags & HASH;
+                let kind = shape.flags & COLLECTION;
                 let rebuilt = Self::build(kind, self.key(), self.value_bytes(shape), expiry);
                 self.replace_allocation(rebuilt);
             }
@@ -238,7 +256,7 @@ impl Entry {
         if old.flags != new.flags || allocation_bytes(old.total()) != allocation_bytes(new.total())
         {
             let rebuilt = Self::build(0, self.key(), value, expiry);
-            self.drop_hash();
+            self.drop_collection();
             self.replace_allocation(rebuilt);
             return;
         }
@@ -254,10 +272,10 @@ impl Entry {
         }
     }
 
-    /// Makes the string `len` bytes long; new bytes are zero. Nothing happens to a hash.
+    /// Makes the string `len` bytes long; new bytes are zero. Nothing happens to a collection.
     pub(crate) fn resize_string(&mut self, len: usize) {
         let old = self.shape();
-        if old.flags & HASH != 0 {
+        if old.flags & COLLECTION != 0 {
             return;
         }
         let new = Shape::new(0, old.key_len, len, old.is_timed());
@@ -293,7 +311,7 @@ impl Entry {
     /// The same value under another key.
     pub(crate) fn renamed(mut self, key: &[u8], expiry: Option<UnixMillis>) -> Self {
         let shape = self.shape();
-        let rebuilt = Self::build(shape.flags & HASH, key, self.value_bytes(shape), expiry);
+        let rebuilt = Self::build(shape.flags & COLLECTION, key, self.value_bytes(shape), expiry);
         self.free_allocation();
         rebuilt
     }
@@ -302,18 +320,20 @@ impl Entry {
     pub(crate) fn duplicate(&self, key: &[u8], hasher: &Hasher) -> Self {
         match self.value() {
             Value::String(bytes) => Self::string(key, bytes, self.expiry()),
-            Value::Hash(hash) => Self::hash(key, Box::new(hash.duplicate(hasher)), self.expiry()),
+            Value::Collection(collection) => {
+                Self::boxed(key, Box::new(collection.duplicate(hasher)), self.expiry())
+            }
         }
     }
 
-    /// Bytes of memory behind the bucket: the allocation with the allocator's header, and the hash.
+    /// Bytes of memory behind the bucket: the allocation with the allocator's header, and the collection.
     pub(crate) fn bytes(&self) -> usize {
         if self.is_vacant() {
             return 0;
         }
         let shape = self.shape();
         let own = allocation_bytes(shape.total()) + 8;
-        self.as_hash().map_or(own, |hash| own + size_of::<Hash>() + hash.bytes())
+        self.as_collection().map_or(own, |collection| own + collection.bytes())
     }
 
     /// Takes the entry out and leaves the bucket vacant.
@@ -349,9 +369,10 @@ impl Entry {
         unsafe { std::slice::from_raw_parts(self.base().add(shape.value_start()), shape.value_len) }
     }
 
-    fn hash_pointer(&self, shape: Shape) -> *mut Hash {
+    fn collection_pointer(&self, shape: Shape) -> *mut Collection {
         let bytes = self.value_bytes(shape);
-        let address = bytes.first_chunk::<POINTER_BYTES>().expect("INV-E2: a hash is one pointer");
+        let address =
+            bytes.first_chunk::<POINTER_BYTES>().expect("INV-E2: a collection is one pointer");
         std::ptr::with_exposed_provenance_mut(usize::from_ne_bytes(*address))
     }
 
@@ -384,7 +405,7 @@ impl Entry {
         }
     }
 
-    /// Takes over `rebuilt`'s allocation, keeps the tag, frees the old allocation (not the hash).
+    /// Takes over `rebuilt`'s allocation, keeps the tag, frees the old allocation (not the collection).
     fn replace_allocation(&mut self, rebuilt: Self) {
         let tag = self.tag();
         self.free_allocation();
@@ -392,7 +413,7 @@ impl Entry {
         self.set_tag(tag);
     }
 
-    /// Frees the allocation but not the hash behind it, and leaves the bucket vacant.
+    /// Frees the allocation but not the collection behind it, and leaves the bucket vacant.
     fn free_allocation(&mut self) {
         let bytes = allocation_bytes(self.shape().total());
         // SAFETY: INV-E1: this pointer came from `alloc` with this layout; it is forgotten here.
@@ -400,12 +421,12 @@ impl Entry {
         self.0 = std::ptr::null_mut();
     }
 
-    fn drop_hash(&mut self) {
+    fn drop_collection(&mut self) {
         let shape = self.shape();
-        if shape.flags & HASH != 0 {
+        if shape.flags & COLLECTION != 0 {
             // SAFETY: INV-E2: the pointer came from `Box::into_raw`; both callers overwrite or free
             // the bytes that hold it right after.
-            drop(unsafe { Box::from_raw(self.hash_pointer(shape)) });
+            drop(unsafe { Box::from_raw(self.collection_pointer(shape)) });
         }
     }
 }
@@ -413,7 +434,7 @@ impl Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         if !self.is_vacant() {
-            self.drop_hash();
+            self.drop_collection();
             self.free_allocation();
         }
     }
@@ -436,6 +457,8 @@ fn checked_address(base: *mut u8) -> *mut u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::value::Kind;
+    use crate::value::hash::Hash;
     use proptest::prelude::*;
 
     #[test]
@@ -447,14 +470,14 @@ mod tests {
 
     /// INV-E2.
     #[test]
-    fn a_hash_moves_between_keys_and_is_dropped_once() {
-        let mut entry = Entry::hash(b"h", Box::new(Hash::new()), None);
+    fn a_collection_moves_between_keys_and_is_dropped_once() {
+        let mut entry = Entry::collection(b"h", Hash::new(), None);
         entry.set_tag(7);
         entry.set_expiry(Some(UnixMillis(9)));
         let mut other = entry.renamed(b"other", Some(UnixMillis(4)));
         other.set_tag(3);
         assert_eq!((other.key(), other.expiry()), (&b"other"[..], Some(UnixMillis(4))));
-        assert!(other.as_hash().is_some());
+        assert!(other.as_kind::<Hash>().is_some());
         other.set_string(b"again", None);
         assert_eq!((other.as_string(), other.tag()), (Some(&b"again"[..]), 3));
     }
@@ -504,7 +527,7 @@ mod tests {
                         model.1 = at.map(UnixMillis);
                     }
                     Step::Hash => {
-                        entry = Entry::hash(&key, Box::new(Hash::new()), model.1);
+                        entry = Entry::collection(&key, Hash::new(), model.1);
                         entry.set_tag(0xbeef);
                         model.0 = None;
                     }

@@ -9,7 +9,7 @@
 //!
 //! INV-K1: a key lies in the table of its slot.
 //! INV-K2: the index of expiry holds, per key, its own expiry and the earliest of its fields.
-//! INV-K3: no empty hash stays in a table.
+//! INV-K3: no empty collection stays in a table (a stream may be without entries and is not empty).
 //! INV-D1: a slot is changed only after a running dump has written it (see `snapshot.rs`).
 
 use keystead_types::{SLOT_COUNT, Slot, UnixMillis};
@@ -18,7 +18,7 @@ use crate::entry::{Entry, Value};
 use crate::expiry::ExpiryIndex;
 use crate::snapshot::Dump;
 use crate::table::{Hasher, Place, Table};
-use crate::value::hash::{Field, Hash};
+use crate::value::Collection;
 use crate::watch::{Cause, KeyAtWatch, WatchId, Watches};
 
 const SLOTS_PER_PAGE: usize = 256;
@@ -102,7 +102,7 @@ impl Times {
     const NONE: Self = Self { key: None, field: None, bytes: 0 };
 
     fn of(entry: &Entry) -> Self {
-        let field = entry.as_hash().and_then(Hash::next_expiry);
+        let field = entry.as_collection().and_then(Collection::next_expiry);
         Self { key: entry.expiry(), field, bytes: entry.bytes() }
     }
 }
@@ -158,7 +158,7 @@ impl Keyspace {
         self.changed(key, Cause::Command);
     }
 
-    /// Puts `entry` under its key, whatever was there before. A hash has fields (INV-K3).
+    /// Puts `entry` under its key, whatever was there before. A collection is not empty (INV-K3).
     pub(crate) fn insert(&mut self, mut entry: Entry) {
         let slot = Slot::of_key(entry.key());
         let hash = self.hasher.hash(entry.key());
@@ -183,7 +183,7 @@ impl Keyspace {
 
     /// Changes the entry under `key` in place; `None` if none is visible at `now`.
     ///
-    /// An expired entry, and expired fields of a hash, are removed first; a hash that `f` leaves
+    /// An expired entry, and expired fields of a hash, are removed first; a collection that `f` leaves
     /// empty is removed after.
     pub(crate) fn edit<R>(
         &mut self,
@@ -203,10 +203,10 @@ impl Keyspace {
         }
         let entry = table.at_mut(at);
         let old = Times::of(entry);
-        let due = entry.hash_mut().map_or(0, |h| h.remove_due(&self.hasher, now, usize::MAX));
+        let due = entry.collection_mut().map_or(0, |c| c.remove_due(&self.hasher, now, usize::MAX));
         self.counts.expired += due as u64;
         let (change, result) = f(entry, &self.hasher);
-        let is_empty = entry.as_hash().is_some_and(|fields| fields.len() == 0);
+        let is_empty = entry.as_collection().is_some_and(Collection::is_empty);
         let new = Times::of(entry);
         self.follow(Position::new(slot, hash), old, new);
         if is_empty {
@@ -297,10 +297,8 @@ impl Keyspace {
     pub(crate) fn is_watch_dirty(&self, id: WatchId, now: UnixMillis) -> bool {
         let Some(watch) = self.watches.get(id) else { return true };
         let has_expired = |entry: &Entry| {
-            let fields = entry.as_hash().filter(|hash| hash.next_expiry().is_some());
-            let expired_since =
-                |field: Field<'_>| !field.is_live(now) && field.is_live(watch.since);
-            !is_visible(entry, now) || fields.is_some_and(|hash| hash.iter().any(expired_since))
+            let has_lost = |held: &Collection| held.has_expired_since(watch.since, now);
+            !is_visible(entry, now) || entry.as_collection().is_some_and(has_lost)
         };
         watch.is_dirty
             || watch.keys.iter().any(|(key, was)| {
@@ -371,9 +369,9 @@ impl Keyspace {
         }
         let entry = table.at_mut(bucket);
         let old = Times::of(entry);
-        let fields = entry.hash_mut().expect("INV-K2: only a hash has a field's time");
+        let fields = entry.collection_mut().expect("INV-K2: only a hash has a field's time");
         let removed = fields.remove_due(&self.hasher, now, limit);
-        let is_empty = fields.len() == 0;
+        let is_empty = fields.is_empty();
         let new = Times::of(entry);
         self.counts.expired += removed as u64;
         self.follow(Position::new(slot, hash), old, new);
@@ -479,6 +477,6 @@ pub(crate) fn is_visible(entry: &Entry, now: UnixMillis) -> bool {
     }
     match entry.value() {
         Value::String(_) => true,
-        Value::Hash(fields) => !fields.is_empty_at(now),
+        Value::Collection(collection) => !collection.is_empty_at(now),
     }
 }

@@ -43,6 +43,7 @@ mod store;
 mod table;
 mod value;
 mod watch;
+mod wire;
 
 pub use digest::Digest;
 pub use effect::Outcome;

@@ -56,7 +56,7 @@ impl Default for ScanOptions<'_> {
 pub(crate) fn type_name(entry: &Entry) -> &'static str {
     match entry.value() {
         Value::String(_) => "string",
-        Value::Hash(_) => "hash",
+        Value::Collection(collection) => collection.type_name(),
     }
 }
 

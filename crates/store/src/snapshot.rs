@@ -25,10 +25,9 @@
 //!   'E' keys:8 watches:8                                 last section, once
 //!   record: kind:1 [expiry:8 if kind has bit 7] then
 //!     0 string         key value
-//!     1 packed hash    key field count:var
-//!     2 hash (table)   key field count:var
-//!     3 field          name value; belongs to the hash before it, may stand in a later section
-//!   key, value, name: length:var bytes
+//!     1 collection     key kind:1 form:1 parts:var; see `value::Kind` for what these are
+//!     2 part           part; belongs to the collection before it, may stand in a later section
+//!   key, value, part: length:var bytes
 //! ```
 
 mod dump;

@@ -3,7 +3,7 @@
 
 use keystead_resp::{Args, ReplyWriter};
 
-use super::{Command, KeySpec, flags};
+use super::{Begin, Command, Find, KeySpec, flags};
 
 /// Writes the row as an element of COMMAND INFO.
 pub fn info(row: &Command, reply: &mut ReplyWriter<'_>) {
@@ -94,13 +94,20 @@ impl Command {
     /// First key, last key and step as clients of the old form of COMMAND read them.
     #[must_use]
     pub fn key_range(&self) -> (i64, i64, i64) {
-        let Some(first) = self.keys.iter().map(|spec| spec.first).min() else { return (0, 0, 0) };
-        let last_of = |spec: &KeySpec| {
-            let back = i64::from(spec.last);
-            if back < 0 { back } else { spec.first as i64 + back }
+        // Keys that are found otherwise are no part of the old form.
+        let ranges = || {
+            self.keys.iter().filter_map(|spec| match (spec.begin, spec.find) {
+                (Begin::Index(first), Find::Range { last, step, .. }) => Some((first, last, step)),
+                _ => None,
+            })
         };
-        let last = self.keys.iter().map(last_of).max_by_key(|last| (*last < 0, *last));
-        (first as i64, last.unwrap_or(0), self.keys[0].step as i64)
+        let Some(first) = ranges().map(|(first, ..)| first).min() else { return (0, 0, 0) };
+        let last_of = |(first, last, _): (usize, i32, usize)| {
+            if last < 0 { i64::from(last) } else { first as i64 + i64::from(last) }
+        };
+        let last = ranges().map(last_of).max_by_key(|last| (*last < 0, *last));
+        let step = ranges().next().map_or(1, |(.., step)| step);
+        (first as i64, last.unwrap_or(0), step as i64)
     }
 }
 
@@ -113,24 +120,53 @@ fn key_spec(spec: &KeySpec, reply: &mut ReplyWriter<'_>) {
     reply.bulk(b"flags");
     key_flags(spec, reply);
     reply.bulk(b"begin_search");
-    reply.map(2);
-    reply.bulk(b"type");
-    reply.bulk(b"index");
-    reply.bulk(b"spec");
-    reply.map(1);
-    reply.bulk(b"index");
-    reply.integer(spec.first as i64);
+    match spec.begin {
+        Begin::Index(index) => typed(reply, "index", &[("index", Fact::Number(index as i64))]),
+        Begin::Keyword { word, from } => {
+            let facts = [("keyword", Fact::Word(word)), ("startfrom", Fact::Number(from.into()))];
+            typed(reply, "keyword", &facts);
+        }
+        Begin::LastWord { .. } => typed(reply, "unknown", &[]),
+    }
     reply.bulk(b"find_keys");
+    match (spec.begin, spec.find) {
+        (Begin::LastWord { .. }, _) => typed(reply, "unknown", &[]),
+        (_, Find::Range { last, step, limit }) => {
+            let facts =
+                [("lastkey", last.into()), ("keystep", step as i64), ("limit", limit as i64)];
+            typed(reply, "range", &facts.map(|(name, number)| (name, Fact::Number(number))));
+        }
+        (_, Find::Count { at, first, step }) => {
+            let facts = [("keynumidx", at), ("firstkey", first), ("keystep", step)];
+            typed(
+                reply,
+                "keynum",
+                &facts.map(|(name, number)| (name, Fact::Number(number as i64))),
+            );
+        }
+    }
+}
+
+/// One fact of a step.
+#[derive(Clone, Copy)]
+enum Fact {
+    Number(i64),
+    Word(&'static str),
+}
+
+/// Writes a step of a specification: its type and the facts that go with it.
+fn typed(reply: &mut ReplyWriter<'_>, kind: &str, facts: &[(&str, Fact)]) {
     reply.map(2);
     reply.bulk(b"type");
-    reply.bulk(b"range");
+    reply.bulk(kind.as_bytes());
     reply.bulk(b"spec");
-    reply.map(3);
-    for (name, value) in
-        [("lastkey", i64::from(spec.last)), ("keystep", spec.step as i64), ("limit", 0)]
-    {
+    reply.map(facts.len());
+    for (name, fact) in facts {
         reply.bulk(name.as_bytes());
-        reply.integer(value);
+        match fact {
+            Fact::Number(number) => reply.integer(*number),
+            Fact::Word(word) => reply.bulk(word.as_bytes()),
+        }
     }
 }
 

@@ -80,15 +80,38 @@ pub const DANGEROUS: u32 = 1 << 10;
 pub const CONNECTION: u32 = 1 << 11;
 /// ACL category `@transaction`.
 pub const TRANSACTION: u32 = 1 << 12;
+/// ACL category `@list`.
+pub const LIST: u32 = 1 << 13;
+/// ACL category `@set`.
+pub const SET: u32 = 1 << 14;
+/// ACL category `@sortedset`.
+pub const SORTED_SET: u32 = 1 << 15;
+/// ACL category `@stream`.
+pub const STREAM: u32 = 1 << 16;
+/// ACL category `@hyperloglog`.
+pub const HYPERLOGLOG: u32 = 1 << 17;
+/// ACL category `@geo`.
+pub const GEO: u32 = 1 << 18;
+/// ACL category `@pubsub`.
+pub const PUBSUB: u32 = 1 << 19;
+/// ACL category `@scripting`.
+pub const SCRIPTING: u32 = 1 << 20;
 
 /// Names of the categories, without the `@`.
 pub const CATEGORY_NAMES: &[(u32, &str)] = &[
     (KEYSPACE, "keyspace"),
     (READ_CATEGORY, "read"),
     (WRITE_CATEGORY, "write"),
-    (STRING, "string"),
+    (SET, "set"),
+    (SORTED_SET, "sortedset"),
+    (LIST, "list"),
     (HASH, "hash"),
+    (STRING, "string"),
     (BITMAP, "bitmap"),
+    (HYPERLOGLOG, "hyperloglog"),
+    (GEO, "geo"),
+    (STREAM, "stream"),
+    (PUBSUB, "pubsub"),
     (ADMIN_CATEGORY, "admin"),
     (FAST_CATEGORY, "fast"),
     (SLOW, "slow"),
@@ -96,6 +119,7 @@ pub const CATEGORY_NAMES: &[(u32, &str)] = &[
     (DANGEROUS, "dangerous"),
     (CONNECTION, "connection"),
     (TRANSACTION, "transaction"),
+    (SCRIPTING, "scripting"),
 ];
 
 /// The categories that follow from a command's flags, and those that its row names.

@@ -8,11 +8,11 @@ use crate::entry::{Entry, Value};
 use crate::keyspace::{Keyspace, Slots};
 use crate::table::Table;
 use crate::watch::{KeyAtWatch, Watch, WatchId};
+use crate::wire::{put_bytes, put_var};
 
 use super::wire::{
-    MAGIC, RECORD_FIELD, RECORD_PACKED_HASH, RECORD_STRING, RECORD_TABLE_HASH,
-    SECTION_BYTES_TARGET, SECTION_END, SECTION_HEADER, SECTION_KEYS, SECTION_WATCH, VERSION,
-    begin_section, end_section, put_bytes, put_kind, put_var,
+    MAGIC, RECORD_COLLECTION, RECORD_PART, RECORD_STRING, SECTION_BYTES_TARGET, SECTION_END,
+    SECTION_HEADER, SECTION_KEYS, SECTION_WATCH, VERSION, begin_section, end_section, put_kind,
 };
 
 /// Whether a dump is complete.
@@ -195,17 +195,16 @@ impl SlotWriter<'_> {
                 put_bytes(self.out, entry.key());
                 put_bytes(self.out, bytes);
             }
-            Value::Hash(hash) => {
-                let kind = if hash.is_packed() { RECORD_PACKED_HASH } else { RECORD_TABLE_HASH };
-                put_kind(self.out, kind, entry.expiry());
+            Value::Collection(collection) => {
+                put_kind(self.out, RECORD_COLLECTION, entry.expiry());
                 put_bytes(self.out, entry.key());
-                put_var(self.out, hash.len() as u64);
-                for field in hash.iter() {
+                self.out.extend_from_slice(&[collection.code(), collection.form()]);
+                put_var(self.out, collection.part_count());
+                collection.each_part(&mut |part| {
                     self.cut();
-                    put_kind(self.out, RECORD_FIELD, field.expiry);
-                    put_bytes(self.out, field.name);
-                    put_bytes(self.out, field.value);
-                }
+                    self.out.push(RECORD_PART);
+                    put_bytes(self.out, part);
+                });
             }
         }
     }

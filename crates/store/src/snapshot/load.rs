@@ -8,14 +8,16 @@ use thiserror::Error;
 use crate::entry::Entry;
 use crate::keyspace::Keyspace;
 use crate::store::{Store, StoreConfig};
-use crate::value::hash::{Field, Hash, PACKED_BYTES_MAX, PACKED_FIELDS_MAX};
+use crate::value::Collection;
 use crate::watch::{KeyAtWatch, Watch, WatchId};
+use crate::wire::WireReader;
 
 use super::wire::{
-    MAGIC, PayloadReader, RECORD_FIELD, RECORD_PACKED_HASH, RECORD_STRING, RECORD_TABLE_HASH,
-    SECTION_BYTES_MAX, SECTION_END, SECTION_HEAD, SECTION_HEADER, SECTION_KEYS, SECTION_TAIL,
-    SECTION_WATCH, VERSION,
+    self, MAGIC, RECORD_COLLECTION, RECORD_PART, RECORD_STRING, SECTION_BYTES_MAX, SECTION_END,
+    SECTION_HEAD, SECTION_HEADER, SECTION_KEYS, SECTION_TAIL, SECTION_WATCH, VERSION,
 };
+
+const PARTS_MISSING: &str = "a collection has fewer parts than it says";
 
 /// Why a snapshot cannot be loaded. Each names the byte of the stream where the section starts.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -78,7 +80,7 @@ pub struct Loader {
     /// Offset in the stream of the buffer's first byte.
     offset: u64,
     stage: Stage,
-    hash: Option<OpenHash>,
+    open: Option<OpenCollection>,
     /// Put in place at the end: loading a key is no change of it.
     watches: Vec<(WatchId, Watch)>,
 }
@@ -91,11 +93,11 @@ enum Stage {
     Ended,
 }
 
-/// A hash whose fields are being read; it may go on in the next section.
-struct OpenHash {
+/// A collection whose parts are being read; it may go on in the next section.
+struct OpenCollection {
     key: Vec<u8>,
     expiry: Option<UnixMillis>,
-    hash: Box<Hash>,
+    collection: Box<Collection>,
     missing: u64,
 }
 
@@ -108,7 +110,7 @@ impl Loader {
             buffer: Vec::new(),
             offset: 0,
             stage: Stage::Magic,
-            hash: None,
+            open: None,
             watches: Vec::new(),
         }
     }
@@ -174,11 +176,11 @@ impl Loader {
         if crc32c::crc32c(checked).to_le_bytes() != tail {
             return Err(LoadError::Checksum { offset: self.offset });
         }
-        self.section(kind, PayloadReader(&checked[SECTION_HEAD..]))?;
+        self.section(kind, WireReader(&checked[SECTION_HEAD..]))?;
         Ok(Some(checked.len() + SECTION_TAIL))
     }
 
-    fn section(&mut self, kind: u8, payload: PayloadReader<'_>) -> Result<(), LoadError> {
+    fn section(&mut self, kind: u8, payload: WireReader<'_>) -> Result<(), LoadError> {
         match (self.stage, kind) {
             (Stage::Header, SECTION_HEADER) => self.header(payload),
             (Stage::Body, SECTION_WATCH) => self.watch(payload).ok_or("watch cut short"),
@@ -190,7 +192,7 @@ impl Loader {
         .map_err(|what| self.malformed(what))?;
         match self.stage {
             Stage::Header => {
-                let found = PayloadReader(payload.0).u16().unwrap_or(0);
+                let found = WireReader(payload.0).u16().unwrap_or(0);
                 if found != VERSION {
                     return Err(LoadError::Version { found, known: VERSION });
                 }
@@ -202,11 +204,11 @@ impl Loader {
         Ok(())
     }
 
-    fn header(&self, mut payload: PayloadReader<'_>) -> Result<(), &'static str> {
+    fn header(&self, mut payload: WireReader<'_>) -> Result<(), &'static str> {
         payload.u16().map(|_| ()).ok_or("header cut short")
     }
 
-    fn watch(&mut self, mut payload: PayloadReader<'_>) -> Option<()> {
+    fn watch(&mut self, mut payload: WireReader<'_>) -> Option<()> {
         let id = WatchId(payload.u64()?);
         let since = UnixMillis(payload.u64()?);
         let is_dirty = payload.byte()? != 0;
@@ -219,7 +221,7 @@ impl Loader {
         payload.is_empty().then_some(())
     }
 
-    fn keys(&mut self, mut payload: PayloadReader<'_>) -> Result<(), &'static str> {
+    fn keys(&mut self, mut payload: WireReader<'_>) -> Result<(), &'static str> {
         const SHORT: &str = "record cut short";
         let slot = payload.u16().and_then(Slot::new).ok_or("no such slot")?;
         let count = payload.var().ok_or(SHORT)?;
@@ -227,15 +229,14 @@ impl Loader {
         let believed = count.min(payload.0.len() as u64 / 2);
         self.keyspace.reserve(slot, u32::try_from(believed).unwrap_or(0));
         while !payload.is_empty() {
-            let (kind, expiry) = payload.kind().ok_or(SHORT)?;
+            let (kind, expiry) = wire::kind(&mut payload).ok_or(SHORT)?;
             let name = payload.bytes().ok_or(SHORT)?;
-            if kind == RECORD_FIELD {
-                let value = payload.bytes().ok_or(SHORT)?;
-                self.field(Field { name, value, expiry })?;
+            if kind == RECORD_PART {
+                self.part(name)?;
                 continue;
             }
-            if self.hash.is_some() {
-                return Err("a hash has fewer fields than it says");
+            if self.open.is_some() {
+                return Err(PARTS_MISSING);
             }
             if Slot::of_key(name) != slot {
                 return Err("a key lies in a slot that is not its own");
@@ -245,20 +246,15 @@ impl Loader {
                     let value = payload.bytes().ok_or(SHORT)?;
                     self.insert(slot, Entry::string(name, value, expiry))?;
                 }
-                RECORD_PACKED_HASH | RECORD_TABLE_HASH => {
+                RECORD_COLLECTION => {
+                    let [code, form] = payload.array().ok_or(SHORT)?;
                     let missing = payload.var().ok_or(SHORT)?;
-                    if missing == 0 {
-                        return Err("a hash has no fields");
-                    }
-                    let hash = match kind {
-                        RECORD_TABLE_HASH => Hash::new_table(),
-                        _ if missing > PACKED_FIELDS_MAX as u64 => {
-                            return Err("a packed hash is too long");
-                        }
-                        _ => Hash::new(),
-                    };
-                    let hash = Box::new(hash);
-                    self.hash = Some(OpenHash { key: name.to_vec(), expiry, hash, missing });
+                    let begun = Collection::begin(&self.keyspace.hasher, code, form, missing);
+                    let collection =
+                        Box::new(begun.ok_or("a collection of an unknown kind or form")?);
+                    let key = name.to_vec();
+                    self.open = Some(OpenCollection { key, expiry, collection, missing });
+                    self.close_if_whole()?;
                 }
                 _ => return Err("record of an unknown kind"),
             }
@@ -266,33 +262,31 @@ impl Loader {
         Ok(())
     }
 
-    fn field(&mut self, field: Field<'_>) -> Result<(), &'static str> {
-        let Some(open) = &mut self.hash else { return Err("a field without its hash") };
-        let is_long = field.name.len().max(field.value.len()) > PACKED_BYTES_MAX;
-        if open.hash.is_packed() && is_long {
-            return Err("a packed hash has a long field");
-        }
-        if !open.hash.set(&self.keyspace.hasher, field) {
-            return Err("a field stands twice in its hash");
-        }
+    fn part(&mut self, part: &[u8]) -> Result<(), &'static str> {
+        let Some(open) = &mut self.open else { return Err("a part without its collection") };
+        open.collection.add_part(&self.keyspace.hasher, part)?;
         open.missing -= 1;
-        if open.missing > 0 {
-            return Ok(());
+        self.close_if_whole()
+    }
+
+    /// Puts the collection in its place if no part is missing.
+    fn close_if_whole(&mut self) -> Result<(), &'static str> {
+        let Some(open) = self.open.take_if(|open| open.missing == 0) else { return Ok(()) };
+        if open.collection.is_empty() || !open.collection.is_whole() {
+            return Err("a collection is not whole");
         }
-        let Some(OpenHash { key, expiry, hash, .. }) = self.hash.take() else {
-            return Err("a field without its hash");
-        };
-        self.insert(Slot::of_key(&key), Entry::hash(&key, hash, expiry))
+        let OpenCollection { key, expiry, collection, .. } = open;
+        self.insert(Slot::of_key(&key), Entry::boxed(&key, collection, expiry))
     }
 
     fn insert(&mut self, slot: Slot, entry: Entry) -> Result<(), &'static str> {
         if self.keyspace.load(slot, entry) { Ok(()) } else { Err("a key stands twice") }
     }
 
-    fn end(&mut self, mut payload: PayloadReader<'_>) -> Result<(), &'static str> {
+    fn end(&mut self, mut payload: WireReader<'_>) -> Result<(), &'static str> {
         let (keys, watches) = (payload.u64(), payload.u64());
-        if self.hash.is_some() {
-            return Err("a hash has fewer fields than it says");
+        if self.open.is_some() {
+            return Err(PARTS_MISSING);
         }
         let is_level =
             keys == Some(self.keyspace.counts().keys) && watches == Some(self.watches.len() as u64);

@@ -3,10 +3,12 @@
 
 use keystead_types::UnixMillis;
 
+use crate::wire::WireReader;
+
 /// The first bytes of every snapshot.
 pub(super) const MAGIC: &[u8; 8] = b"KEYSTEAD";
 /// Version of the format; a loader refuses others.
-pub(super) const VERSION: u16 = 1;
+pub(super) const VERSION: u16 = 2;
 /// Bytes of a section's kind and length.
 pub(super) const SECTION_HEAD: usize = 5;
 /// Bytes of a section's checksum.
@@ -23,9 +25,9 @@ pub(super) const SECTION_KEYS: u8 = b'K';
 pub(super) const SECTION_END: u8 = b'E';
 
 pub(super) const RECORD_STRING: u8 = 0;
-pub(super) const RECORD_PACKED_HASH: u8 = 1;
-pub(super) const RECORD_TABLE_HASH: u8 = 2;
-pub(super) const RECORD_FIELD: u8 = 3;
+/// A collection: its key, the code of its kind, its form, how many parts follow.
+pub(super) const RECORD_COLLECTION: u8 = 1;
+pub(super) const RECORD_PART: u8 = 2;
 pub(super) const RECORD_TIMED: u8 = 0x80;
 
 /// Begins a section at the end of `out`; returns where it starts.
@@ -46,19 +48,6 @@ pub(super) fn end_section(out: &mut Vec<u8>, start: usize) {
     out.extend_from_slice(&crc.to_le_bytes());
 }
 
-pub(super) fn put_var(out: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        out.push((number & 0x7f) as u8 | 0x80);
-        number >>= 7;
-    }
-    out.push((number & 0x7f) as u8);
-}
-
-pub(super) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
-    put_var(out, bytes.len() as u64);
-    out.extend_from_slice(bytes);
-}
-
 pub(super) fn put_kind(out: &mut Vec<u8>, kind: u8, expiry: Option<UnixMillis>) {
     match expiry {
         Some(at) => {
@@ -69,64 +58,11 @@ pub(super) fn put_kind(out: &mut Vec<u8>, kind: u8, expiry: Option<UnixMillis>) 
     }
 }
 
-/// Reads a payload from its front; `None` where it ends too early.
-#[derive(Clone, Copy)]
-pub(super) struct PayloadReader<'a>(pub(super) &'a [u8]);
-
-impl<'a> PayloadReader<'a> {
-    pub(super) const fn is_empty(&self) -> bool {
-        self.0.is_empty()
+/// Reads a record's kind without its flag, and its expiry.
+pub(super) fn kind(payload: &mut WireReader<'_>) -> Option<(u8, Option<UnixMillis>)> {
+    let kind = payload.byte()?;
+    if kind & RECORD_TIMED == 0 {
+        return Some((kind, None));
     }
-
-    pub(super) fn take(&mut self, len: usize) -> Option<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(len)?;
-        self.0 = rest;
-        Some(taken)
-    }
-
-    pub(super) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
-        self.take(N)?.try_into().ok()
-    }
-
-    pub(super) fn byte(&mut self) -> Option<u8> {
-        self.array::<1>().map(|[byte]| byte)
-    }
-
-    pub(super) fn u16(&mut self) -> Option<u16> {
-        self.array().map(u16::from_le_bytes)
-    }
-
-    pub(super) fn u64(&mut self) -> Option<u64> {
-        self.array().map(u64::from_le_bytes)
-    }
-
-    pub(super) fn var(&mut self) -> Option<u64> {
-        let mut number = 0u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            let bits = u64::from(byte & 0x7f);
-            if shift == 63 && bits > 1 {
-                return None;
-            }
-            number |= bits << shift;
-            if byte & 0x80 == 0 {
-                return Some(number);
-            }
-        }
-        None
-    }
-
-    pub(super) fn bytes(&mut self) -> Option<&'a [u8]> {
-        let len = usize::try_from(self.var()?).ok()?;
-        self.take(len)
-    }
-
-    /// A record's kind without its flag, and its expiry.
-    pub(super) fn kind(&mut self) -> Option<(u8, Option<UnixMillis>)> {
-        let kind = self.byte()?;
-        if kind & RECORD_TIMED == 0 {
-            return Some((kind, None));
-        }
-        Some((kind & !RECORD_TIMED, Some(UnixMillis(self.u64()?))))
-    }
+    Some((kind & !RECORD_TIMED, Some(UnixMillis(payload.u64()?))))
 }

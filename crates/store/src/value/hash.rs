@@ -15,6 +15,8 @@ use keystead_types::UnixMillis;
 use crate::entry::Entry;
 use crate::expiry::ExpiryIndex;
 use crate::table::{Hasher, Place, Table};
+use crate::value::Kind;
+use crate::wire::{WireReader, put_bytes};
 
 /// Most fields of a packed hash (as `hash-max-listpack-entries` of Redis 7.0).
 pub(crate) const PACKED_FIELDS_MAX: usize = 512;
@@ -30,8 +32,21 @@ pub(crate) struct Hash {
 
 enum Fields {
     Packed { bytes: Vec<u8>, count: usize },
-    Table { table: Table, expiry: ExpiryIndex, entry_bytes: usize },
+    Table(Box<TableFields>),
 }
+
+/// Fields of a large hash.
+#[derive(Default)]
+struct TableFields {
+    table: Table,
+    expiry: ExpiryIndex,
+    /// Bytes of memory behind the entries of `table`.
+    entry_bytes: usize,
+}
+
+/// Forms of [`Kind::form`].
+const PACKED: u8 = 0;
+const TABLE: u8 = 1;
 
 /// One field as it stands in a hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,22 +67,16 @@ impl Field<'_> {
 }
 
 impl Hash {
-    /// A packed hash without fields.
-    pub(crate) const fn new() -> Self {
-        Self { fields: Fields::Packed { bytes: Vec::new(), count: 0 }, next_expiry: None }
-    }
-
     /// A table without fields, for loading one that was a table.
     pub(crate) fn new_table() -> Self {
-        let (table, expiry) = (Table::default(), ExpiryIndex::default());
-        Self { fields: Fields::Table { table, expiry, entry_bytes: 0 }, next_expiry: None }
+        Self { fields: Fields::Table(Box::default()), next_expiry: None }
     }
 
     /// Number of fields, expired ones included until they are removed.
-    pub(crate) const fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         match &self.fields {
             Fields::Packed { count, .. } => *count,
-            Fields::Table { table, .. } => table.len(),
+            Fields::Table(held) => held.table.len(),
         }
     }
 
@@ -79,40 +88,17 @@ impl Hash {
         self.iter().filter(|field| field.is_live(now)).count()
     }
 
-    /// True if nothing is visible at `now`.
-    pub(crate) fn is_empty_at(&self, now: UnixMillis) -> bool {
-        match self.next_expiry {
-            Some(at) if at <= now => !self.iter().any(|field| field.is_live(now)),
-            _ => self.len() == 0,
-        }
-    }
-
-    /// The earliest time at which a field expires.
-    pub(crate) const fn next_expiry(&self) -> Option<UnixMillis> {
-        self.next_expiry
-    }
-
     /// True while the fields stand packed.
     pub(crate) const fn is_packed(&self) -> bool {
         matches!(self.fields, Fields::Packed { .. })
-    }
-
-    /// Bytes of memory behind the hash.
-    pub(crate) fn bytes(&self) -> usize {
-        match &self.fields {
-            Fields::Packed { bytes, .. } => bytes.capacity() + 8,
-            Fields::Table { table, expiry, entry_bytes } => {
-                table.bytes() + expiry.bytes() + entry_bytes
-            }
-        }
     }
 
     /// The field, expired or not.
     pub(crate) fn get(&self, hasher: &Hasher, name: &[u8]) -> Option<Field<'_>> {
         match &self.fields {
             Fields::Packed { bytes, .. } => packed_find(bytes, name).map(|item| item.field(bytes)),
-            Fields::Table { table, .. } => {
-                table.get(hasher, hasher.hash(name), name).map(field_of_entry)
+            Fields::Table(held) => {
+                held.table.get(hasher, hasher.hash(name), name).map(field_of_entry)
             }
         }
     }
@@ -142,7 +128,8 @@ impl Hash {
                 self.next_expiry = packed_next_expiry(bytes, self.next_expiry, expiry);
                 old.is_none()
             }
-            Fields::Table { table, expiry: index, entry_bytes } => {
+            Fields::Table(held) => {
+                let TableFields { table, expiry: index, entry_bytes } = &mut **held;
                 let hash = hasher.hash(name);
                 let old = match table.find(hasher, hash, name) {
                     Place::Occupied(at) => {
@@ -179,7 +166,8 @@ impl Hash {
                 *count -= 1;
                 self.next_expiry = packed_iter(bytes).filter_map(|i| i.expiry).min();
             }
-            Fields::Table { table, expiry, entry_bytes } => {
+            Fields::Table(held) => {
+                let TableFields { table, expiry, entry_bytes } = &mut **held;
                 let hash = hasher.hash(name);
                 let Place::Occupied(at) = table.find(hasher, hash, name) else { return false };
                 let entry = table.remove(hasher, at);
@@ -198,26 +186,11 @@ impl Hash {
         self.set(hasher, Field { name, value: &value, expiry });
     }
 
-    /// Removes at most `limit` fields that have expired by `now`; returns how many.
-    pub(crate) fn remove_due(&mut self, hasher: &Hasher, now: UnixMillis, limit: usize) -> usize {
-        let mut removed = 0;
-        while removed < limit
-            && let Some(at) = self.next_expiry
-            && at <= now
-        {
-            let due =
-                self.first_due(hasher, at).expect("INV-H1: some field expires first").to_vec();
-            self.remove(hasher, &due);
-            removed += 1;
-        }
-        removed
-    }
-
     /// The fields: packed ones as they came, those of a table in the order of their hashes.
     pub(crate) fn iter(&self) -> Iter<'_> {
         match &self.fields {
             Fields::Packed { bytes, .. } => Iter::Packed { bytes, at: 0 },
-            Fields::Table { table, .. } => Iter::Table(table.buckets().iter()),
+            Fields::Table(held) => Iter::Table(held.table.buckets().iter()),
         }
     }
 
@@ -229,7 +202,7 @@ impl Hash {
     ) -> Option<impl Iterator<Item = Field<'a>>> {
         match &self.fields {
             Fields::Packed { .. } => None,
-            Fields::Table { table, .. } => Some(table.iter_from(hasher, hash).map(field_of_entry)),
+            Fields::Table(held) => Some(held.table.iter_from(hasher, hash).map(field_of_entry)),
         }
     }
 
@@ -244,20 +217,10 @@ impl Hash {
         }
     }
 
-    /// A copy of all fields, in the same representation.
-    pub(crate) fn duplicate(&self, hasher: &Hasher) -> Self {
-        let mut copy = if self.is_packed() { Self::new() } else { Self::new_table() };
-        copy.reserve(hasher, u32::try_from(self.len()).unwrap_or(0));
-        for field in self.iter() {
-            copy.set(hasher, field);
-        }
-        copy
-    }
-
     /// Makes room for `count` fields of a table.
     pub(crate) fn reserve(&mut self, hasher: &Hasher, count: u32) {
-        if let Fields::Table { table, .. } = &mut self.fields {
-            table.reserve(hasher, count);
+        if let Fields::Table(held) = &mut self.fields {
+            held.table.reserve(hasher, count);
         }
     }
 
@@ -267,11 +230,132 @@ impl Hash {
             Fields::Packed { bytes, .. } => packed_iter(bytes)
                 .find(|item| item.expiry == Some(at))
                 .map(|item| item.field(bytes).name),
-            Fields::Table { table, expiry, .. } => {
-                let (_, hash) = expiry.first()?;
-                table.iter_from(hasher, hash).find(|e| e.expiry() == Some(at)).map(Entry::key)
+            Fields::Table(held) => {
+                let (_, hash) = held.expiry.first()?;
+                held.table.iter_from(hasher, hash).find(|e| e.expiry() == Some(at)).map(Entry::key)
             }
         }
+    }
+}
+
+impl Kind for Hash {
+    const NAME: &'static str = "hash";
+    const CODE: u8 = b'H';
+    const IS_ORDERED: bool = false;
+
+    /// A packed hash without fields.
+    fn new() -> Self {
+        Self { fields: Fields::Packed { bytes: Vec::new(), count: 0 }, next_expiry: None }
+    }
+
+    fn encoding(&self) -> &'static str {
+        match (&self.fields, self.next_expiry) {
+            (Fields::Table(_), _) => "hashtable",
+            (Fields::Packed { .. }, Some(_)) => "listpackex",
+            (Fields::Packed { .. }, None) => "listpack",
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn is_empty_at(&self, now: UnixMillis) -> bool {
+        match self.next_expiry {
+            Some(at) if at <= now => !self.iter().any(|field| field.is_live(now)),
+            _ => self.is_empty(),
+        }
+    }
+
+    fn next_expiry(&self) -> Option<UnixMillis> {
+        self.next_expiry
+    }
+
+    fn has_expired_since(&self, since: UnixMillis, now: UnixMillis) -> bool {
+        let is_due = |field: Field<'_>| !field.is_live(now) && field.is_live(since);
+        self.next_expiry.is_some() && self.iter().any(is_due)
+    }
+
+    fn remove_due(&mut self, hasher: &Hasher, now: UnixMillis, limit: usize) -> usize {
+        let mut removed = 0;
+        while removed < limit
+            && let Some(at) = self.next_expiry
+            && at <= now
+        {
+            let due =
+                self.first_due(hasher, at).expect("INV-H1: some field expires first").to_vec();
+            self.remove(hasher, &due);
+            removed += 1;
+        }
+        removed
+    }
+
+    fn bytes(&self) -> usize {
+        match &self.fields {
+            Fields::Packed { bytes, .. } => bytes.capacity() + 8,
+            Fields::Table(held) => {
+                let TableFields { table, expiry, entry_bytes } = &**held;
+                size_of::<TableFields>() + 8 + table.bytes() + expiry.bytes() + entry_bytes
+            }
+        }
+    }
+
+    fn duplicate(&self, hasher: &Hasher) -> Self {
+        let mut copy = if self.is_packed() { Self::new() } else { Self::new_table() };
+        copy.reserve(hasher, u32::try_from(self.len()).unwrap_or(0));
+        for field in self.iter() {
+            copy.set(hasher, field);
+        }
+        copy
+    }
+
+    fn form(&self) -> u8 {
+        if self.is_packed() { PACKED } else { TABLE }
+    }
+
+    fn part_count(&self) -> u64 {
+        self.len() as u64
+    }
+
+    /// `[timed:1][expiry:8 if timed][name with its length][value]`.
+    fn each_part(&self, visit: &mut dyn FnMut(&[u8])) {
+        let mut part = Vec::new();
+        for field in self.iter() {
+            part.clear();
+            part.push(u8::from(field.expiry.is_some()));
+            if let Some(at) = field.expiry {
+                part.extend_from_slice(&at.0.to_le_bytes());
+            }
+            put_bytes(&mut part, field.name);
+            part.extend_from_slice(field.value);
+            visit(&part);
+        }
+    }
+
+    fn begin(_hasher: &Hasher, form: u8, parts: u64) -> Option<Self> {
+        match form {
+            PACKED if parts <= PACKED_FIELDS_MAX as u64 => Some(Self::new()),
+            TABLE => Some(Self::new_table()),
+            _ => None,
+        }
+    }
+
+    fn add_part(&mut self, hasher: &Hasher, part: &[u8]) -> Result<(), &'static str> {
+        const SHORT: &str = "a field is cut short";
+        let mut part = WireReader(part);
+        let expiry = match part.byte().ok_or(SHORT)? {
+            0 => None,
+            _ => Some(UnixMillis(part.u64().ok_or(SHORT)?)),
+        };
+        let name = part.bytes().ok_or(SHORT)?;
+        let value = part.0;
+        if self.is_packed() && name.len().max(value.len()) > PACKED_BYTES_MAX {
+            return Err("a packed hash has a long field");
+        }
+        if !self.set(hasher, Field { name, value, expiry }) {
+            return Err("a field stands twice in its hash");
+        }
+        Ok(())
     }
 }
 

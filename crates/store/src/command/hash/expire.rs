@@ -113,7 +113,7 @@ fn each_field(
     (names, reply): (Args<'_>, &mut ReplyWriter<'_>),
     mut change: impl FnMut(&mut Hash, &Hasher, &[u8]) -> i64,
 ) -> Result<(), CommandError> {
-    writer.edit_hash(key, |hash, hasher| {
+    writer.edit(key, |hash: &mut Hash, hasher| {
         reply.array(names.len());
         let mut is_changed = false;
         for name in names.iter() {

@@ -4,11 +4,11 @@ use keystead_resp::{Args, ReplyWriter};
 
 use crate::command::Reader;
 use crate::error::{CommandError, WrongType};
-use crate::value::hash::Field;
+use crate::value::hash::{Field, Hash};
 
 /// The field that args 1 and 2 name.
 fn field<'a>(reader: &Reader<'a>, args: Args<'_>) -> Result<Option<Field<'a>>, WrongType> {
-    let hash = reader.hash(&args[1])?;
+    let hash = reader.kind::<Hash>(&args[1])?;
     Ok(hash.and_then(|hash| hash.get_live(&reader.keyspace.hasher, reader.now, &args[2])))
 }
 
@@ -29,7 +29,7 @@ pub(crate) fn hmget(
     args: Args<'_>,
     reply: &mut ReplyWriter<'_>,
 ) -> Result<(), CommandError> {
-    let hash = reader.hash(&args[1])?;
+    let hash = reader.kind::<Hash>(&args[1])?;
     reply.array(args.len() - 2);
     for name in args.iter().skip(2) {
         let field = hash.and_then(|hash| hash.get_live(&reader.keyspace.hasher, reader.now, name));
@@ -64,6 +64,7 @@ pub(crate) fn hlen(
     args: Args<'_>,
     reply: &mut ReplyWriter<'_>,
 ) -> Result<(), CommandError> {
-    reply.integer(reader.hash(&args[1])?.map_or(0, |hash| hash.live_len(reader.now) as i64));
+    reply
+        .integer(reader.kind::<Hash>(&args[1])?.map_or(0, |hash| hash.live_len(reader.now) as i64));
     Ok(())
 }

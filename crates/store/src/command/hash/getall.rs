@@ -4,16 +4,16 @@ use keystead_resp::{Args, ReplyWriter};
 
 use crate::command::Reader;
 use crate::error::{CommandError, WrongType};
-use crate::value::hash::Field;
+use crate::value::hash::{Field, Hash};
 
 /// The number of visible fields, and these fields.
 fn fields<'a>(
     reader: &Reader<'a>,
     args: Args<'_>,
 ) -> Result<(usize, impl Iterator<Item = Field<'a>> + use<'a>), WrongType> {
-    let (hash, now) = (reader.hash(&args[1])?, reader.now);
+    let (hash, now) = (reader.kind::<Hash>(&args[1])?, reader.now);
     let len = hash.map_or(0, |hash| hash.live_len(now));
-    let all = hash.into_iter().flat_map(crate::value::hash::Hash::iter);
+    let all = hash.into_iter().flat_map(Hash::iter);
     Ok((len, all.filter(move |field| field.is_live(now))))
 }
 

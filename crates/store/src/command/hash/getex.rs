@@ -8,7 +8,7 @@ use crate::command::Writer;
 use crate::command::options::{FieldExpiry, FieldOptions, parse_fields};
 use crate::error::CommandError;
 use crate::keyspace::Change;
-use crate::value::hash::Field;
+use crate::value::hash::{Field, Hash};
 
 pub(crate) fn hgetex(
     writer: &mut Writer<'_>,
@@ -17,7 +17,7 @@ pub(crate) fn hgetex(
 ) -> Result<(), CommandError> {
     let now = writer.now();
     let options = FieldOptions::parse(args.from(2), now, 1, "hgetex")?;
-    writer.edit_hash(&args[1], |hash, hasher| {
+    writer.edit(&args[1], |hash: &mut Hash, hasher| {
         let mut is_changed = false;
         reply.array(options.fields.len());
         for name in options.fields.iter() {
@@ -53,7 +53,7 @@ pub(crate) fn hsetex(
     let now = writer.now();
     let options = FieldOptions::parse(args.from(2), now, 2, "hsetex")?;
     let fields = options.fields;
-    let is_set = writer.edit_hash(&args[1], |hash, hasher| {
+    let is_set = writer.edit(&args[1], |hash: &mut Hash, hasher| {
         let mut names = fields.iter().step_by(2);
         let is_refused = (options.is_if_absent && names.any(|n| hash.get(hasher, n).is_some()))
             || (options.is_if_present && !names.all(|n| hash.get(hasher, n).is_some()));
@@ -85,7 +85,7 @@ pub(crate) fn hgetdel(
     reply: &mut ReplyWriter<'_>,
 ) -> Result<(), CommandError> {
     let names = parse_fields(args.from(2), 1)?;
-    writer.edit_hash(&args[1], |hash, hasher| {
+    writer.edit(&args[1], |hash: &mut Hash, hasher| {
         let mut is_changed = false;
         reply.array(names.len());
         for name in names.iter() {

@@ -7,7 +7,7 @@ use crate::error::CommandError;
 use crate::keyspace::Change;
 use crate::number::extended::{Extended, Parsed};
 use crate::number::parse_integer;
-use crate::value::hash::Field;
+use crate::value::hash::{Field, Hash};
 
 pub(crate) fn hincrby(
     writer: &mut Writer<'_>,
@@ -52,7 +52,7 @@ fn change_field<R>(
     change: impl FnOnce(&[u8]) -> Result<(R, String), CommandError>,
 ) -> Result<R, CommandError> {
     let name = &args[2];
-    writer.edit_hash(&args[1], |hash, hasher| {
+    writer.edit(&args[1], |hash: &mut Hash, hasher| {
         let old = hash.get(hasher, name);
         let expiry = old.and_then(|field| field.expiry);
         match change(old.map_or(b"0", |field| field.value)) {

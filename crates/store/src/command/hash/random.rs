@@ -5,7 +5,7 @@ use keystead_resp::{Args, Protocol, ReplyWriter};
 use crate::command::Reader;
 use crate::error::CommandError;
 use crate::number::parse_integer;
-use crate::value::hash::Field;
+use crate::value::hash::{Field, Hash};
 
 /// Most fields that may be drawn with repetition: the reply must be bounded by more than a number.
 const DRAWN_MAX: u64 = 1024 * 1024;
@@ -16,12 +16,9 @@ pub(crate) fn hrandfield(
     reply: &mut ReplyWriter<'_>,
 ) -> Result<(), CommandError> {
     let count = args.get(2).map(|text| parse_count(text, args)).transpose()?;
-    let hash = reader.hash(&args[1])?;
-    let fields: Vec<_> = hash
-        .into_iter()
-        .flat_map(crate::value::hash::Hash::iter)
-        .filter(|field| field.is_live(reader.now))
-        .collect();
+    let hash = reader.kind::<Hash>(&args[1])?;
+    let fields: Vec<_> =
+        hash.into_iter().flat_map(Hash::iter).filter(|field| field.is_live(reader.now)).collect();
     let Some(count) = count else {
         match fields.get(below(reader, fields.len())) {
             Some(field) => reply.bulk(field.name),

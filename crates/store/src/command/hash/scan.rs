@@ -9,7 +9,7 @@ use crate::command::Reader;
 use crate::command::gather::{parse_count, parse_cursor};
 use crate::error::CommandError;
 use crate::scan::glob_matches;
-use crate::value::hash::Field;
+use crate::value::hash::{Field, Hash};
 
 struct Options<'a> {
     pattern: Option<&'a [u8]>,
@@ -23,7 +23,7 @@ pub(crate) fn hscan(
     reply: &mut ReplyWriter<'_>,
 ) -> Result<(), CommandError> {
     let cursor = parse_cursor(&args[2])?;
-    let Some(hash) = reader.hash(&args[1])? else {
+    let Some(hash) = reader.kind::<Hash>(&args[1])? else {
         reply.array(2);
         reply.bulk_integer(0);
         reply.array(0);

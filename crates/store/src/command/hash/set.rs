@@ -5,7 +5,7 @@ use keystead_resp::{Args, ReplyWriter};
 use crate::command::Writer;
 use crate::error::CommandError;
 use crate::keyspace::Change;
-use crate::value::hash::Field;
+use crate::value::hash::{Field, Hash};
 
 pub(crate) fn hset(
     writer: &mut Writer<'_>,
@@ -36,7 +36,7 @@ fn set_pairs(
     if args.len() % 2 == 1 {
         return Err(CommandError::Arity { command });
     }
-    let added = writer.edit_hash(&args[1], |hash, hasher| {
+    let added = writer.edit(&args[1], |hash: &mut Hash, hasher| {
         let mut added = 0;
         for at in (2..args.len()).step_by(2) {
             let field = Field { name: &args[at], value: &args[at + 1], expiry: None };
@@ -52,7 +52,7 @@ pub(crate) fn hsetnx(
     args: Args<'_>,
     reply: &mut ReplyWriter<'_>,
 ) -> Result<(), CommandError> {
-    let is_set = writer.edit_hash(&args[1], |hash, hasher| {
+    let is_set = writer.edit(&args[1], |hash: &mut Hash, hasher| {
         if hash.get(hasher, &args[2]).is_some() {
             return (Change::Unchanged, false);
         }
@@ -68,7 +68,7 @@ pub(crate) fn hdel(
     args: Args<'_>,
     reply: &mut ReplyWriter<'_>,
 ) -> Result<(), CommandError> {
-    let removed = writer.edit_hash(&args[1], |hash, hasher| {
+    let removed = writer.edit(&args[1], |hash: &mut Hash, hasher| {
         let removed = args.iter().skip(2).filter(|name| hash.remove(hasher, name)).count();
         (Change::of(removed > 0), removed)
     })?;

@@ -7,6 +7,7 @@ use crate::command::Reader;
 use crate::command::key::ttl::rounded_up_seconds;
 use crate::command::options::parse_fields;
 use crate::error::CommandError;
+use crate::value::hash::Hash;
 
 const NO_FIELD: i64 = -2;
 const NO_EXPIRY: i64 = -1;
@@ -51,7 +52,7 @@ fn answer(
     reply: &mut ReplyWriter<'_>,
     shown: impl Fn(UnixMillis) -> u64,
 ) -> Result<(), CommandError> {
-    let hash = reader.hash(&args[1])?;
+    let hash = reader.kind::<Hash>(&args[1])?;
     let names = parse_fields(args.from(2), 1)?;
     reply.array(names.len());
     for name in names.iter() {

@@ -1,6 +1,7 @@
 //! DUMP: a value as bytes that RESTORE takes.
 
 use keystead_resp::{Args, ReplyWriter};
+use keystead_types::UnixMillis;
 
 use super::payload::{
     TYPE_HASH, TYPE_HASH_FIELD_EXPIRY, TYPE_STRING, VERSION, VERSION_FIELD_EXPIRY, crc64, put_len,
@@ -9,6 +10,8 @@ use super::payload::{
 use crate::command::Reader;
 use crate::entry::Value;
 use crate::error::CommandError;
+use crate::value::hash::Hash;
+use crate::value::{Collection, Kind};
 
 pub(crate) fn dump(
     reader: &Reader<'_>,
@@ -26,24 +29,8 @@ pub(crate) fn dump(
             out.push(TYPE_STRING);
             put_string(&mut out, bytes);
         }
-        Value::Hash(hash) => {
-            let earliest = hash.next_expiry();
-            if let Some(earliest) = earliest {
-                version = VERSION_FIELD_EXPIRY;
-                out.push(TYPE_HASH_FIELD_EXPIRY);
-                out.extend_from_slice(&earliest.0.to_le_bytes());
-            } else {
-                out.push(TYPE_HASH);
-            }
-            put_len(&mut out, hash.live_len(reader.now) as u64);
-            for field in hash.iter().filter(|field| field.is_live(reader.now)) {
-                if let Some(earliest) = earliest {
-                    // Times are counted from the earliest, and from one: zero is never.
-                    put_len(&mut out, field.expiry.map_or(0, |at| at.0 - earliest.0 + 1));
-                }
-                put_string(&mut out, field.name);
-                put_string(&mut out, field.value);
-            }
+        Value::Collection(Collection::Hash(hash)) => {
+            version = put_hash(&mut out, hash, reader.now);
         }
     }
     out.extend_from_slice(&version.to_le_bytes());
@@ -51,4 +38,25 @@ pub(crate) fn dump(
     out.extend_from_slice(&checksum.to_le_bytes());
     reply.bulk(&out);
     Ok(())
+}
+
+/// Appends the hash as it is visible at `now`; returns the version that knows such hashes.
+fn put_hash(out: &mut Vec<u8>, hash: &Hash, now: UnixMillis) -> u16 {
+    let earliest = hash.next_expiry();
+    if let Some(earliest) = earliest {
+        out.push(TYPE_HASH_FIELD_EXPIRY);
+        out.extend_from_slice(&earliest.0.to_le_bytes());
+    } else {
+        out.push(TYPE_HASH);
+    }
+    put_len(out, hash.live_len(now) as u64);
+    for field in hash.iter().filter(|field| field.is_live(now)) {
+        if let Some(earliest) = earliest {
+            // Times are counted from the earliest, and from one: zero is never.
+            put_len(out, field.expiry.map_or(0, |at| at.0 - earliest.0 + 1));
+        }
+        put_string(out, field.name);
+        put_string(out, field.value);
+    }
+    if earliest.is_some() { VERSION_FIELD_EXPIRY } else { VERSION }
 }

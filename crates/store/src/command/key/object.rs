@@ -22,9 +22,7 @@ pub(crate) fn encoding(
             Value::String(bytes) if parse_integer(bytes).is_some() => "int",
             Value::String(bytes) if bytes.len() <= EMBEDDED_BYTES_MAX => "embstr",
             Value::String(_) => "raw",
-            Value::Hash(hash) if !hash.is_packed() => "hashtable",
-            Value::Hash(hash) if hash.next_expiry().is_some() => "listpackex",
-            Value::Hash(_) => "listpack",
+            Value::Collection(collection) => collection.encoding(),
         };
         reply.bulk(name.as_bytes());
         Ok(())

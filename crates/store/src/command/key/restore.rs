@@ -13,6 +13,7 @@ use crate::error::CommandError;
 use crate::number::parse_integer;
 use crate::table::Hasher;
 use crate::value::hash::{Field, Hash};
+use crate::value::{Collection, Kind};
 
 #[derive(Default)]
 struct Options {
@@ -40,7 +41,8 @@ pub(crate) fn restore(
     let payload = checked_payload(&args[3]).ok_or(CommandError::RestoreChecksum)?;
     let entry = decode(&writer.keyspace.hasher, key, payload, now);
     let mut entry = entry.ok_or(CommandError::RestoreFormat)?;
-    if expiry.is_some_and(|at| at <= now) || entry.as_hash().is_some_and(|hash| hash.len() == 0) {
+    if expiry.is_some_and(|at| at <= now) || entry.as_collection().is_some_and(Collection::is_empty)
+    {
         drop(writer.keyspace.take(now, key));
     } else {
         entry.set_expiry(expiry);
@@ -101,7 +103,7 @@ fn decode(hasher: &Hasher, key: &[u8], payload: &[u8], now: UnixMillis) -> Optio
                 TYPE_HASH => None,
                 _ => Some(u64::from_le_bytes(input.array()?)),
             };
-            let mut hash = Box::new(Hash::new());
+            let mut hash = Hash::new();
             for _ in 0..input.len()? {
                 let after = if earliest.is_some() { input.len()? } else { 0 };
                 let at = earliest.unwrap_or(0).checked_add(after.saturating_sub(1))?;
@@ -112,21 +114,21 @@ fn decode(hasher: &Hasher, key: &[u8], payload: &[u8], now: UnixMillis) -> Optio
                     return None;
                 }
             }
-            Entry::hash(key, hash, None)
+            Entry::collection(key, hash, None)
         }
         TYPE_HASH_LISTPACK => {
             let strings = listpack_strings(&input.string()?)?;
             if strings.is_empty() || strings.len() % 2 == 1 {
                 return None;
             }
-            let mut hash = Box::new(Hash::new());
+            let mut hash = Hash::new();
             for pair in strings.chunks_exact(2) {
                 let field = Field { name: &pair[0], value: &pair[1], expiry: None };
                 if !hash.set(hasher, field) {
                     return None;
                 }
             }
-            Entry::hash(key, hash, None)
+            Entry::collection(key, hash, None)
         }
         _ => return None,
     };
