@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use keystead_resp::{Args, ReplyWriter};
 use keystead_types::{ApplyContext, UnixMillis};
 
+use crate::effect::EventClass;
 use crate::entry::{Entry, Value};
 use crate::error::{CommandError, WrongType};
 use crate::keyspace::{Change, Keyspace};
@@ -354,6 +355,25 @@ impl Writer<'_> {
 
     pub(crate) const fn now(&self) -> UnixMillis {
         self.ctx.now
+    }
+
+    /// Tells that `event`, as Redis names it, happened to `key`. Costs nothing unless somebody asked for its class.
+    pub(crate) fn notify(&mut self, class: EventClass, event: &'static str, key: &[u8]) {
+        self.keyspace.effects.notify(class, event, key);
+    }
+
+    /// As [`notify`](Self::notify) behind a change that may have left the key without content, and so without being
+    /// (INV-K3): then `del` follows, as in Redis.
+    pub(crate) fn notify_shrunk(&mut self, class: EventClass, event: &'static str, key: &[u8]) {
+        self.notify(class, event, key);
+        self.notify_if_gone(key);
+    }
+
+    /// Tells `del` if the key is not there any more.
+    pub(crate) fn notify_if_gone(&mut self, key: &[u8]) {
+        if self.entry(key).is_none() {
+            self.notify(EventClass::Generic, "del", key);
+        }
     }
 
     /// What is visible under `key`.

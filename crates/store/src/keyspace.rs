@@ -14,6 +14,7 @@
 
 use keystead_types::{SLOT_COUNT, Slot, UnixMillis};
 
+use crate::effect::{Effects, EventClass};
 use crate::entry::{Entry, Value};
 use crate::expiry::ExpiryIndex;
 use crate::snapshot::Dump;
@@ -23,11 +24,15 @@ use crate::watch::{Cause, KeyAtWatch, WatchId, Watches};
 
 const SLOTS_PER_PAGE: usize = 256;
 
+/// What Redis 7.4 calls it when fields of a hash were removed because their time was up.
+const FIELDS_EXPIRED: &str = "hexpired";
+
 /// All keys of a store.
 pub(crate) struct Keyspace {
     pub(crate) hasher: Hasher,
     pub(crate) slots: Slots,
     pub(crate) watches: Watches,
+    pub(crate) effects: Effects,
     expiries: ExpiryIndex,
     dump: Option<Box<Dump>>,
     counts: Counts,
@@ -113,6 +118,7 @@ impl Keyspace {
             hasher: Hasher::new(hash_seed),
             slots: Slots::new(),
             watches: Watches::default(),
+            effects: Effects::default(),
             expiries: ExpiryIndex::default(),
             dump: None,
             counts: Counts::default(),
@@ -151,6 +157,7 @@ impl Keyspace {
                 let new = Times::of(&entry);
                 table.insert(&self.hasher, hash, entry, at);
                 self.counts.keys += 1;
+                self.effects.notify(EventClass::New, "new", key);
                 (Times::NONE, new)
             }
         };
@@ -164,6 +171,7 @@ impl Keyspace {
         let hash = self.hasher.hash(entry.key());
         let new = Times::of(&entry);
         self.watches.mark(entry.key(), Cause::Command);
+        self.effects.touched(entry.key());
         let table = before_change(&mut self.dump, &mut self.slots, slot);
         let mut old = Times::NONE;
         match table.find(&self.hasher, hash, entry.key()) {
@@ -173,6 +181,7 @@ impl Keyspace {
                 *table.at_mut(at) = entry;
             }
             Place::Vacant(at) => {
+                self.effects.notify(EventClass::New, "new", entry.key());
                 table.insert(&self.hasher, hash, entry, at);
                 self.counts.keys += 1;
             }
@@ -205,6 +214,9 @@ impl Keyspace {
         let old = Times::of(entry);
         let due = entry.collection_mut().map_or(0, |c| c.remove_due(&self.hasher, now, usize::MAX));
         self.counts.expired += due as u64;
+        if due > 0 {
+            self.effects.notify(EventClass::Hash, FIELDS_EXPIRED, key);
+        }
         let (change, result) = f(entry, &self.hasher);
         let is_empty = entry.as_collection().is_some_and(Collection::is_empty);
         let new = Times::of(entry);
@@ -277,6 +289,7 @@ impl Keyspace {
         if let Some(dump) = &mut self.dump {
             dump.freeze(slots);
         }
+        self.effects.cleared();
         self.changes += self.counts.keys;
         self.expiries = ExpiryIndex::default();
         self.counts = Counts { expired: self.counts.expired, ..Counts::default() };
@@ -375,6 +388,7 @@ impl Keyspace {
         let new = Times::of(entry);
         self.counts.expired += removed as u64;
         self.follow(Position::new(slot, hash), old, new);
+        self.effects.notify(EventClass::Hash, FIELDS_EXPIRED, &key);
         if is_empty {
             self.remove_at(slot, bucket, Cause::Expiry);
         } else {
@@ -391,12 +405,16 @@ impl Keyspace {
         self.counts.expired += u64::from(cause == Cause::Expiry);
         self.follow(position, Times::of(&entry), Times::NONE);
         self.changed(entry.key(), cause);
+        if cause == Cause::Expiry {
+            self.effects.notify(EventClass::Expired, "expired", entry.key());
+        }
         entry
     }
 
     fn changed(&mut self, key: &[u8], cause: Cause) {
         self.changes += 1;
         self.watches.mark(key, cause);
+        self.effects.touched(key);
     }
 
     /// Keeps index and counts level with an entry that went from `old` to `new`.

@@ -46,7 +46,7 @@ mod watch;
 mod wire;
 
 pub use digest::Digest;
-pub use effect::Outcome;
+pub use effect::{Effect, EventClass, Outcome, Wanted};
 pub use error::{CommandError, WrongType};
 pub use scan::{ScanCursor, ScanOptions, glob_matches};
 pub use snapshot::{DumpStep, LoadError, Loader};

@@ -11,7 +11,7 @@ use keystead_types::{ApplyContext, Slot, UnixMillis};
 
 use crate::command::{self, Command, Handler, Reader, Writer, gather, in_transaction, slot_keys};
 use crate::digest::{self, Digest};
-use crate::effect::Outcome;
+use crate::effect::{Effect, Outcome, Wanted};
 use crate::entry::Value;
 use crate::error::{CommandError, WrongType};
 use crate::keyspace::Keyspace;
@@ -204,6 +204,16 @@ impl Store {
     /// Removes every key: what FLUSHALL and FLUSHDB do to this store.
     pub fn flush(&mut self) {
         self.keyspace.clear();
+    }
+
+    /// Says which effects are wanted from now on; none were before.
+    pub const fn want(&mut self, wanted: Wanted) {
+        self.keyspace.effects.want(wanted);
+    }
+
+    /// The wanted effects since the last call, in the order in which they came about. Not part of the state.
+    pub fn take_effects(&mut self) -> Vec<Effect> {
+        self.keyspace.effects.take()
     }
 
     /// Begins a dump of the state as it is now; a dump that was running is given up.

@@ -5,6 +5,7 @@ use keystead_types::limits::BULK_BYTES_MAX;
 
 use crate::command::string::append::change_string;
 use crate::command::{Reader, Writer};
+use crate::effect::EventClass;
 use crate::error::CommandError;
 use crate::number::parse_integer;
 
@@ -33,6 +34,7 @@ pub(crate) fn setbit(
         *byte = if is_one { *byte | mask } else { *byte & !mask };
         was_one
     });
+    writer.notify(EventClass::String, "setbit", &args[1]);
     reply.integer(i64::from(was_one));
     Ok(())
 }

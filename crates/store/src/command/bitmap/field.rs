@@ -5,6 +5,7 @@ use keystead_types::limits::BULK_BYTES_MAX;
 
 use crate::command::string::append::change_string;
 use crate::command::{Reader, Writer};
+use crate::effect::EventClass;
 use crate::error::CommandError;
 use crate::number::parse_integer;
 
@@ -56,14 +57,22 @@ pub(crate) fn bitfield(
         }
         return Ok(());
     };
-    change_string(writer, &args[1], len_min, |bytes| {
+    let has_written = change_string(writer, &args[1], len_min, |bytes| {
+        let mut has_written = false;
         for operation in &operations {
             match operation.run(bytes) {
-                Some(number) => reply.integer(number),
+                Some(number) => {
+                    has_written |= !matches!(operation.action, Action::Get);
+                    reply.integer(number);
+                }
                 None => reply.null(),
             }
         }
+        has_written
     });
+    if has_written {
+        writer.notify(EventClass::String, "setbit", &args[1]);
+    }
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 use keystead_resp::{Args, ReplyWriter};
 
 use crate::command::Writer;
+use crate::effect::EventClass;
 use crate::error::CommandError;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -36,9 +37,12 @@ pub(crate) fn bitop(
     reply.integer(result.len() as i64);
     if result.is_empty() {
         let now = writer.now();
-        drop(writer.keyspace.take(now, &args[2]));
+        if writer.keyspace.take(now, &args[2]).is_some() {
+            writer.notify(EventClass::Generic, "del", &args[2]);
+        }
     } else {
         writer.keyspace.set_string(&args[2], &result, None);
+        writer.notify(EventClass::String, "set", &args[2]);
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ use keystead_types::UnixMillis;
 
 use crate::command::Writer;
 use crate::command::options::{ExpireCondition, TimeUnit, parse_fields};
+use crate::effect::EventClass;
 use crate::error::CommandError;
 use crate::keyspace::Change;
 use crate::number::parse_integer;
@@ -74,7 +75,7 @@ fn set_expiry(
     let condition = condition.check()?;
     let names = parse_fields(rest, 1)?;
     let at = UnixMillis(moment.cast_unsigned());
-    each_field(writer, &args[1], (names, reply), |hash, hasher, name| {
+    let happened = each_field(writer, &args[1], (names, reply), |hash, hasher, name| {
         let Some(field) = hash.get(hasher, name) else { return NO_FIELD };
         if !condition.is_met(field.expiry, moment) {
             return NOT_MET;
@@ -85,7 +86,14 @@ fn set_expiry(
         }
         hash.set_expiry(hasher, name, Some(at));
         DONE
-    })
+    })?;
+    if happened.has_set {
+        writer.notify(EventClass::Hash, "hexpire", &args[1]);
+    }
+    if happened.has_removed {
+        writer.notify_shrunk(EventClass::Hash, "hdel", &args[1]);
+    }
+    Ok(())
 }
 
 pub(crate) fn hpersist(
@@ -94,7 +102,7 @@ pub(crate) fn hpersist(
     reply: &mut ReplyWriter<'_>,
 ) -> Result<(), CommandError> {
     let names = parse_fields(args.from(2), 1)?;
-    each_field(writer, &args[1], (names, reply), |hash, hasher, name| {
+    let happened = each_field(writer, &args[1], (names, reply), |hash, hasher, name| {
         match hash.get(hasher, name) {
             None => NO_FIELD,
             Some(field) if field.expiry.is_none() => NO_EXPIRY,
@@ -103,7 +111,18 @@ pub(crate) fn hpersist(
                 DONE
             }
         }
-    })
+    })?;
+    if happened.has_set {
+        writer.notify(EventClass::Hash, "hpersist", &args[1]);
+    }
+    Ok(())
+}
+
+/// What became of the fields that a command named.
+#[derive(Clone, Copy, Default)]
+struct Happened {
+    has_set: bool,
+    has_removed: bool,
 }
 
 /// Runs `change` for every name and answers its numbers; an absent hash has none of the fields.
@@ -112,16 +131,17 @@ fn each_field(
     key: &[u8],
     (names, reply): (Args<'_>, &mut ReplyWriter<'_>),
     mut change: impl FnMut(&mut Hash, &Hasher, &[u8]) -> i64,
-) -> Result<(), CommandError> {
-    writer.edit(key, |hash: &mut Hash, hasher| {
+) -> Result<Happened, CommandError> {
+    let happened = writer.edit(key, |hash: &mut Hash, hasher| {
         reply.array(names.len());
-        let mut is_changed = false;
+        let mut happened = Happened::default();
         for name in names.iter() {
             let code = change(hash, hasher, name);
-            is_changed |= code >= DONE;
+            happened.has_set |= code == DONE;
+            happened.has_removed |= code == REMOVED;
             reply.integer(code);
         }
-        (Change::of(is_changed), ())
+        (Change::of(happened.has_set || happened.has_removed), happened)
     })?;
-    Ok(())
+    Ok(happened)
 }

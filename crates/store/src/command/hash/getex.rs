@@ -6,6 +6,7 @@ use keystead_types::UnixMillis;
 
 use crate::command::Writer;
 use crate::command::options::{FieldExpiry, FieldOptions, parse_fields};
+use crate::effect::EventClass;
 use crate::error::CommandError;
 use crate::keyspace::Change;
 use crate::value::hash::{Field, Hash};
@@ -17,8 +18,8 @@ pub(crate) fn hgetex(
 ) -> Result<(), CommandError> {
     let now = writer.now();
     let options = FieldOptions::parse(args.from(2), now, 1, "hgetex")?;
-    writer.edit(&args[1], |hash: &mut Hash, hasher| {
-        let mut is_changed = false;
+    let event = writer.edit(&args[1], |hash: &mut Hash, hasher| {
+        let mut event = None;
         reply.array(options.fields.len());
         for name in options.fields.iter() {
             let Some(field) = hash.get(hasher, name) else {
@@ -28,20 +29,26 @@ pub(crate) fn hgetex(
             reply.bulk(field.value);
             let was_timed = field.expiry.is_some();
             match options.expiry {
-                FieldExpiry::At(at) if at <= now => is_changed |= hash.remove(hasher, name),
+                FieldExpiry::At(at) if at <= now => {
+                    hash.remove(hasher, name);
+                    event = Some("hdel");
+                }
                 FieldExpiry::At(at) => {
                     hash.set_expiry(hasher, name, Some(at));
-                    is_changed = true;
+                    event = Some("hexpire");
                 }
                 FieldExpiry::Persist if was_timed => {
                     hash.set_expiry(hasher, name, None);
-                    is_changed = true;
+                    event = Some("hpersist");
                 }
                 _ => {}
             }
         }
-        (Change::of(is_changed), ())
+        (Change::of(event.is_some()), event)
     })?;
+    if let Some(event) = event {
+        writer.notify_shrunk(EventClass::Hash, event, &args[1]);
+    }
     Ok(())
 }
 
@@ -75,8 +82,23 @@ pub(crate) fn hsetex(
         }
         (Change::Changed, true)
     })?;
+    if is_set {
+        notify_set(writer, &args[1], options.expiry);
+    }
     reply.integer(i64::from(is_set));
     Ok(())
+}
+
+/// Tells what HSETEX did to the hash.
+fn notify_set(writer: &mut Writer<'_>, key: &[u8], expiry: FieldExpiry) {
+    writer.notify(EventClass::Hash, "hset", key);
+    match expiry {
+        FieldExpiry::At(at) if at <= writer.now() => {
+            writer.notify_shrunk(EventClass::Hash, "hdel", key);
+        }
+        FieldExpiry::At(_) => writer.notify(EventClass::Hash, "hexpire", key),
+        FieldExpiry::Keep | FieldExpiry::Unsaid | FieldExpiry::Persist => {}
+    }
 }
 
 pub(crate) fn hgetdel(
@@ -85,7 +107,7 @@ pub(crate) fn hgetdel(
     reply: &mut ReplyWriter<'_>,
 ) -> Result<(), CommandError> {
     let names = parse_fields(args.from(2), 1)?;
-    writer.edit(&args[1], |hash: &mut Hash, hasher| {
+    let is_changed = writer.edit(&args[1], |hash: &mut Hash, hasher| {
         let mut is_changed = false;
         reply.array(names.len());
         for name in names.iter() {
@@ -95,7 +117,10 @@ pub(crate) fn hgetdel(
             }
             is_changed |= hash.remove(hasher, name);
         }
-        (Change::of(is_changed), ())
+        (Change::of(is_changed), is_changed)
     })?;
+    if is_changed {
+        writer.notify_shrunk(EventClass::Hash, "hdel", &args[1]);
+    }
     Ok(())
 }

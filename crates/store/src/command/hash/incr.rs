@@ -3,6 +3,7 @@
 use keystead_resp::{Args, ReplyWriter};
 
 use crate::command::Writer;
+use crate::effect::EventClass;
 use crate::error::CommandError;
 use crate::keyspace::Change;
 use crate::number::extended::{Extended, Parsed};
@@ -20,6 +21,7 @@ pub(crate) fn hincrby(
         let new = old.checked_add(delta).ok_or(CommandError::Overflow)?;
         Ok((new, new.to_string()))
     })?;
+    writer.notify(EventClass::Hash, "hincrby", &args[1]);
     reply.integer(sum);
     Ok(())
 }
@@ -41,6 +43,7 @@ pub(crate) fn hincrbyfloat(
         let text = old.plus(delta).ok_or(CommandError::NotFinite)?.print();
         Ok((text.clone(), text))
     })?;
+    writer.notify(EventClass::Hash, "hincrbyfloat", &args[1]);
     reply.bulk(text.as_bytes());
     Ok(())
 }

@@ -3,6 +3,7 @@
 use keystead_resp::{Args, ReplyWriter};
 
 use crate::command::Writer;
+use crate::effect::EventClass;
 use crate::error::CommandError;
 use crate::keyspace::Change;
 use crate::value::hash::{Field, Hash};
@@ -44,6 +45,7 @@ fn set_pairs(
         }
         (Change::Changed, added)
     })?;
+    writer.notify(EventClass::Hash, "hset", &args[1]);
     Ok(added)
 }
 
@@ -59,6 +61,9 @@ pub(crate) fn hsetnx(
         hash.set(hasher, Field { name: &args[2], value: &args[3], expiry: None });
         (Change::Changed, true)
     })?;
+    if is_set {
+        writer.notify(EventClass::Hash, "hset", &args[1]);
+    }
     reply.integer(i64::from(is_set));
     Ok(())
 }
@@ -72,6 +77,9 @@ pub(crate) fn hdel(
         let removed = args.iter().skip(2).filter(|name| hash.remove(hasher, name)).count();
         (Change::of(removed > 0), removed)
     })?;
+    if removed > 0 {
+        writer.notify_shrunk(EventClass::Hash, "hdel", &args[1]);
+    }
     reply.integer(removed as i64);
     Ok(())
 }

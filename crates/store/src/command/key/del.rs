@@ -3,6 +3,7 @@
 use keystead_resp::{Args, ReplyWriter};
 
 use crate::command::Writer;
+use crate::effect::EventClass;
 use crate::error::CommandError;
 
 pub(crate) fn del(
@@ -12,7 +13,10 @@ pub(crate) fn del(
 ) -> Result<(), CommandError> {
     let mut removed = 0;
     for key in args.iter().skip(1) {
-        removed += i64::from(writer.keyspace.take(writer.now(), key).is_some());
+        if writer.keyspace.take(writer.now(), key).is_some() {
+            writer.notify(EventClass::Generic, "del", key);
+            removed += 1;
+        }
     }
     reply.integer(removed);
     Ok(())

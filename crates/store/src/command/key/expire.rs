@@ -5,6 +5,7 @@ use keystead_types::UnixMillis;
 
 use crate::command::Writer;
 use crate::command::options::{ExpireCondition, TimeUnit};
+use crate::effect::EventClass;
 use crate::error::CommandError;
 use crate::keyspace::Change;
 use crate::number::parse_integer;
@@ -66,9 +67,13 @@ fn set_expiry(
                 entry.set_expiry(Some(at));
                 (Change::Changed, ())
             });
+            writer.notify(EventClass::Generic, "expire", key);
         }
         // The moment has passed: the key goes at once.
-        _ => drop(writer.keyspace.take(writer.ctx.now, key)),
+        _ => {
+            drop(writer.keyspace.take(writer.ctx.now, key));
+            writer.notify(EventClass::Generic, "del", key);
+        }
     }
     reply.integer(1);
     Ok(())
@@ -86,6 +91,9 @@ pub(crate) fn persist(
         entry.set_expiry(None);
         (Change::Changed, true)
     });
+    if removed == Some(true) {
+        writer.notify(EventClass::Generic, "persist", &args[1]);
+    }
     reply.integer(i64::from(removed == Some(true)));
     Ok(())
 }

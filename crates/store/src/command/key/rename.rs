@@ -3,6 +3,8 @@
 use keystead_resp::{Args, ReplyWriter};
 
 use crate::command::Writer;
+use crate::effect::EventClass;
+use crate::entry::Entry;
 use crate::error::CommandError;
 use crate::number::parse_integer;
 
@@ -41,7 +43,17 @@ fn move_key(writer: &mut Writer<'_>, from: &[u8], to: &[u8]) {
     let now = writer.now();
     let Some(entry) = writer.keyspace.take(now, from) else { return };
     let expiry = entry.expiry();
-    writer.keyspace.insert(entry.renamed(to, expiry));
+    put(writer, to, entry.renamed(to, expiry));
+    writer.notify(EventClass::Generic, "rename_from", from);
+    writer.notify(EventClass::Generic, "rename_to", to);
+}
+
+/// Puts `entry` under `key`. What it replaces is not changed but gone first, so it is a new key all the same.
+fn put(writer: &mut Writer<'_>, key: &[u8], entry: Entry) {
+    if writer.entry(key).is_some() {
+        writer.notify(EventClass::New, "new", key);
+    }
+    writer.keyspace.insert(entry);
 }
 
 pub(crate) fn copy(
@@ -74,7 +86,8 @@ pub(crate) fn copy(
     let copied = copied.map(|entry| entry.duplicate(to, &writer.keyspace.hasher));
     reply.integer(i64::from(copied.is_some()));
     if let Some(entry) = copied {
-        writer.keyspace.insert(entry);
+        put(writer, to, entry);
+        writer.notify(EventClass::Generic, "copy_to", to);
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use super::payload::{
     VERSION_FIELD_EXPIRY, crc64, listpack_strings,
 };
 use crate::command::Writer;
+use crate::effect::EventClass;
 use crate::entry::Entry;
 use crate::error::CommandError;
 use crate::number::parse_integer;
@@ -43,10 +44,13 @@ pub(crate) fn restore(
     let mut entry = entry.ok_or(CommandError::RestoreFormat)?;
     if expiry.is_some_and(|at| at <= now) || entry.as_collection().is_some_and(Collection::is_empty)
     {
-        drop(writer.keyspace.take(now, key));
+        if writer.keyspace.take(now, key).is_some() {
+            writer.notify(EventClass::Generic, "del", key);
+        }
     } else {
         entry.set_expiry(expiry);
         writer.keyspace.insert(entry);
+        writer.notify(EventClass::Generic, "restore", key);
     }
     reply.ok();
     Ok(())

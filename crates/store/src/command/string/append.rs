@@ -4,6 +4,7 @@ use keystead_resp::{Args, ReplyWriter};
 use keystead_types::limits::BULK_BYTES_MAX;
 
 use crate::command::Writer;
+use crate::effect::EventClass;
 use crate::error::CommandError;
 use crate::keyspace::Change;
 use crate::number::parse_integer;
@@ -15,6 +16,7 @@ pub(crate) fn append(
 ) -> Result<(), CommandError> {
     let len = writer.string(&args[1])?.map_or(0, <[u8]>::len);
     overwrite(writer, &args[1], len, &args[2])?;
+    writer.notify(EventClass::String, "append", &args[1]);
     reply.integer((len + args[2].len()) as i64);
     Ok(())
 }
@@ -32,6 +34,7 @@ pub(crate) fn setrange(
         return Ok(());
     }
     overwrite(writer, &args[1], offset, &args[3])?;
+    writer.notify(EventClass::String, "setrange", &args[1]);
     reply.integer(len.max(offset + args[3].len()) as i64);
     Ok(())
 }

@@ -5,6 +5,7 @@ use keystead_types::UnixMillis;
 
 use crate::command::Writer;
 use crate::command::options::TimeUnit;
+use crate::effect::EventClass;
 use crate::error::CommandError;
 use crate::keyspace::Change;
 
@@ -25,7 +26,9 @@ pub(crate) fn getdel(
         None => reply.null(),
     }
     let now = writer.now();
-    drop(writer.keyspace.take(now, &args[1]));
+    if writer.keyspace.take(now, &args[1]).is_some() {
+        writer.notify(EventClass::Generic, "del", &args[1]);
+    }
     Ok(())
 }
 
@@ -48,6 +51,7 @@ pub(crate) fn getex(
         (Action::Keep, _) => {}
         (_, Some(at)) if at <= writer.now() => {
             drop(writer.keyspace.take(writer.ctx.now, &args[1]));
+            writer.notify(EventClass::Generic, "del", &args[1]);
         }
         (_, expiry) => set_expiry(writer, &args[1], expiry),
     }
@@ -55,12 +59,16 @@ pub(crate) fn getex(
 }
 
 fn set_expiry(writer: &mut Writer<'_>, key: &[u8], expiry: Option<UnixMillis>) {
-    writer.keyspace.edit(writer.ctx.now, key, |entry, _| {
+    let is_changed = writer.keyspace.edit(writer.ctx.now, key, |entry, _| {
         // PERSIST on a key that never expires is no change.
         let is_changed = expiry.is_some() || entry.expiry().is_some();
         entry.set_expiry(expiry);
-        (if is_changed { Change::Changed } else { Change::Unchanged }, ())
+        (Change::of(is_changed), is_changed)
     });
+    if is_changed == Some(true) {
+        let event = if expiry.is_some() { "expire" } else { "persist" };
+        writer.notify(EventClass::Generic, event, key);
+    }
 }
 
 fn parse(args: Args<'_>) -> Result<Action<'_>, CommandError> {

@@ -3,6 +3,7 @@
 use keystead_resp::{Args, ReplyWriter};
 
 use crate::command::Writer;
+use crate::effect::EventClass;
 use crate::error::CommandError;
 use crate::number::parse_integer;
 
@@ -55,6 +56,7 @@ fn add(
     };
     let new = old.checked_add(delta).ok_or(CommandError::Overflow)?;
     writer.keyspace.set_string(key, itoa::Buffer::new().format(new).as_bytes(), expiry);
+    writer.notify(EventClass::String, "incrby", key);
     reply.integer(new);
     Ok(())
 }

@@ -3,6 +3,7 @@
 use keystead_resp::{Args, ReplyWriter};
 
 use crate::command::Writer;
+use crate::effect::EventClass;
 use crate::entry::Entry;
 use crate::error::CommandError;
 use crate::number::extended::{Extended, Parsed};
@@ -21,6 +22,7 @@ pub(crate) fn incrbyfloat(
     };
     let text = old.plus(delta).ok_or(CommandError::NotFinite)?.print();
     writer.keyspace.set_string(&args[1], text.as_bytes(), expiry);
+    writer.notify(EventClass::String, "incrbyfloat", &args[1]);
     reply.bulk(text.as_bytes());
     Ok(())
 }

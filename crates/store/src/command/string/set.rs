@@ -5,6 +5,7 @@ use keystead_types::UnixMillis;
 
 use crate::command::Writer;
 use crate::command::options::TimeUnit;
+use crate::effect::EventClass;
 use crate::error::CommandError;
 
 /// The options of SET.
@@ -77,7 +78,7 @@ pub(crate) fn set(
     reply: &mut ReplyWriter<'_>,
 ) -> Result<(), CommandError> {
     if args.len() == 3 {
-        writer.keyspace.set_string(&args[1], &args[2], None);
+        put(writer, &args[1], &args[2]);
         reply.ok();
         return Ok(());
     }
@@ -108,7 +109,13 @@ pub(crate) fn set(
     if matches!(options.expiry, Expiry::Keep) {
         expiry = entry.and_then(crate::entry::Entry::expiry);
     }
-    store(writer, &args[1], &args[2], expiry);
+    if matches!(options.expiry, Expiry::Keep) {
+        // What stays as it was is no event.
+        writer.keyspace.set_string(&args[1], &args[2], expiry);
+        writer.notify(EventClass::String, "set", &args[1]);
+    } else {
+        store(writer, &args[1], &args[2], expiry);
+    }
     if !options.is_get {
         reply.ok();
     }
@@ -117,11 +124,25 @@ pub(crate) fn set(
 
 /// Sets the string, or removes the key if the time to expire has passed already.
 fn store(writer: &mut Writer<'_>, key: &[u8], value: &[u8], expiry: Option<UnixMillis>) {
-    if expiry.is_some_and(|at| at <= writer.now()) {
+    let has_passed = expiry.is_some_and(|at| at <= writer.now());
+    if has_passed {
         writer.keyspace.take(writer.now(), key);
     } else {
         writer.keyspace.set_string(key, value, expiry);
     }
+    writer.notify(EventClass::String, "set", key);
+    if expiry.is_some() {
+        writer.notify(EventClass::Generic, "expire", key);
+    }
+    if has_passed {
+        writer.notify(EventClass::Expired, "expired", key);
+    }
+}
+
+/// Sets the string, which does not expire.
+fn put(writer: &mut Writer<'_>, key: &[u8], value: &[u8]) {
+    writer.keyspace.set_string(key, value, None);
+    writer.notify(EventClass::String, "set", key);
 }
 
 pub(crate) fn setnx(
@@ -131,7 +152,7 @@ pub(crate) fn setnx(
 ) -> Result<(), CommandError> {
     let is_free = writer.entry(&args[1]).is_none();
     if is_free {
-        writer.keyspace.set_string(&args[1], &args[2], None);
+        put(writer, &args[1], &args[2]);
     }
     reply.integer(i64::from(is_free));
     Ok(())
@@ -168,7 +189,7 @@ pub(crate) fn getset(
         Some(bytes) => reply.bulk(bytes),
         None => reply.null(),
     }
-    writer.keyspace.set_string(&args[1], &args[2], None);
+    put(writer, &args[1], &args[2]);
     Ok(())
 }
 
@@ -203,6 +224,6 @@ const fn check_pairs(args: Args<'_>, command: &'static str) -> Result<(), Comman
 
 fn set_pairs(writer: &mut Writer<'_>, args: Args<'_>) {
     for at in (1..args.len()).step_by(2) {
-        writer.keyspace.set_string(&args[at], &args[at + 1], None);
+        put(writer, &args[at], &args[at + 1]);
     }
 }

@@ -1,0 +1,92 @@
+//! Effects: which keyspace events commands leave behind, in the words and the order of Redis.
+#![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
+
+mod support;
+
+use keystead_store::{Effect, EventClass, Store, Wanted};
+use support::{CONFIG, apply, context};
+
+/// Steps: what is run (`expire_due` removes what is due), and the events that follow.
+const STEPS: &[(&str, &str)] = &[
+    ("SET a 1", "new set"),
+    ("SET a 2 EX 100", "set expire"),
+    ("SET a 3 KEEPTTL", "set"),
+    ("SET a 4 NX", ""),
+    ("PERSIST a", "persist"),
+    ("PERSIST a", ""),
+    ("APPEND a 5", "append"),
+    ("SETRANGE a 0 9", "setrange"),
+    ("INCR a", "incrby"),
+    ("INCRBYFLOAT a 1", "incrbyfloat"),
+    ("SETBIT a 1 1", "setbit"),
+    ("BITFIELD a GET u8 0", ""),
+    ("BITFIELD a SET u8 0 1", "setbit"),
+    ("MSET b 1 c 2", "new set new set"),
+    ("BITOP AND d b c", "new set"),
+    ("BITOP AND d none", "del"),
+    ("RENAME a b", "new rename_from rename_to"),
+    ("COPY b c REPLACE", "new copy_to"),
+    ("GETEX c EX 10", "expire"),
+    ("GETEX c PERSIST", "persist"),
+    ("EXPIRE c 10", "expire"),
+    ("EXPIRE c -1", "del"),
+    ("GETDEL b", "del"),
+    ("DEL b", ""),
+    ("HSET h f 1 g 2", "new hset"),
+    ("HINCRBY h f 1", "hincrby"),
+    ("HINCRBYFLOAT h f 1", "hincrbyfloat"),
+    ("HSETNX h f 1", ""),
+    ("HDEL h f", "hdel"),
+    ("HDEL h g", "hdel del"),
+    ("HSET h f 1 g 2", "new hset"),
+    ("HPEXPIRE h 5 FIELDS 1 f", "hexpire"),
+    ("HPERSIST h FIELDS 1 f", "hpersist"),
+    ("HEXPIRE h 0 FIELDS 1 f", "hdel"),
+    ("HPEXPIRE h 5 FIELDS 1 g", "hexpire"),
+    ("PSETEX t 5 x", "new set expire"),
+    ("expire_due", "hexpired expired expired"),
+];
+
+#[test]
+fn commands_tell_their_events() {
+    let mut store = Store::new(CONFIG);
+    store.want(Wanted { classes: u16::MAX, ..Wanted::default() });
+    for (line, expected) in STEPS {
+        if *line == "expire_due" {
+            store.expire_due(&context(1, 2_000), 10);
+        } else {
+            apply(&mut store, 1_000, &line.split(' ').collect::<Vec<_>>());
+        }
+        let names = store.take_effects().into_iter().map(|effect| match effect {
+            Effect::Event { name, .. } => name,
+            other => panic!("{line}: {other:?}"),
+        });
+        assert_eq!(names.collect::<Vec<_>>().join(" "), *expected, "{line}");
+    }
+}
+
+#[test]
+fn nothing_is_told_that_nobody_asked_for() {
+    let mut store = Store::new(CONFIG);
+    apply(&mut store, 1, &["SET", "a", "1"]);
+    assert_eq!(store.take_effects(), []);
+    store.want(Wanted { classes: EventClass::Generic.bit(), ..Wanted::default() });
+    apply(&mut store, 1, &["SET", "a", "1"]);
+    assert_eq!(store.take_effects(), []);
+    apply(&mut store, 1, &["DEL", "a"]);
+    let (class, name) = (EventClass::Generic, "del");
+    assert_eq!(store.take_effects(), [Effect::Event { class, name, key: b"a"[..].into() }]);
+}
+
+#[test]
+fn every_change_touches_its_key() {
+    let mut store = Store::new(CONFIG);
+    store.want(Wanted { has_touches: true, ..Wanted::default() });
+    apply(&mut store, 1, &["MSET", "a", "1", "b", "2"]);
+    apply(&mut store, 1, &["RENAME", "a", "b"]);
+    apply(&mut store, 1, &["GET", "b"]);
+    apply(&mut store, 1, &["FLUSHALL"]);
+    let touched = |key: &[u8]| Effect::Touched(key.into());
+    let expected = [touched(b"a"), touched(b"b"), touched(b"a"), touched(b"b"), Effect::Cleared];
+    assert_eq!(store.take_effects(), expected);
+}
