@@ -27,6 +27,7 @@ mod keys;
 mod options;
 mod rows;
 pub(crate) mod slot_keys;
+pub(crate) mod sorted_set;
 mod string;
 mod table;
 
@@ -328,13 +329,21 @@ impl Writer<'_> {
         key: &[u8],
         change: impl FnOnce(&mut K, &Hasher) -> (Change, R),
     ) -> Result<R, WrongType> {
-        if self.kind::<K>(key)?.is_some() {
-            let edited = self.keyspace.edit(self.ctx.now, key, |entry, hasher| {
-                let held = entry.collection_mut().and_then(K::of_mut);
-                change(held.expect("the line above has seen its kind"), hasher)
-            });
-            return Ok(edited.expect("the entry was visible a line before"));
+        // One look for what is there; a change that was not made is handed back for an empty one.
+        let mut change = Some(change);
+        let edited = self.keyspace.edit(self.ctx.now, key, |entry, hasher| {
+            match (entry.collection_mut().and_then(K::of_mut), change.take()) {
+                (Some(held), Some(change)) => {
+                    let (changed, result) = change(held, hasher);
+                    (changed, Ok(result))
+                }
+                _ => (Change::Unchanged, Err(WrongType)),
+            }
+        });
+        if let Some(result) = edited {
+            return result;
         }
+        let Some(change) = change else { return Err(WrongType) };
         let mut held = K::new();
         let (changed, result) = change(&mut held, &self.keyspace.hasher);
         if changed == Change::Changed && !held.is_empty() {
@@ -344,7 +353,6 @@ impl Writer<'_> {
     }
 
     /// Puts `held` under `key`, whatever was there before, without a time to expire; if it is empty, nothing stays there.
-    #[expect(dead_code, reason = "the first command that stores a collection takes this line away")]
     pub(crate) fn replace<K: Held>(&mut self, key: &[u8], held: K) {
         if held.is_empty() {
             drop(self.keyspace.take(self.ctx.now, key));

@@ -36,6 +36,34 @@ pub enum CommandError {
     HashNotAnInteger,
     #[error("ERR hash value is not a float")]
     HashNotAFloat,
+    #[error("ERR min or max is not a float")]
+    ScoreRange,
+    #[error("ERR min or max not valid string range item")]
+    NameRange,
+    #[error("ERR resulting score is not a number (NaN)")]
+    ScoreNotANumber,
+    #[error("ERR XX and NX options at the same time are not compatible")]
+    ScoreNxAndXx,
+    #[error("ERR GT, LT, and/or NX options at the same time are not compatible")]
+    ScoreConditions,
+    #[error("ERR INCR option supports a single increment-element pair")]
+    ScoreIncrementPairs,
+    #[error(
+        "ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX"
+    )]
+    RangeLimit,
+    #[error("ERR syntax error, WITHSCORES not supported in combination with BYLEX")]
+    RangeNameScores,
+    #[error("ERR at least 1 input key is needed for '{command}' command")]
+    NoInputKey { command: &'static str },
+    #[error("ERR weight value is not a float")]
+    WeightNotAFloat,
+    #[error("ERR LIMIT can't be negative")]
+    LimitNegative,
+    #[error("ERR numkeys should be greater than 0")]
+    KeyCountNotPositive,
+    #[error("ERR count should be greater than 0")]
+    CountNotPositive,
     #[error("ERR value is NaN or Infinity")]
     FloatNotFinite,
     #[error("ERR value is out of range, value must between {min} and {max}")]

@@ -1,7 +1,8 @@
 //! Numbers as Redis reads and writes them.
-//! Owns: strict integers; see [`extended`] for the floats of INCRBYFLOAT. Never: locale, leniency.
+//! Owns: strict integers; see [`extended`] for the floats of INCRBYFLOAT, [`float`] for scores. Never: locale, leniency.
 
 pub(crate) mod extended;
+pub(crate) mod float;
 
 /// Reads an integer: digits with an optional minus, no blanks, no plus, no leading zeros.
 pub(crate) fn parse_integer(bytes: &[u8]) -> Option<i64> {

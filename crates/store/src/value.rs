@@ -10,6 +10,7 @@ use keystead_types::UnixMillis;
 use crate::table::Hasher;
 
 pub(crate) mod hash;
+pub(crate) mod sorted_set;
 
 /// One kind of collection.
 ///
@@ -144,6 +145,7 @@ macro_rules! collections {
 
 collections! {
     Hash(hash::Hash),
+    SortedSet(sorted_set::SortedSet),
 }
 
 impl Collection {

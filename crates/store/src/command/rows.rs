@@ -13,6 +13,7 @@ pub(super) mod field_expiry;
 pub(super) mod hash;
 pub(super) mod key;
 pub(super) mod server;
+pub(super) mod sorted_set;
 pub(super) mod string;
 pub(super) mod transaction;
 
@@ -31,6 +32,8 @@ const ACCESS_UPDATE_KEY: &[KeySpec] = &[KeySpec::one(1, "RW access update")];
 const INSERT_KEY: &[KeySpec] = &[KeySpec::one(1, "RW insert")];
 /// One key whose content goes.
 const DELETE_FROM_KEY: &[KeySpec] = &[KeySpec::one(1, "RW delete")];
+/// One key of which something is read and goes.
+const ACCESS_DELETE_KEY: &[KeySpec] = &[KeySpec::one(1, "RW access delete")];
 /// One key that is replaced.
 const REPLACE_KEY: &[KeySpec] = &[KeySpec::one(1, "OW update")];
 

@@ -15,6 +15,7 @@ const FAMILIES: &[&[Command]] = &[
     rows::bitmap::ROWS,
     rows::key::ROWS,
     rows::hash::ROWS,
+    rows::sorted_set::ROWS,
     rows::field_expiry::ROWS,
     rows::server::ROWS,
     rows::connection::ROWS,

@@ -8,14 +8,14 @@ use crate::number::parse_integer;
 use crate::value::hash::{Field, Hash};
 
 /// Most fields that may be drawn with repetition: the reply must be bounded by more than a number.
-const DRAWN_MAX: u64 = 1024 * 1024;
+pub(crate) const DRAWN_MAX: u64 = 1024 * 1024;
 
 pub(crate) fn hrandfield(
     reader: &Reader<'_>,
     args: Args<'_>,
     reply: &mut ReplyWriter<'_>,
 ) -> Result<(), CommandError> {
-    let count = args.get(2).map(|text| parse_count(text, args)).transpose()?;
+    let count = args.get(2).map(|text| parse_count(text, args, b"WITHVALUES")).transpose()?;
     let hash = reader.kind::<Hash>(&args[1])?;
     let fields: Vec<_> =
         hash.into_iter().flat_map(Hash::iter).filter(|field| field.is_live(reader.now)).collect();
@@ -42,12 +42,13 @@ pub(crate) fn hrandfield(
     Ok(())
 }
 
-fn parse_count(text: &[u8], args: Args<'_>) -> Result<i64, CommandError> {
+/// Reads the count, args 2, and checks what stands behind it: nothing, or `word`.
+pub(crate) fn parse_count(text: &[u8], args: Args<'_>, word: &[u8]) -> Result<i64, CommandError> {
     let count = parse_integer(text).ok_or(CommandError::NotAnInteger)?;
     if count == i64::MIN {
         return Err(CommandError::OutOfRangeBetween { min: -i64::MAX, max: i64::MAX });
     }
-    let has_values = args.get(3).is_some_and(|word| word.eq_ignore_ascii_case(b"WITHVALUES"));
+    let has_values = args.get(3).is_some_and(|said| said.eq_ignore_ascii_case(word));
     if args.len() > 4 || (args.len() == 4 && !has_values) {
         return Err(CommandError::Syntax);
     }
@@ -85,7 +86,7 @@ fn draw<'a>(
 }
 
 /// A random number below `bound`; 0 if there is none.
-fn below(reader: &Reader<'_>, bound: usize) -> usize {
+pub(crate) fn below(reader: &Reader<'_>, bound: usize) -> usize {
     let scaled = (u128::from(reader.random()) * bound as u128) >> 64;
     usize::try_from(scaled).expect("a fraction of a usize is a usize")
 }

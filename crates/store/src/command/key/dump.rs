@@ -4,13 +4,14 @@ use keystead_resp::{Args, ReplyWriter};
 use keystead_types::UnixMillis;
 
 use super::payload::{
-    TYPE_HASH, TYPE_HASH_FIELD_EXPIRY, TYPE_STRING, VERSION, VERSION_FIELD_EXPIRY, crc64, put_len,
-    put_string,
+    TYPE_HASH, TYPE_HASH_FIELD_EXPIRY, TYPE_SORTED_SET, TYPE_STRING, VERSION, VERSION_FIELD_EXPIRY,
+    crc64, put_len, put_string,
 };
 use crate::command::Reader;
 use crate::entry::Value;
 use crate::error::CommandError;
 use crate::value::hash::Hash;
+use crate::value::sorted_set::{Direction, SortedSet};
 use crate::value::{Collection, Kind};
 
 pub(crate) fn dump(
@@ -29,6 +30,7 @@ pub(crate) fn dump(
             out.push(TYPE_STRING);
             put_string(&mut out, bytes);
         }
+        Value::Collection(Collection::SortedSet(set)) => put_sorted_set(&mut out, set),
         Value::Collection(Collection::Hash(hash)) => {
             version = put_hash(&mut out, hash, reader.now);
         }
@@ -59,4 +61,14 @@ fn put_hash(out: &mut Vec<u8>, hash: &Hash, now: UnixMillis) -> u16 {
         put_string(out, field.value);
     }
     if earliest.is_some() { VERSION_FIELD_EXPIRY } else { VERSION }
+}
+
+/// Appends the set, the greatest first, as Redis does: who reads it back inserts at the front.
+fn put_sorted_set(out: &mut Vec<u8>, set: &SortedSet) {
+    out.push(TYPE_SORTED_SET);
+    put_len(out, set.len() as u64);
+    for (name, score) in set.walk(0..set.len(), Direction::Down) {
+        put_string(out, name);
+        out.extend_from_slice(&score.to_le_bytes());
+    }
 }

@@ -4,16 +4,19 @@ use keystead_resp::{Args, ReplyWriter};
 use keystead_types::UnixMillis;
 
 use super::payload::{
-    FOOTER_BYTES, Reader, TYPE_HASH, TYPE_HASH_FIELD_EXPIRY, TYPE_HASH_LISTPACK, TYPE_STRING,
-    VERSION_FIELD_EXPIRY, crc64, listpack_strings,
+    FOOTER_BYTES, Reader, TYPE_HASH, TYPE_HASH_FIELD_EXPIRY, TYPE_HASH_LISTPACK, TYPE_SORTED_SET,
+    TYPE_SORTED_SET_LISTPACK, TYPE_SORTED_SET_TEXT, TYPE_STRING, VERSION_FIELD_EXPIRY, crc64,
+    listpack_strings,
 };
 use crate::command::Writer;
 use crate::effect::EventClass;
 use crate::entry::Entry;
 use crate::error::CommandError;
+use crate::number::float::parse_float;
 use crate::number::parse_integer;
 use crate::table::Hasher;
 use crate::value::hash::{Field, Hash};
+use crate::value::sorted_set::SortedSet;
 use crate::value::{Collection, Kind};
 
 #[derive(Default)]
@@ -134,7 +137,50 @@ fn decode(hasher: &Hasher, key: &[u8], payload: &[u8], now: UnixMillis) -> Optio
             }
             Entry::collection(key, hash, None)
         }
+        TYPE_SORTED_SET_TEXT | TYPE_SORTED_SET => {
+            let mut set = SortedSet::new();
+            for _ in 0..input.len()? {
+                let name = input.string()?;
+                let score = match kind {
+                    TYPE_SORTED_SET => f64::from_le_bytes(input.array()?),
+                    _ => score_in_text(&mut input)?,
+                };
+                add_member(&mut set, hasher, &name, score)?;
+            }
+            sorted_set_entry(key, set)?
+        }
+        TYPE_SORTED_SET_LISTPACK => {
+            let strings = listpack_strings(&input.string()?)?;
+            let (pairs, rest) = strings.as_chunks::<2>();
+            if !rest.is_empty() {
+                return None;
+            }
+            let mut set = SortedSet::new();
+            for [name, score] in pairs {
+                add_member(&mut set, hasher, name, parse_float(score)?)?;
+            }
+            sorted_set_entry(key, set)?
+        }
         _ => return None,
     };
     input.0.is_empty().then_some(entry)
+}
+
+/// Puts in a member that may be neither there already nor without a place in the order.
+fn add_member(set: &mut SortedSet, hasher: &Hasher, name: &[u8], score: f64) -> Option<()> {
+    (!score.is_nan() && set.set(hasher, name, score)).then_some(())
+}
+
+fn sorted_set_entry(key: &[u8], set: SortedSet) -> Option<Entry> {
+    (!set.is_empty()).then(|| Entry::collection(key, set, None))
+}
+
+/// A score as Redis wrote it before 4.0: its length and digits, or a byte for what has no digits.
+fn score_in_text(input: &mut Reader<'_>) -> Option<f64> {
+    match input.byte()? {
+        253 => None,
+        254 => Some(f64::INFINITY),
+        255 => Some(f64::NEG_INFINITY),
+        len => parse_float(input.take(usize::from(len))?),
+    }
 }
