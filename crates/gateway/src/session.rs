@@ -195,6 +195,8 @@ impl<'a> SessionCall<'_, '_, 'a> {
             | Cmd::MemoryPurge
             | Cmd::MemoryStats => self.memory(kind),
             Cmd::ObjectHelp => self.help("object"),
+            Cmd::XGroupHelp => self.help("xgroup"),
+            Cmd::XInfoHelp => self.help("xinfo"),
             _ => self.client(kind),
         }
     }

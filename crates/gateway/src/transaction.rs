@@ -220,7 +220,14 @@ const fn runs_in_transaction(row: &Command) -> bool {
         Handler::Session(kind) => {
             matches!(
                 kind,
-                Cmd::Ping | Cmd::Echo | Cmd::Time | Cmd::Select | Cmd::ObjectHelp | Cmd::Unwatch
+                Cmd::Ping
+                    | Cmd::Echo
+                    | Cmd::Time
+                    | Cmd::Select
+                    | Cmd::ObjectHelp
+                    | Cmd::Unwatch
+                    | Cmd::XGroupHelp
+                    | Cmd::XInfoHelp
             ) || kind.looks_into_slot()
         }
         Handler::Read(_) | Handler::Write(_) | Handler::Gather(_) => true,

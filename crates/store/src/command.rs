@@ -28,6 +28,7 @@ mod options;
 mod rows;
 pub(crate) mod slot_keys;
 pub(crate) mod sorted_set;
+mod stream;
 mod string;
 mod table;
 
@@ -190,6 +191,10 @@ pub enum SessionCommand {
     Unwatch,
     Wait,
     Watch,
+    XGroup,
+    XGroupHelp,
+    XInfo,
+    XInfoHelp,
 }
 
 impl SessionCommand {

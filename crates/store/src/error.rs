@@ -147,6 +147,36 @@ pub enum CommandError {
     UnknownArgument { argument: Bytes },
     #[error("ERR invalid expire time, must be >= 0")]
     NegativeFieldExpiry,
+    #[error("ERR Invalid stream ID specified as stream command argument")]
+    InvalidStreamId,
+    #[error("ERR invalid start ID for the interval")]
+    StreamStart,
+    #[error("ERR invalid end ID for the interval")]
+    StreamEnd,
+    #[error("ERR The stream has exhausted the last possible ID, unable to add more items")]
+    StreamIdsExhausted,
+    #[error("ERR The ID specified in XADD is equal or smaller than the target stream top item")]
+    StreamIdNotAbove,
+    #[error("ERR The ID specified in XADD must be greater than 0-0")]
+    StreamIdZero,
+    #[error("ERR Elements are too large to be stored")]
+    StreamEntryTooLarge,
+    #[error(
+        "NOGROUP No such key '{}' or consumer group '{}'{context}", .key.as_c_text(), .group.as_c_text()
+    )]
+    NoStreamOrGroup { key: Bytes, group: Bytes, context: &'static str },
+    #[error(
+        "NOGROUP No such consumer group '{}' for key name '{}'", .group.as_c_text(), .key.as_c_text()
+    )]
+    NoGroup { group: Bytes, key: Bytes },
+    #[error("BUSYGROUP Consumer Group name already exists")]
+    BusyGroup,
+    #[error("ERR Unrecognized XCLAIM option '{}'", .option.as_c_text())]
+    UnrecognizedClaimOption { option: Bytes },
+    #[error(
+        "ERR unknown subcommand or wrong number of arguments for '{}'. Try {container} HELP.", .name.as_c_text()
+    )]
+    SubcommandSyntax { container: &'static str, name: Bytes },
     #[error("ERR Invalid slot")]
     InvalidSlot,
     #[error("ERR Invalid slot or number of keys")]
@@ -165,6 +195,16 @@ impl Bytes {
     /// As text; bytes that are not UTF-8 are replaced.
     fn escape_invalid(&self) -> std::borrow::Cow<'_, str> {
         String::from_utf8_lossy(&self.0)
+    }
+
+    /// As text that ends at the first zero byte, where Redis quotes it as C does.
+    fn as_c_text(&self) -> std::borrow::Cow<'_, str> {
+        String::from_utf8_lossy(self.0.split(|byte| *byte == 0).next().unwrap_or_default())
+    }
+
+    /// All of `bytes`.
+    pub(crate) fn whole(bytes: &[u8]) -> Self {
+        Self(bytes.into())
     }
 }
 

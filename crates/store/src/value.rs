@@ -11,6 +11,7 @@ use crate::table::Hasher;
 
 pub(crate) mod hash;
 pub(crate) mod sorted_set;
+pub(crate) mod stream;
 
 /// One kind of collection.
 ///
@@ -146,6 +147,7 @@ macro_rules! collections {
 collections! {
     Hash(hash::Hash),
     SortedSet(sorted_set::SortedSet),
+    Stream(stream::Stream),
 }
 
 impl Collection {

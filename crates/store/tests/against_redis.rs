@@ -208,6 +208,7 @@ scripts! {
     replies_of_hash_commands_equal => "hashes.txt",
     replies_of_key_commands_equal => "keys.txt",
     replies_of_sorted_set_commands_equal => "sorted_sets.txt",
+    replies_of_stream_commands_equal => "streams.txt",
 }
 
 #[test]
@@ -218,6 +219,11 @@ fn replies_to_random_commands_equal() {
 #[test]
 fn replies_to_random_commands_on_sorted_sets_equal() {
     compare_random(include_str!("against_redis/shapes_sorted_sets.txt"));
+}
+
+#[test]
+fn replies_to_random_commands_on_streams_equal() {
+    compare_random(include_str!("against_redis/shapes_streams.txt"));
 }
 
 /// Compares random lines of these shapes.
@@ -245,7 +251,7 @@ fn compare_random(shapes: &'static str) {
 
 /// A line over a few keys and values, such that commands meet what others left: one of the shapes with
 /// a key for K, a field for F, a value for V, a number for N, a bit for B and a far time for T; a key for Z, a member for M and a
-/// score for S.
+/// score for S; a stream for X, a group for G, a consumer for C and an id for I.
 fn random_line(shapes: &'static str) -> impl Strategy<Value = String> {
     let shapes: Vec<&str> = shapes.lines().collect();
     let words = proptest::collection::vec(any::<u32>(), 8);
@@ -263,6 +269,12 @@ fn random_line(shapes: &'static str) -> impl Strategy<Value = String> {
             "Z" => pick(&["y", "z"]),
             "M" => pick(&["m", "n", "o", "p", "q", "\"\"", "7"]),
             "S" => pick(&["0", "1", "-1", "2", "0.1", "0.3", "7e9", "inf", "-inf", "-0", "nan"]),
+            "X" => pick(&["s", "t"]),
+            "G" => pick(&["g", "group"]),
+            "C" => pick(&["c", "d"]),
+            "I" | "(I" | "I-*" | "I-1" => {
+                word.replace('I', &pick(&["1", "2", "3", "4", "5", "6", "7", "8", "9"]))
+            }
             word => word.to_owned(),
         });
         drawn.collect::<Vec<_>>().join(" ")
@@ -423,4 +435,81 @@ fn values_to_move() -> Vec<Vec<Vec<u8>>> {
 
 fn text(words: &[&str]) -> Vec<Vec<u8>> {
     words.iter().map(|word| word.as_bytes().to_vec()).collect()
+}
+
+#[test]
+fn streams_move_both_ways_by_dump_and_restore() {
+    let (mut redis, mut ours) = (Redis::start(Protocol::Resp2), Ours::new(Protocol::Resp2));
+    let mut lines: Vec<String> = (1..300)
+        .map(|n: i32| {
+            format!(
+                "XADD s {n}-{} f {} name {}",
+                n % 3,
+                n * 7 - 900,
+                "v".repeat(usize::try_from(n % 90).unwrap())
+            )
+        })
+        .collect();
+    let more = "XADD s 300 other -1 f 3000000000 g \"\"\nXDEL s 7 8-2 250-1 299-2\nXTRIM s MINID 20\n\
+        XGROUP CREATE s g 0\nXGROUP CREATE s h 50\nXREADGROUP GROUP g c COUNT 30 STREAMS s >\n\
+        XREADGROUP GROUP g d COUNT 3 STREAMS s >\nXREADGROUP GROUP h e COUNT 3 STREAMS s >\n\
+        XGROUP CREATECONSUMER s h idle\nXACK s g 30 31-1\nXGROUP CREATE empty g $ MKSTREAM";
+    lines.extend(more.lines().map(str::to_owned));
+    for line in &lines {
+        assert_eq!(redis.run(&split(line)), ours.run(&split(line)), "{line}");
+    }
+    for key in ["s", "empty"] {
+        let dump = split(&format!("DUMP {key}"));
+        for reply in [redis.run(&dump), ours.run(&dump)] {
+            let start = reply.iter().position(|b| *b == b'\n').unwrap() + 1;
+            let payload = &reply[start..reply.len() - 2];
+            let restore = [&b"RESTORE"[..], b"copy", b"0", payload, b"REPLACE"].map(<[u8]>::to_vec);
+            assert_eq!(ours.run(&restore), b"+OK\r\n", "{key} into the store");
+            assert_eq!(redis.run(&restore), b"+OK\r\n", "{key} into redis");
+            for asked in [
+                "XRANGE copy - +",
+                "XINFO STREAM copy",
+                "XINFO GROUPS copy",
+                "XPENDING copy g",
+                "XTRIM copy MAXLEN ~ 20",
+                "XREVRANGE copy + - COUNT 30",
+            ] {
+                assert_eq!(redis.run(&split(asked)), ours.run(&split(asked)), "{asked} of {key}");
+            }
+        }
+    }
+}
+
+/// Long streams: where blocks end decides what `~` removes, and how many nodes XINFO counts.
+#[test]
+fn blocks_end_where_those_of_redis_end() {
+    let (mut redis, mut ours) = (Redis::start(Protocol::Resp2), Ours::new(Protocol::Resp2));
+    for n in 1..2500u64 {
+        let ms = n * n % 13 * (n / 100 * 300) + n * 1_000_000;
+        let mut lines = vec![format!(
+            "XADD s {ms} f {} g {}",
+            n * n,
+            "x".repeat(usize::try_from(n % 70).unwrap())
+        )];
+        match n % 40 {
+            0 => lines.push(format!("XTRIM s MAXLEN ~ {}", n / 3)),
+            7 => lines.push(format!("XTRIM s MINID ~ {}", ms / 2)),
+            13 => lines.push(format!("XADD s MAXLEN ~ 700 LIMIT 150 {}-5 f v", ms)),
+            20 => lines.push(format!("XADD s MAXLEN = 1800 {}-5 other v other {n}", ms)),
+            27 => lines.push(format!("XDEL s {} {}", (n - 20) * 1_000_000, (n / 2) * 1_000_000)),
+            _ => {}
+        }
+        lines.push("XLEN s".to_owned());
+        if n % 10 == 0 {
+            lines.push("XINFO STREAM s".to_owned());
+        }
+        for line in lines {
+            let (theirs, own) = (redis.run(&split(&line)), ours.run(&split(&line)));
+            assert_eq!(
+                theirs.escape_ascii().to_string(),
+                own.escape_ascii().to_string(),
+                "{n}: {line}"
+            );
+        }
+    }
 }

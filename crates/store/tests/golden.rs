@@ -84,7 +84,10 @@ fn state(store: &mut Store, now: u64) -> String {
     let mut parts: Vec<String> = Vec::new();
     for key in &keys {
         let mut ask = |words: &[&str]| shown(&apply(store, now, words)).trim().to_owned();
-        let value = if ask(&["TYPE", key]) == "+hash" {
+        let kind = ask(&["TYPE", key]);
+        let value = if kind == "+stream" {
+            stream(&mut ask, key)
+        } else if kind == "+hash" {
             let pairs = ask(&["HGETALL", key]);
             let pairs: Vec<&str> = pairs.split(' ').skip(1).collect();
             let fields = pairs.chunks(2).map(|pair| {
@@ -108,6 +111,25 @@ fn state(store: &mut Store, now: u64) -> String {
         parts.push(format!("({hidden} expired)"));
     }
     if parts.is_empty() { "nothing".to_owned() } else { parts.join(" ") }
+}
+
+/// The entries of a stream and, behind a bar, what is pending for each group.
+fn stream(ask: &mut impl FnMut(&[&str]) -> String, key: &str) -> String {
+    let plain = |reply: String| {
+        let words = reply.split(' ').filter(|word| !word.starts_with(['*', ':']));
+        words.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let entries = plain(ask(&["XRANGE", key, "-", "+"])).join(" ");
+    let groups = plain(ask(&["XINFO", "GROUPS", key]));
+    let named = groups.windows(2).filter(|pair| pair[0] == "name").map(|pair| pair[1].clone());
+    let groups: Vec<String> = named
+        .map(|name| {
+            let pending = plain(ask(&["XPENDING", key, &name, "-", "+", "100"]));
+            let pending = pending.chunks(2).map(|pair| pair.join(":")).collect::<Vec<_>>();
+            format!(" | {name} {}", pending.join(" ")).trim_end().to_owned()
+        })
+        .collect();
+    format!("[{entries}{}]", groups.concat())
 }
 
 fn until(at: &str) -> String {

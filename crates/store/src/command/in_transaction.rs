@@ -1,5 +1,5 @@
 //! Session commands that a client may queue in MULTI and that need nothing but their arguments.
-//! Owns: PING, ECHO, TIME, SELECT 0, OBJECT HELP, UNWATCH inside a transaction. Never: anything that needs a
+//! Owns: PING, ECHO, TIME, SELECT 0, UNWATCH and the HELP of containers on keys inside a transaction. Never: anything that needs a
 //! connection.
 
 use keystead_resp::{Args, ReplyWriter};
@@ -24,8 +24,8 @@ pub(crate) fn run(
             Some(text) => reply.bulk(text),
             None => reply.simple("PONG"),
         },
-        SessionCommand::ObjectHelp => {
-            let container = super::find(b"object").expect("OBJECT is a row of the table");
+        SessionCommand::ObjectHelp | SessionCommand::XGroupHelp | SessionCommand::XInfoHelp => {
+            let container = super::find(&args[0]).expect("who has a subcommand is in the table");
             super::describe::help(container, reply);
         }
         // EXEC has ended every watch of the connection already.

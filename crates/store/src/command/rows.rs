@@ -14,6 +14,7 @@ pub(super) mod hash;
 pub(super) mod key;
 pub(super) mod server;
 pub(super) mod sorted_set;
+pub(super) mod stream;
 pub(super) mod string;
 pub(super) mod transaction;
 

@@ -17,6 +17,7 @@ const FAMILIES: &[&[Command]] = &[
     rows::hash::ROWS,
     rows::sorted_set::ROWS,
     rows::field_expiry::ROWS,
+    rows::stream::ROWS,
     rows::server::ROWS,
     rows::connection::ROWS,
     rows::cluster::ROWS,
@@ -26,7 +27,7 @@ const ROW_COUNT: usize = row_count();
 static ROWS: [Command; ROW_COUNT] = joined();
 
 /// Buckets of the index of names: enough that a name is found at the first or second look.
-const BUCKETS: usize = 1024;
+const BUCKETS: usize = 2048;
 const EMPTY: u8 = u8::MAX;
 /// Longest name of a command in the table.
 const NAME_BYTES_MAX: usize = 24;

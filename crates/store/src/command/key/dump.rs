@@ -5,7 +5,7 @@ use keystead_types::UnixMillis;
 
 use super::payload::{
     TYPE_HASH, TYPE_HASH_FIELD_EXPIRY, TYPE_SORTED_SET, TYPE_STRING, VERSION, VERSION_FIELD_EXPIRY,
-    crc64, put_len, put_string,
+    crc64, put_len, put_string, stream,
 };
 use crate::command::Reader;
 use crate::entry::Value;
@@ -33,6 +33,10 @@ pub(crate) fn dump(
         Value::Collection(Collection::SortedSet(set)) => put_sorted_set(&mut out, set),
         Value::Collection(Collection::Hash(hash)) => {
             version = put_hash(&mut out, hash, reader.now);
+        }
+        Value::Collection(Collection::Stream(held)) => {
+            out.push(stream::TYPE_STREAM_2);
+            stream::put(&mut out, held);
         }
     }
     out.extend_from_slice(&version.to_le_bytes());

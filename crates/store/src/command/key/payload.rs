@@ -28,6 +28,8 @@ use keystead_types::limits::BULK_BYTES_MAX;
 
 use crate::number::parse_integer;
 
+pub(super) mod stream;
+
 /// Appends a length, or another small number.
 pub(super) fn put_len(out: &mut Vec<u8>, len: u64) {
     match (u8::try_from(len), u16::try_from(len), u32::try_from(len)) {

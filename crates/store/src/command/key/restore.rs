@@ -6,7 +6,7 @@ use keystead_types::UnixMillis;
 use super::payload::{
     FOOTER_BYTES, Reader, TYPE_HASH, TYPE_HASH_FIELD_EXPIRY, TYPE_HASH_LISTPACK, TYPE_SORTED_SET,
     TYPE_SORTED_SET_LISTPACK, TYPE_SORTED_SET_TEXT, TYPE_STRING, VERSION_FIELD_EXPIRY, crc64,
-    listpack_strings,
+    listpack_strings, stream,
 };
 use crate::command::Writer;
 use crate::effect::EventClass;
@@ -160,6 +160,9 @@ fn decode(hasher: &Hasher, key: &[u8], payload: &[u8], now: UnixMillis) -> Optio
                 add_member(&mut set, hasher, name, parse_float(score)?)?;
             }
             sorted_set_entry(key, set)?
+        }
+        stream::TYPE_STREAM | stream::TYPE_STREAM_2 | stream::TYPE_STREAM_3 => {
+            Entry::collection(key, stream::read(&mut input, kind)?, None)
         }
         _ => return None,
     };
