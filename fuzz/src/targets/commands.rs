@@ -14,7 +14,7 @@ const CONFIG: StoreConfig = StoreConfig { hash_seed: 42 };
 const COMMANDS_MAX: usize = 60;
 const KEYS: [&[u8]; 6] =
     [b"a", b"b", b"{a}1", b"{a}2", b"", b"a key that is longer than fits beside others"];
-const WORDS: [&[u8]; 36] = [
+const WORDS: [&[u8]; 54] = [
     b"EX",
     b"PX",
     b"EXAT",
@@ -51,6 +51,24 @@ const WORDS: [&[u8]; 36] = [
     b"IDX",
     b"MINMATCHLEN",
     b"*",
+    b"STREAMS",
+    b">",
+    b"$",
+    b"+",
+    b"-",
+    b"MAXLEN",
+    b"~",
+    b"GROUP",
+    b"g",
+    b"c",
+    b"MKSTREAM",
+    b"FORCE",
+    b"JUSTID",
+    b"IDS",
+    b"DELREF",
+    b"ACKED",
+    b"FULL",
+    b"(2",
 ];
 /// Numbers at which something changes. None that makes a value of hundreds of megabytes, which is allowed and slow.
 const NUMBERS: [&[u8]; 20] = [

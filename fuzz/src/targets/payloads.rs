@@ -72,7 +72,18 @@ pub fn seeds() -> Vec<Vec<u8>> {
         call(&mut store, command);
     }
     call(&mut store, &[b"HPEXPIRE", b"x", b"90", b"FIELDS", b"1", b"f"]);
-    let mut seeds: Vec<Vec<u8>> = [&b"s"[..], b"n", b"h", b"x"]
+    for line in [
+        "XADD e 1-1 name value number -70000",
+        "XADD e 1-2 name value number 12",
+        "XADD e 2 other 1",
+        "XDEL e 1-2",
+        "XGROUP CREATE e g 0",
+        "XREADGROUP GROUP g c STREAMS e >",
+        "XGROUP CREATECONSUMER e g idle",
+    ] {
+        call(&mut store, &line.split(' ').map(str::as_bytes).collect::<Vec<_>>());
+    }
+    let mut seeds: Vec<Vec<u8>> = [&b"s"[..], b"n", b"h", b"x", b"e"]
         .iter()
         .filter_map(|key| bulk(&call(&mut store, &[b"DUMP", key])))
         .flat_map(|dump| {

@@ -88,13 +88,20 @@ fn live_on(mut store: Store, mut other: Store) {
 /// Dumps of stores with every kind of value.
 #[must_use]
 pub fn seeds() -> Vec<Vec<u8>> {
-    let runs: [&[&[&[u8]]]; 3] = [
+    let runs: [&[&[&[u8]]]; 4] = [
         &[],
         &[&[b"SET", b"k", b"v"], &[b"SET", b"t", b"12", b"PX", b"5000"]],
         &[
             &[b"HSET", b"h", b"f", b"v", b"g", b"w"],
             &[b"HPEXPIRE", b"h", b"90", b"FIELDS", b"1", b"f"],
             &[b"SET", b"{h}s", b"1"],
+        ],
+        &[
+            &[b"XADD", b"e", b"1-1", b"name", b"value"],
+            &[b"XADD", b"e", b"1-2", b"name", b"12"],
+            &[b"XGROUP", b"CREATE", b"e", b"g", b"0"],
+            &[b"XREADGROUP", b"GROUP", b"g", b"c", b"STREAMS", b"e", b">"],
+            &[b"XDEL", b"e", b"1-1"],
         ],
     ];
     let mut seeds = Vec::new();

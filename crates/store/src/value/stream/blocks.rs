@@ -51,6 +51,11 @@ impl Blocks {
         self.bytes + self.sealed.len() * map_bytes(size_of::<(StreamId, Block)>())
     }
 
+    /// Counts the bytes anew: a clone's allocations are not those of the original.
+    pub(super) fn count_bytes(&mut self) {
+        self.bytes = self.iter().map(Block::capacity).sum();
+    }
+
     /// Adds an entry behind all others.
     pub(super) fn append(&mut self, id: StreamId, fields: Args<'_>) {
         let bytes: usize = fields.iter().map(<[u8]>::len).sum();

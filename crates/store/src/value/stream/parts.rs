@@ -40,7 +40,9 @@ impl Kind for Stream {
     }
 
     fn duplicate(&self, _hasher: &Hasher) -> Self {
-        Self(self.0.clone())
+        let mut copy = self.0.clone();
+        copy.blocks.count_bytes();
+        Self(copy)
     }
 
     fn form(&self) -> u8 {
@@ -86,6 +88,9 @@ impl Kind for Stream {
                 let last_id = id(&mut part)?;
                 let max_deleted = id(&mut part)?;
                 let entries_added = part.var().ok_or(SHORT)?;
+                if self.last_entry_id() > Some(last_id) {
+                    return Err("an entry is above the last id of its stream");
+                }
                 self.set_marks(Marks { last_id, max_deleted, entries_added });
                 Ok(())
             }
@@ -183,4 +188,66 @@ fn put_id(out: &mut Vec<u8>, id: StreamId) {
 
 fn id(part: &mut WireReader<'_>) -> Result<StreamId, &'static str> {
     part.array().map(StreamId::from_bytes).ok_or(SHORT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use keystead_resp::{Args, Span};
+
+    fn stream_of(count: usize) -> Stream {
+        let mut stream = Stream::new();
+        for _ in 0..count {
+            let spans = [(0, 4), (4, 5)].map(|(start, len)| Span { start, len });
+            stream.add(None, 7, Args::new(b"namevalue", &spans)).expect("a fresh id");
+        }
+        stream
+    }
+
+    fn parts_of(stream: &Stream) -> Vec<Vec<u8>> {
+        let mut parts = Vec::new();
+        stream.each_part(&mut |part| parts.push(part.to_vec()));
+        parts
+    }
+
+    /// INV-ST1 and INV-ST3.
+    #[test]
+    fn parts_that_contradict_each_other_are_refused() {
+        let hasher = Hasher::new(1);
+        let (short, mut long) = (stream_of(2), stream_of(3));
+        let mut group = Group::new(StreamId::MIN, None);
+        group.add_consumer(b"c", 1);
+        group.assign(short.last_id(), b"c", 1, 1);
+        long.add_group(b"g", group);
+        let (short, long) = (parts_of(&short), parts_of(&long));
+        let [marks, block, group, consumer, pending] = &long[..] else { panic!("five parts") };
+        let add = |parts: &[&Vec<u8>]| {
+            let mut stream = Stream::new();
+            parts.iter().try_for_each(|part| stream.add_part(&hasher, part))
+        };
+        assert_eq!(add(&[marks, block, group, consumer, pending]), Ok(()));
+        for parts in [
+            &[block][..],
+            &[&short[0], block],
+            &[marks, block, &short[0]],
+            &[marks, block, block],
+            &[marks, consumer],
+            &[marks, group, group],
+            &[marks, group, consumer, consumer],
+            &[marks, group, pending],
+            &[marks, group, consumer, pending, pending],
+        ] {
+            assert!(add(parts).is_err(), "{} parts", parts.len());
+        }
+    }
+
+    #[test]
+    fn a_copy_counts_its_own_bytes() {
+        let hasher = Hasher::new(1);
+        let stream = stream_of(250);
+        let copy = stream.duplicate(&hasher);
+        assert!(copy.bytes() <= stream.bytes());
+        assert_eq!(copy.duplicate(&hasher).bytes(), copy.bytes());
+        assert_eq!(parts_of(&copy), parts_of(&stream));
+    }
 }
