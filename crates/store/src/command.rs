@@ -20,6 +20,7 @@ mod bitmap;
 pub mod describe;
 pub mod flags;
 pub(crate) mod gather;
+pub(crate) mod geo;
 mod hash;
 pub(crate) mod in_transaction;
 mod key;

@@ -64,6 +64,32 @@ pub enum CommandError {
     KeyCountNotPositive,
     #[error("ERR count should be greater than 0")]
     CountNotPositive,
+    #[error("ERR unsupported unit provided. please use M, KM, FT, MI")]
+    GeoUnit,
+    #[error("ERR invalid longitude,latitude pair {}", .pair.escape_invalid())]
+    GeoPlace { pair: Bytes },
+    #[error("ERR could not decode requested zset member")]
+    GeoMember,
+    #[error("ERR need numeric radius")]
+    GeoRadius,
+    #[error("ERR radius cannot be negative")]
+    GeoRadiusNegative,
+    #[error("ERR need numeric width")]
+    GeoWidth,
+    #[error("ERR need numeric height")]
+    GeoHeight,
+    #[error("ERR height or width cannot be negative")]
+    GeoBoxNegative,
+    #[error("ERR COUNT must be > 0")]
+    GeoCount,
+    #[error("ERR the ANY argument requires COUNT argument")]
+    GeoAny,
+    #[error("ERR {what} is not compatible with WITHDIST, WITHHASH and WITHCOORD options")]
+    GeoStoreWith { what: &'static str },
+    #[error("ERR exactly one of FROMMEMBER or FROMLONLAT can be specified for {}", .command.escape_invalid())]
+    GeoNoCenter { command: Bytes },
+    #[error("ERR exactly one of BYRADIUS and BYBOX can be specified for {}", .command.escape_invalid())]
+    GeoNoExtent { command: Bytes },
     #[error("ERR value is NaN or Infinity")]
     FloatNotFinite,
     #[error("ERR value is out of range, value must between {min} and {max}")]

@@ -209,6 +209,7 @@ scripts! {
     replies_of_key_commands_equal => "keys.txt",
     replies_of_sorted_set_commands_equal => "sorted_sets.txt",
     replies_of_stream_commands_equal => "streams.txt",
+    replies_of_geo_commands_equal => "geo.txt",
 }
 
 #[test]

@@ -84,6 +84,11 @@ const STEPS: &[(&str, &str)] = &[
     ("XSETID x 4", "xsetid"),
     ("XDEL x 3 3", "xdel"),
     ("XDEL x 3", ""),
+    ("GEOADD g 13 38 a 15 37 b", "new zadd"),
+    ("GEOSEARCHSTORE {g}2 g FROMLONLAT 15 37 BYRADIUS 200 km", "new geosearchstore"),
+    ("GEORADIUS g 15 37 200 km STORE {g}2", "georadiusstore"),
+    ("GEORADIUS g 0 0 1 km STORE {g}2", "del"),
+    ("ZREM g a b", "zrem del"),
     ("PSETEX t 5 x", "new set expire"),
     ("expire_due", "hexpired expired expired"),
 ];

@@ -10,6 +10,7 @@ pub(super) mod bitmap;
 pub(super) mod cluster;
 pub(super) mod connection;
 pub(super) mod field_expiry;
+pub(super) mod geo;
 pub(super) mod hash;
 pub(super) mod key;
 pub(super) mod server;

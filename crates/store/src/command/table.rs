@@ -16,6 +16,7 @@ const FAMILIES: &[&[Command]] = &[
     rows::key::ROWS,
     rows::hash::ROWS,
     rows::sorted_set::ROWS,
+    rows::geo::ROWS,
     rows::field_expiry::ROWS,
     rows::stream::ROWS,
     rows::server::ROWS,

@@ -15,7 +15,7 @@ use crate::value::sorted_set::{SortedSet, Updated};
 /// Options of ZADD.
 #[derive(Clone, Copy, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
-struct Options {
+pub(in crate::command) struct Options {
     is_if_absent: bool,
     is_if_present: bool,
     is_if_greater: bool,
@@ -39,11 +39,22 @@ impl Options {
         found.map(|(_, is_set)| *is_set = true).is_some()
     }
 
+    /// Takes the options that GEOADD has, too.
+    pub(in crate::command) fn accept_for_places(&mut self, word: &[u8]) -> bool {
+        let names: [&[u8]; 3] = [b"NX", b"XX", b"CH"];
+        names.iter().any(|name| word.eq_ignore_ascii_case(name)) && self.accept(word)
+    }
+
+    /// True if no member could be set.
+    pub(in crate::command) const fn is_contradictory(self) -> bool {
+        self.is_if_absent && self.is_if_present
+    }
+
     fn check(self, pairs: usize) -> Result<(), CommandError> {
         let orders = usize::from(self.is_if_greater)
             + usize::from(self.is_if_less)
             + usize::from(self.is_if_absent);
-        if self.is_if_absent && self.is_if_present {
+        if self.is_contradictory() {
             return Err(CommandError::ScoreNxAndXx);
         }
         if orders > 1 {
@@ -127,10 +138,21 @@ fn add(
         }
         return Ok(());
     }
-    let (added, moved) = writer.edit(&args[1], |set: &mut SortedSet, hasher| {
+    let names = pairs.iter().skip(1).step_by(2);
+    set_scores(writer, &args[1], names.zip(scores), (options, reply))
+}
+
+/// Sets the scores of members and answers how many are new, or changed if the options say so.
+pub(in crate::command) fn set_scores<'a>(
+    writer: &mut Writer<'_>,
+    key: &[u8],
+    members: impl Iterator<Item = (&'a [u8], f64)>,
+    (options, reply): (Options, &mut ReplyWriter<'_>),
+) -> Result<(), CommandError> {
+    let (added, moved) = writer.edit(key, |set: &mut SortedSet, hasher| {
         let (mut added, mut moved) = (0, 0);
-        for (at, score) in scores.iter().enumerate() {
-            match set_score(set, hasher, (&pairs[2 * at + 1], *score), options) {
+        for member in members {
+            match set_score(set, hasher, member, options) {
                 Ok((Updated::Added, _)) => added += 1,
                 Ok((Updated::Moved, _)) => moved += 1,
                 Ok((Updated::Kept, _)) => {}
@@ -140,7 +162,7 @@ fn add(
         (Change::of(added + moved > 0), Ok((added, moved)))
     })??;
     if added + moved > 0 {
-        writer.notify(EventClass::SortedSet, "zadd", &args[1]);
+        writer.notify(EventClass::SortedSet, "zadd", key);
     }
     reply.integer(if options.counts_changes { added + moved } else { added });
     Ok(())
