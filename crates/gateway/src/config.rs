@@ -3,9 +3,11 @@
 //! Owns: [`GatewayConfig`] and the live settings. Never: files, flags, the environment (see `keystead`).
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use keystead_node::pubsub::Bus;
 use keystead_resp::Limits;
 use keystead_types::limits;
 
@@ -49,12 +51,14 @@ pub struct GatewayConfig {
     pub version: &'static str,
     /// Values that CONFIG GET shows besides the gateway's own, by name.
     pub shown_settings: Vec<(String, String)>,
+    /// Where messages are published: the node's own, or one without other nodes.
+    pub bus: Arc<Bus>,
     /// What SHUTDOWN calls; `None` refuses it.
     pub on_shutdown_command: Option<ShutdownCommand>,
 }
 
 /// What SHUTDOWN does. Must not block.
-pub type ShutdownCommand = std::sync::Arc<dyn Fn() + Send + Sync>;
+pub type ShutdownCommand = Arc<dyn Fn() + Send + Sync>;
 
 impl Default for GatewayConfig {
     fn default() -> Self {
@@ -74,6 +78,7 @@ impl Default for GatewayConfig {
             linger_timeout: Duration::from_millis(500),
             version: env!("CARGO_PKG_VERSION"),
             shown_settings: Vec::new(),
+            bus: Arc::default(),
             on_shutdown_command: None,
         }
     }

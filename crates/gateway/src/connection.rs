@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use keystead_node::Outcome;
+use keystead_node::pubsub::Delivery;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::task::coop;
 use tokio::time::Sleep;
@@ -158,6 +159,21 @@ impl<S: Stream> Connection<S> {
         // waiting to be read had held up.
         let has_more = parts || io.pipeline.is_finished() || io.pipeline.is_throttled();
         if is_broken || has_more || self.is_paused.get() {
+            waker.wake();
+        }
+    }
+
+    /// Adds a message to what is to be sent.
+    pub(crate) fn push(&self, delivery: &Delivery, local: &mut Local) {
+        self.io.borrow_mut().pipeline.push(delivery, local);
+    }
+
+    /// Sends the messages that were added.
+    pub(crate) fn send_pushed(&self, thread: &IoThread<S>) {
+        let io = &mut *self.io.borrow_mut();
+        let waker = io.waker.clone();
+        let is_broken = io.send(&mut Context::from_waker(&waker), thread).is_err();
+        if is_broken || io.pipeline.is_finished() {
             waker.wake();
         }
     }

@@ -76,6 +76,9 @@ impl Dispatch<'_, '_> {
         if !self.session.is_authenticated() && row.flags & flags::NO_AUTH == 0 {
             return self.fail(&Failure::NotAuthenticated);
         }
+        if self.session.is_listening() && self.session.is_confined(row) {
+            return self.fail(&Failure::Listening { command: row.name });
+        }
         if self.session.is_queueing() && !ends_queueing(row) {
             return self.queue(row, args);
         }
@@ -189,10 +192,21 @@ impl Dispatch<'_, '_> {
             SessionCommand::Discard => self.discard_transaction(),
             SessionCommand::Watch => self.watch(args),
             SessionCommand::Unwatch => self.unwatch(),
+            // Channels of one command lie in one shard, like keys; any node takes them.
+            SessionCommand::SSubscribe | SessionCommand::SUnsubscribe => {
+                match self.shard_of_channels(args) {
+                    Ok(()) => self.call_session(kind, args),
+                    Err(failure) => self.fail(&failure),
+                }
+            }
             SessionCommand::ClusterSync => self.compare_replicas(args),
             _ if kind.looks_into_slot() => self.look_into_slot(args),
             _ => self.call_session(kind, args),
         }
+    }
+
+    fn shard_of_channels(&self, args: Args<'_>) -> Result<(), Failure<'static>> {
+        if args.len() > 1 { self.shard_of_all(args.from(1)).map(|_| ()) } else { Ok(()) }
     }
 
     /// Asks the shard that serves the slot.
@@ -222,7 +236,8 @@ impl Dispatch<'_, '_> {
                 return self.fail(&failure);
             }
         };
-        if self.session.is_silent() {
+        // Confirmations of subscriptions are messages, which CLIENT REPLY does not silence.
+        if self.session.is_silent() && !kind.changes_subscriptions() {
             self.output.truncate(before);
         }
         self.session.command_ended();

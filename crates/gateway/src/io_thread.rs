@@ -11,6 +11,7 @@
 //! without a detour over the connection's task.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use keystead_node::Door;
+use keystead_node::pubsub::{Listener, Waiting};
 use keystead_supervisor::{Nursery, Shutdown};
 use slab::Slab;
 use tokio::task::coop::unconstrained;
@@ -44,6 +46,8 @@ pub(crate) struct IoThread<S> {
     gathering: RefCell<Gathering>,
     /// Kept for its memory; empty between two turns of the pump.
     complete: RefCell<Vec<u32>>,
+    /// As `complete`.
+    waiting: RefCell<Waiting>,
 }
 
 /// Wakes the pump, from the thread itself or from elsewhere.
@@ -63,11 +67,12 @@ impl<S: Stream> IoThread<S> {
     ) -> Rc<Self> {
         Rc::new(Self {
             door: RefCell::new(door),
-            local: RefCell::new(Local::new(shared, position)),
+            local: RefCell::new(Local::new(shared, position, wake.clone())),
             connections: RefCell::default(),
             pump: Pump { signal: Arc::clone(&wake.signal), is_woken: Cell::new(false) },
             gathering: RefCell::default(),
             complete: RefCell::default(),
+            waiting: RefCell::default(),
         })
     }
 
@@ -129,6 +134,7 @@ impl<S: Stream> IoThread<S> {
                 self.pump.signal.begin_look(cx.waker());
                 self.pump.is_woken.set(true);
                 self.collect();
+                self.deliver();
                 let unflushed = self.local.borrow().unflushed;
                 if self.gathering.borrow_mut().waits_for_more(unflushed) {
                     return Poll::Ready(());
@@ -173,7 +179,45 @@ impl<S: Stream> IoThread<S> {
         let unflushed = std::mem::take(&mut self.local.borrow_mut().unflushed);
         if unflushed > 0 {
             self.door.borrow_mut().flush();
+            self.with_local(|local| Arc::clone(&local.shared.config.bus)).flush();
         }
+    }
+
+    /// Passes messages to the connections that listen, and sends each what it got in one write.
+    fn deliver(&self) {
+        let mut waiting = self.waiting.take();
+        self.local.borrow().inbox.take(&mut waiting);
+        let mut touched = BTreeSet::new();
+        for delivery in waiting.deliveries.drain(..) {
+            let slot = delivery.to.slot;
+            if let Some(connection) = self.listening(delivery.to) {
+                self.with_local(|local| connection.push(&delivery, local));
+                touched.insert(slot);
+            }
+        }
+        for listener in waiting.overrun.drain(..) {
+            if let Some(connection) = self.listening(listener) {
+                tracing::warn!(
+                    client = listener.client,
+                    "client does not take its messages; connection closed"
+                );
+                connection.client().kill();
+            }
+        }
+        for slot in touched {
+            let connection = self.connections.borrow().get(slot as usize).cloned();
+            if let Some(connection) = connection {
+                connection.send_pushed(self);
+            }
+        }
+        *self.waiting.borrow_mut() = waiting;
+    }
+
+    /// The connection of a listener, if it is still the same.
+    fn listening(&self, listener: Listener) -> Option<Rc<Connection<S>>> {
+        let connections = self.connections.borrow();
+        let connection = connections.get(listener.slot as usize)?;
+        (connection.client().id == listener.client).then(|| Rc::clone(connection))
     }
 
     /// Renews coarse time and closes connections that were idle for too long; never returns.
@@ -190,8 +234,9 @@ impl<S: Stream> IoThread<S> {
             for (_, connection) in &*self.connections.borrow() {
                 connection.publish();
                 let active_at_s = connection.client().active_at_s.load(Ordering::Relaxed);
+                let is_listening = connection.client().is_listening();
                 let idle_s = u64::from(now_s.saturating_sub(active_at_s));
-                if timeout_s > 0 && idle_s > timeout_s {
+                if timeout_s > 0 && idle_s > timeout_s && !is_listening {
                     connection.client().kill();
                 }
             }

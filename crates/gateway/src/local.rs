@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use keystead_node::pubsub::Inbox;
 use keystead_types::Clock;
 
 use crate::buffers::Buffers;
@@ -12,6 +13,7 @@ use crate::config::{GatewayConfig, LiveSettings};
 use crate::registry::Registry;
 use crate::release::Releases;
 use crate::stats::{Stats, ThreadStats};
+use crate::wake::Wake;
 use crate::window::Window;
 
 /// Idle windows that a thread keeps.
@@ -58,13 +60,16 @@ pub(crate) struct Local {
     #[expect(clippy::vec_box, reason = "boxes pass between thread and connections as they are")]
     windows: Vec<Box<Window>>,
     pub(crate) releases: Releases,
+    /// Messages for the thread's connections.
+    pub(crate) inbox: Arc<Inbox>,
     serial: u32,
     random: u64,
 }
 
 impl Local {
     /// The belongings of io thread `position`.
-    pub(crate) fn new(shared: Arc<Shared>, position: usize) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, position: usize, wake: Wake) -> Self {
+        let inbox = shared.config.bus.open_inbox(move || wake.wake());
         let stats = shared.stats.thread(position, crate::dispatch::command_count());
         let random = shared.incarnation ^ (position as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         Self {
@@ -76,6 +81,7 @@ impl Local {
             is_draining: false,
             windows: Vec::new(),
             releases: Releases::default(),
+            inbox,
             serial: 0,
             random: random | 1,
         }

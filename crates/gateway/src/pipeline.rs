@@ -17,6 +17,7 @@
 
 use std::sync::atomic::Ordering;
 
+use keystead_node::pubsub::Delivery;
 use keystead_node::{Door, Outcome};
 use keystead_resp::{Decoder, ProtocolError, ReplyWriter, Request, RequestKind};
 
@@ -26,6 +27,7 @@ use crate::local::Local;
 use crate::purpose::Purpose;
 use crate::reply::Failure;
 use crate::session::Session;
+use crate::session::pubsub::write_message;
 use crate::window::{Submission, Window};
 
 /// Bytes that are read ahead of a window in flight before the socket is left alone.
@@ -42,6 +44,8 @@ pub(crate) struct Pipeline {
     output: Vec<u8>,
     /// Bytes of `output` that were sent.
     sent: usize,
+    /// End of the last message in `output`: up to there nothing waits for the window in flight.
+    pushed: usize,
     window: Option<Box<Window>>,
     /// What the window in flight is for.
     purpose: Purpose,
@@ -96,6 +100,7 @@ impl Pipeline {
             consumed: 0,
             output: Vec::new(),
             sent: 0,
+            pushed: 0,
             window: None,
             purpose: Purpose::Replies,
             held: None,
@@ -228,11 +233,27 @@ impl Pipeline {
         self.session.depart(turn);
     }
 
+    /// Adds a message to the output, or gives the client up if it takes too few.
+    pub(crate) fn push(&mut self, delivery: &Delivery, local: &mut Local) {
+        if self.life >= Life::Closing || !self.session.is_listening() {
+            return;
+        }
+        local.buffers.equip(&mut self.output);
+        let reply = &mut ReplyWriter::new(&mut self.output, self.session.protocol());
+        write_message(delivery, reply);
+        self.pushed = self.output.len();
+        self.check_output(local);
+    }
+
     /// Bytes to be sent.
     pub(crate) fn unsent(&self) -> &[u8] {
-        // While a window is in flight its replies may stand here in part; they go out together.
-        let is_kept_back = self.is_in_flight() || self.life == Life::Dead;
-        if is_kept_back { &[] } else { &self.output[self.sent..] }
+        if self.life == Life::Dead {
+            return &[];
+        }
+        // While a window is in flight, replies before it wait for its own, to go out together; messages and what stands
+        // before them do not. Replies are appended whole, so a message never stands within one.
+        let end = if self.is_in_flight() { self.pushed.max(self.sent) } else { self.output.len() };
+        &self.output[self.sent..end]
     }
 
     /// Notes that so many bytes of [`unsent`](Self::unsent) went out.
@@ -245,6 +266,7 @@ impl Pipeline {
         if self.sent == self.output.len() {
             self.output.clear();
             self.sent = 0;
+            self.pushed = 0;
             local.buffers.retire(&mut self.output);
         }
     }
@@ -426,8 +448,13 @@ impl Pipeline {
             self.consumed = 0;
         }
         turn.local.buffers.retire(&mut self.output);
-        if self.output.len() - self.sent > turn.local.shared.config.output_bytes_max {
-            turn.local.stats.slow_readers.add(1);
+        self.check_output(turn.local);
+    }
+
+    /// Gives up a client that does not read.
+    fn check_output(&mut self, local: &mut Local) {
+        if self.output.len() - self.sent > local.shared.config.output_bytes_max {
+            local.stats.slow_readers.add(1);
             tracing::warn!(
                 client = self.session.client().id,
                 output_bytes = self.output.len() - self.sent,

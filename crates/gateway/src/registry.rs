@@ -42,6 +42,8 @@ pub(crate) struct Client {
     pub(crate) flags: AtomicU8,
     /// Commands queued in MULTI plus one; 0 outside of a transaction.
     pub(crate) queued_plus_one: AtomicU32,
+    /// Channels, patterns and sharded channels that it listens to.
+    pub(crate) subscriptions: [AtomicU32; 3],
     /// Bytes received and not yet executed.
     pub(crate) input_bytes: AtomicU32,
     /// Bytes of replies not yet sent.
@@ -129,6 +131,7 @@ impl Registry {
             last_command: AtomicU16::new(NO_COMMAND),
             flags: AtomicU8::new(0),
             queued_plus_one: AtomicU32::new(0),
+            subscriptions: Default::default(),
             input_bytes: AtomicU32::new(0),
             output_bytes: AtomicU32::new(0),
             labels: Mutex::default(),
@@ -182,6 +185,11 @@ impl Client {
     /// True if any of these bits is set.
     pub(crate) fn has_flag(&self, flag: u8) -> bool {
         self.flags.load(Ordering::Relaxed) & flag != 0
+    }
+
+    /// True if it listens to channels; then it need not say anything to be alive.
+    pub(crate) fn is_listening(&self) -> bool {
+        self.subscriptions.iter().any(|count| count.load(Ordering::Relaxed) > 0)
     }
 
     /// What the client says of itself.

@@ -53,6 +53,16 @@ pub(crate) enum Failure<'a> {
     TooManyClients,
     #[error("ERR {what} is not supported by this server")]
     Unsupported { what: &'static str },
+    #[error("ERR unknown subcommand or wrong number of arguments for '{}'. Try {container} HELP.", Quoted(.verb))]
+    Subcommand { container: &'static str, verb: &'a [u8] },
+    #[error(
+        "ERR Can't execute '{command}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
+    )]
+    Listening { command: &'static str },
+    #[error(
+        "ERR a connection listens to {max} channels and patterns at most; use patterns, or more connections"
+    )]
+    TooManySubscriptions { max: usize },
     #[error("ERR Command not allowed inside a transaction")]
     NotInTransaction,
 

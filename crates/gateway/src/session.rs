@@ -22,6 +22,7 @@ mod connection;
 mod hello;
 mod info;
 mod memory;
+pub(crate) mod pubsub;
 mod wait;
 
 /// The version of Redis that clients may take this server for when they look for features.
@@ -36,6 +37,8 @@ pub(crate) struct Session {
     reply_mode: ReplyMode,
     pub(crate) transaction: Option<Box<Transaction>>,
     pub(crate) watch: Option<Watch>,
+    /// What the connection listens to, if it does.
+    subscriptions: Option<Box<pubsub::Subscriptions>>,
 }
 
 /// Which replies the client wants (CLIENT REPLY).
@@ -59,6 +62,7 @@ impl Session {
             reply_mode: ReplyMode::All,
             transaction: None,
             watch: None,
+            subscriptions: None,
         }
     }
 
@@ -106,6 +110,7 @@ impl Session {
     /// Takes back what the connection left at the node; called when it is over.
     pub(crate) fn depart(&mut self, turn: &mut Turn<'_>) {
         self.drop_watch(turn);
+        self.drop_subscriptions(turn);
     }
 
     fn set_protocol(&mut self, protocol: Protocol) {
@@ -117,6 +122,7 @@ impl Session {
     fn reset(&mut self, turn: &mut Turn<'_>) {
         self.transaction = None;
         self.drop_watch(turn);
+        self.drop_subscriptions(turn);
         self.set_protocol(Protocol::Resp2);
         self.reply_mode = ReplyMode::All;
         self.is_authenticated = turn.local.shared.config.password.is_none();
@@ -197,6 +203,16 @@ impl<'a> SessionCall<'_, '_, 'a> {
             Cmd::ObjectHelp => self.help("object"),
             Cmd::XGroupHelp => self.help("xgroup"),
             Cmd::XInfoHelp => self.help("xinfo"),
+            Cmd::Publish
+            | Cmd::SPublish
+            | Cmd::PubSub
+            | Cmd::PubSubChannels
+            | Cmd::PubSubHelp
+            | Cmd::PubSubNumPat
+            | Cmd::PubSubNumSub
+            | Cmd::PubSubShardChannels
+            | Cmd::PubSubShardNumSub => self.pubsub(kind),
+            _ if kind.changes_subscriptions() => self.pubsub(kind),
             _ => self.client(kind),
         }
     }

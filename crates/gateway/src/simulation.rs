@@ -17,6 +17,7 @@ use crate::pipeline::{Pipeline, Turn};
 use crate::registry::{Ends, Registry};
 use crate::session::Session;
 use crate::stats::Stats;
+use crate::wake::Wake;
 use crate::window::Address;
 
 /// The connections of one io thread, and its door.
@@ -40,7 +41,7 @@ impl Desk {
             incarnation,
             watches: AtomicU32::new(0),
         };
-        Self { door, local: Local::new(Arc::new(shared), 0), connections: Slab::new() }
+        Self { door, local: Local::new(Arc::new(shared), 0, Wake::new()), connections: Slab::new() }
     }
 
     /// A client has connected; the number of its connection.

@@ -182,7 +182,7 @@ impl Dispatch<'_, '_> {
     }
 
     /// The shard that all of `keys` belong to.
-    fn shard_of_all(&self, keys: Args<'_>) -> Result<ShardId, Failure<'static>> {
+    pub(crate) fn shard_of_all(&self, keys: Args<'_>) -> Result<ShardId, Failure<'static>> {
         let mut all = None;
         for key in keys.iter() {
             let slot = keystead_types::Slot::of_key(key);

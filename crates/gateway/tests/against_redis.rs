@@ -310,3 +310,132 @@ fn the_introduction_has_the_fields_of_redis() {
     }
     assert_eq!(client.call("CLIENT GETNAME"), "$2\r\nme\r\n");
 }
+
+/// What several connections (a, b, ...) send, one line at a time, and how many replies and messages each is to read then.
+/// `HELLO` comes first, in both protocols.
+const CHANNEL_SCRIPT: &[(&str, &str, usize)] = &[
+    ("a", "SUBSCRIBE news sport news", 3),
+    ("a", "PING", 1),
+    ("a", "PING hello", 1),
+    ("a", "PING a b", 1),
+    ("a", "PUBLISH x y z", 1),
+    ("a", "PSUBSCRIBE n* sp?rt", 2),
+    ("b", "PUBLISH news one", 1),
+    ("a", "", 2),
+    ("b", "PUBLISH sport two", 1),
+    ("a", "", 2),
+    ("b", "PUBLISH nobody three", 1),
+    ("a", "", 1),
+    ("b", "PUBLISH silence four", 1),
+    ("b", "PUBSUB NUMSUB news sport nothing", 1),
+    ("b", "PUBSUB NUMSUB", 1),
+    ("b", "PUBSUB NUMPAT", 1),
+    ("b", "PUBSUB CHANNELS s*", 1),
+    ("b", "PUBSUB CHANNELS a b", 1),
+    ("b", "PUBSUB SHARDCHANNELS", 1),
+    ("b", "PUBSUB NOSUCH", 1),
+    ("b", "PUBSUB", 1),
+    ("b", "PUBSUB NUMPAT x", 1),
+    ("b", "PUBLISH news", 1),
+    ("b", "SUBSCRIBE", 1),
+    ("b", "UNSUBSCRIBE", 1),
+    ("b", "PUNSUBSCRIBE", 1),
+    ("b", "SUNSUBSCRIBE", 1),
+    ("b", "UNSUBSCRIBE nothing", 1),
+    ("b", "SUNSUBSCRIBE nothing", 1),
+    ("a", "UNSUBSCRIBE news", 1),
+    ("a", "PUNSUBSCRIBE n*", 1),
+    ("b", "PUBLISH news five", 1),
+    ("a", "PUNSUBSCRIBE", 1),
+    ("a", "UNSUBSCRIBE", 1),
+    ("a", "SET k v", 1),
+    ("a", "SSUBSCRIBE shard", 1),
+    ("a", "SUBSCRIBE news", 1),
+    ("b", "SPUBLISH shard six", 1),
+    ("a", "", 1),
+    ("b", "PUBLISH shard seven", 1),
+    ("b", "PUBSUB SHARDNUMSUB shard news", 1),
+    ("b", "PUBSUB SHARDCHANNELS sh*", 1),
+    ("b", "PUBSUB CHANNELS", 1),
+    ("a", "SUNSUBSCRIBE", 1),
+    ("a", "RESET", 1),
+    ("b", "PUBLISH news eight", 1),
+    ("b", "MULTI", 1),
+    ("b", "DISCARD", 1),
+    ("a", "SUBSCRIBE news", 1),
+    ("a", "CLIENT REPLY OFF", 0),
+    ("a", "QUIT", 0),
+];
+
+/// Only what RESP2 forbids while a connection listens, and what RESP3 allows.
+const CONFINED: &[(&str, &str, usize)] = &[
+    ("a", "SUBSCRIBE news", 1),
+    ("a", "GET k", 1),
+    ("a", "CLIENT LIST TYPE nosuch", 1),
+    ("a", "CONFIG GET nosuch", 1),
+    ("a", "MULTI", 1),
+    ("a", "DISCARD", 1),
+    ("a", "NOSUCH", 1),
+    ("a", "UNSUBSCRIBE", 1),
+    ("a", "GET k", 1),
+];
+
+fn play_together(script: &[(&str, &str, usize)], protocol: u8, address: SocketAddr) -> Vec<String> {
+    let mut clients = std::collections::BTreeMap::new();
+    let mut heard = Vec::new();
+    for (name, line, replies) in script {
+        let client = clients.entry(*name).or_insert_with(|| {
+            let mut client = Client::connect(address);
+            client.call(&format!("HELLO {protocol}"));
+            client
+        });
+        if !line.is_empty() {
+            client.send(&command(&line.split(' ').collect::<Vec<_>>()));
+        }
+        for _ in 0..*replies {
+            heard.push(format!("RESP{protocol} {name} {line}: {:?}", text(&client.reply())));
+        }
+    }
+    heard
+}
+
+#[test]
+fn channels_are_those_of_redis() {
+    let redis = Redis::start();
+    let server = Server::start(1);
+    for protocol in [2, 3] {
+        for script in [CHANNEL_SCRIPT, CONFINED] {
+            let expected = play_together(script, protocol, redis.address);
+            let got = play_together(script, protocol, server.address);
+            let differing: Vec<_> = expected.iter().zip(&got).filter(|(a, b)| a != b).collect();
+            assert!(differing.is_empty(), "redis, then ours: {differing:#?}");
+        }
+    }
+}
+
+/// With RESP3 a client reads what it publishes to itself before the reply.
+#[test]
+fn a_client_hears_itself_as_from_redis() {
+    let script = [
+        ("a", "SUBSCRIBE me", 1),
+        ("a", "PSUBSCRIBE m*", 1),
+        ("a", "PUBLISH me one", 3),
+        ("a", "SET k v", 1),
+        ("a", "UNSUBSCRIBE me", 1),
+    ];
+    let redis = Redis::start();
+    let server = Server::start(1);
+    assert_eq!(play_together(&script, 3, server.address), play_together(&script, 3, redis.address));
+}
+
+/// The names of sharded channels are slots' business: one command, one shard.
+#[test]
+fn sharded_channels_of_one_command_lie_in_one_shard() {
+    let server = Server::start(4);
+    let mut client = server.connect();
+    assert!(client.call("SSUBSCRIBE {a}1 {b}1").starts_with("-CROSSSLOT "));
+    assert_eq!(
+        client.call("SSUBSCRIBE {a}1 {a}2"),
+        "*3\r\n$10\r\nssubscribe\r\n$4\r\n{a}1\r\n:1\r\n"
+    );
+}

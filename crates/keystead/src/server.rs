@@ -120,7 +120,11 @@ impl Server {
         }
         let clients = listener.map(|listener| Arc::new(ClientListener::new(listener)));
         if let Some(clients) = &clients {
-            let gateway = Gateway::new(gateway_config(config), clock, node.identity().incarnation);
+            let gateway = Gateway::new(
+                GatewayConfig { bus: Arc::clone(&node.core.bus), ..gateway_config(config) },
+                clock,
+                node.identity().incarnation,
+            );
             spec = spec.child(ChildSpec::supervisor(gateway_children(&node, &gateway, clients)));
         }
         let mut faults = options.faults;

@@ -19,6 +19,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::clock::NodeClock;
 use crate::machine::NodeMachine;
 use crate::mailbox::{Letter, Mailbox};
+use crate::pubsub::Bus;
 use crate::shard::Shard;
 
 /// Sends frames to other nodes: calls ([`FORWARD`](keystead_replication::transport::FrameKind::FORWARD)) and answers
@@ -26,6 +27,11 @@ use crate::shard::Shard;
 pub trait Post: Send + Sync {
     /// Sends frames, all or none. False: certainly none was sent. True: they may or may not arrive.
     fn post(&self, to: NodeId, frames: &FrameBatch) -> bool;
+
+    /// Bytes that wait to be sent to a node; `None` if it cannot be reached now. Where nothing ever waits, 0.
+    fn backlog(&self, _to: NodeId) -> Option<usize> {
+        Some(0)
+    }
 }
 
 /// Which node a client is sent to when another one leads.
@@ -99,6 +105,8 @@ pub struct Core {
     /// Why a shard's replica here stays down.
     down: Mutex<BTreeMap<ShardId, String>>,
     mailboxes: Mutex<Vec<Weak<Mailbox>>>,
+    /// Messages of publishers, to and from every node.
+    pub bus: Arc<Bus>,
     next_door: AtomicU32,
 }
 
@@ -117,6 +125,7 @@ impl Core {
             life,
             clock,
             settings,
+            bus: Bus::new(Arc::clone(&post)),
             post,
             meta: Arc::default(),
             workers: (0..workers.max(1)).map(|_| Inbox::default()).collect(),
@@ -175,6 +184,7 @@ impl Core {
 
     /// Takes over a newer topology.
     pub(crate) fn set_topology(&self, topology: Arc<Topology>) {
+        self.bus.set_peers(topology.nodes().keys().copied().filter(|node| *node != self.me));
         self.replace_routes(|old| {
             let (slots, shards) = slots_of(&topology);
             Routes { slots, shards, local: old.local.clone(), topology }
@@ -273,6 +283,8 @@ impl Core {
 
     /// Wakes the doors that wait for time to pass. Called every few milliseconds.
     pub(crate) fn tick_mailboxes(&self) {
+        // A peer that was behind may take messages again.
+        self.bus.flush();
         self.each_mailbox(Mailbox::tick);
     }
 

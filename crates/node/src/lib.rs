@@ -27,6 +27,7 @@ mod membership;
 mod meta;
 mod node;
 mod primitives;
+pub mod pubsub;
 mod receiver;
 mod reconcile;
 mod report;

@@ -25,6 +25,10 @@ impl Post for OutboxPost {
     fn post(&self, to: NodeId, frames: &FrameBatch) -> bool {
         self.0.send_all(to, frames)
     }
+
+    fn backlog(&self, to: NodeId) -> Option<usize> {
+        self.0.backlog(to)
+    }
 }
 
 /// See the module.
@@ -105,6 +109,7 @@ impl Frames {
                     }
                 }
                 FrameKind::FORWARDED => self.forwarded(payload),
+                FrameKind::PUBLISHED => self.core.bus.take(from, &payload),
                 FrameKind::CLOCK => self.heard_time(from, &payload),
                 // Kinds of a later version are not for this one.
                 _ => {}

@@ -181,6 +181,16 @@ pub enum SessionCommand {
     Object,
     ObjectHelp,
     Ping,
+    PSubscribe,
+    PUnsubscribe,
+    Publish,
+    PubSub,
+    PubSubChannels,
+    PubSubHelp,
+    PubSubNumPat,
+    PubSubNumSub,
+    PubSubShardChannels,
+    PubSubShardNumSub,
     Quit,
     ReadOnly,
     ReadWrite,
@@ -188,7 +198,12 @@ pub enum SessionCommand {
     Role,
     Select,
     Shutdown,
+    SPublish,
+    SSubscribe,
+    Subscribe,
+    SUnsubscribe,
     Time,
+    Unsubscribe,
     Unwatch,
     Wait,
     Watch,
@@ -199,6 +214,20 @@ pub enum SessionCommand {
 }
 
 impl SessionCommand {
+    /// True for those that change what the connection listens to.
+    #[must_use]
+    pub const fn changes_subscriptions(self) -> bool {
+        matches!(
+            self,
+            Self::Subscribe
+                | Self::Unsubscribe
+                | Self::PSubscribe
+                | Self::PUnsubscribe
+                | Self::SSubscribe
+                | Self::SUnsubscribe
+        )
+    }
+
     /// True for those that a shard answers, though no key stands in them: the shard of the slot they name.
     #[must_use]
     pub const fn looks_into_slot(self) -> bool {

@@ -11,7 +11,16 @@ use super::{Answer, SessionCall, integer};
 
 impl<'a> SessionCall<'_, '_, 'a> {
     pub(super) fn ping(&mut self) -> Answer<'a> {
+        let is_confined = self.session.is_listening() && self.session.protocol() == Protocol::Resp2;
         match self.args.len() {
+            1 | 2 if is_confined => {
+                // In the form of a message, since nothing else is expected there.
+                let message = self.arg(1);
+                let mut reply = self.reply();
+                reply.array(2);
+                reply.bulk(b"pong");
+                reply.bulk(message);
+            }
             1 => self.reply().simple("PONG"),
             2 => {
                 let message = self.arg(1);

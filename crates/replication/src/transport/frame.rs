@@ -38,6 +38,8 @@ impl FrameKind {
     pub const FORWARDED: Self = Self(3);
     /// The sender's clock.
     pub const CLOCK: Self = Self(4);
+    /// A message for subscribers on the receiving node.
+    pub const PUBLISHED: Self = Self(5);
 
     /// First frame of every connection: who calls.
     pub const HELLO: Self = Self(0xf0);

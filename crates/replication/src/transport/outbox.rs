@@ -139,6 +139,12 @@ impl Outbox {
         self.peer(peer).is_some_and(|peer| peer.is_connected())
     }
 
+    /// Bytes that wait to be sent to this peer; `None` if it is unknown or not connected.
+    #[must_use]
+    pub fn backlog(&self, peer: NodeId) -> Option<usize> {
+        self.peer(peer)?.backlog()
+    }
+
     /// When anything last came from this peer, on either connection.
     #[must_use]
     pub fn last_heard(&self, peer: NodeId) -> Option<Monotonic> {

@@ -151,6 +151,12 @@ impl Peer {
         self.state.lock().stream.is_some()
     }
 
+    /// Bytes that wait; `None` without a connection.
+    pub(super) fn backlog(&self) -> Option<usize> {
+        let state = self.state.lock();
+        state.stream.as_ref().map(|_| state.queue.len() + state.writing_bytes)
+    }
+
     /// Sends whole frames, or nothing. True if they were taken.
     pub(super) fn send(&self, bytes: &[u8], frames: usize) -> bool {
         let is_taken = self.write_or_queue(bytes);

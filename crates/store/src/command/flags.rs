@@ -33,6 +33,8 @@ pub const BLOCKING: u32 = 1 << 13;
 pub const MOVABLEKEYS: u32 = 1 << 14;
 /// Allowed while asynchronous loading goes on.
 pub const NO_ASYNC_LOADING: u32 = 1 << 15;
+/// About channels; Redis' flag `pubsub`.
+pub const PUBLISHES: u32 = 1 << 16;
 
 /// Names of the flags in COMMAND INFO.
 pub const FLAG_NAMES: &[(u32, &str)] = &[
@@ -40,6 +42,7 @@ pub const FLAG_NAMES: &[(u32, &str)] = &[
     (READONLY, "readonly"),
     (DENYOOM, "denyoom"),
     (ADMIN, "admin"),
+    (PUBLISHES, "pubsub"),
     (NOSCRIPT, "noscript"),
     (BLOCKING, "blocking"),
     (LOADING, "loading"),

@@ -13,6 +13,7 @@ pub(super) mod field_expiry;
 pub(super) mod geo;
 pub(super) mod hash;
 pub(super) mod key;
+pub(super) mod pubsub;
 pub(super) mod server;
 pub(super) mod sorted_set;
 pub(super) mod stream;

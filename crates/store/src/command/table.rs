@@ -23,6 +23,7 @@ const FAMILIES: &[&[Command]] = &[
     rows::connection::ROWS,
     rows::cluster::ROWS,
     rows::transaction::ROWS,
+    rows::pubsub::ROWS,
 ];
 const ROW_COUNT: usize = row_count();
 static ROWS: [Command; ROW_COUNT] = joined();
