@@ -197,6 +197,13 @@ proptest! {
         bytes[body..].copy_from_slice(&sum.to_le_bytes());
         let reply = apply(&mut store, 5, &[&b"RESTORE"[..], b"copy", b"0", &bytes]);
         if reply == b"+OK\r\n" {
+            let mut count = |words: &[&str]| {
+                let reply = String::from_utf8_lossy(&apply(&mut store, 5, words)).into_owned();
+                reply.lines().next().unwrap_or_default()[1..].to_owned()
+            };
+            let len = count(&["XLEN", "copy"]);
+            prop_assert_eq!(&count(&["XRANGE", "copy", "-", "+"]), &len);
+            prop_assert_eq!(&count(&["XREVRANGE", "copy", "+", "-"]), &len);
             for line in ["XINFO STREAM copy FULL COUNT 0", "XINFO GROUPS copy", "XRANGE copy - +",
                 "XREVRANGE copy + -", "XADD copy MAXLEN 3 * a b", "XREADGROUP GROUP g x STREAMS copy >",
                 "XAUTOCLAIM copy g y 0 0", "XINFO CONSUMERS copy g", "XPENDING copy g - + 9", "DUMP copy",

@@ -73,6 +73,10 @@ pub fn seeds() -> Vec<Vec<u8>> {
     }
     call(&mut store, &[b"HPEXPIRE", b"x", b"90", b"FIELDS", b"1", b"f"]);
     for line in [
+        "RPUSH l one 2 -70000",
+        "SADD i 1 2 -70000",
+        "SADD m one two 3",
+        "ZADD z 1 one -inf two 2.5 three",
         "XADD e 1-1 name value number -70000",
         "XADD e 1-2 name value number 12",
         "XADD e 2 other 1",
@@ -83,7 +87,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
     ] {
         call(&mut store, &line.split(' ').map(str::as_bytes).collect::<Vec<_>>());
     }
-    let mut seeds: Vec<Vec<u8>> = [&b"s"[..], b"n", b"h", b"x", b"e"]
+    let mut seeds: Vec<Vec<u8>> = [&b"s"[..], b"n", b"h", b"x", b"l", b"i", b"m", b"z", b"e"]
         .iter()
         .filter_map(|key| bulk(&call(&mut store, &[b"DUMP", key])))
         .flat_map(|dump| {

@@ -95,6 +95,10 @@ pub fn seeds() -> Vec<Vec<u8>> {
             &[b"HSET", b"h", b"f", b"v", b"g", b"w"],
             &[b"HPEXPIRE", b"h", b"90", b"FIELDS", b"1", b"f"],
             &[b"SET", b"{h}s", b"1"],
+            &[b"RPUSH", b"l", b"one", b"2"],
+            &[b"SADD", b"i", b"1", b"-70000"],
+            &[b"SADD", b"m", b"one", b"2"],
+            &[b"ZADD", b"z", b"1", b"one", b"-inf", b"two"],
         ],
         &[
             &[b"XADD", b"e", b"1-1", b"name", b"value"],

@@ -34,7 +34,7 @@ use blocks::{Blocks, map_bytes};
 
 /// Most bytes of an entry's names and values, with what surrounds them (1 GiB, as in Redis): a block is written to a
 /// snapshot in one piece.
-const ENTRY_BYTES_MAX: usize = 1 << 30;
+const STREAM_ENTRY_BYTES_MAX: usize = 1 << 30;
 /// Most bytes around a name or a value.
 const ITEM_HEAD_BYTES: usize = 10;
 
@@ -141,7 +141,7 @@ impl Stream {
         };
         let id = id.filter(|id| *id > last).ok_or(CommandError::StreamIdNotAbove)?;
         let bytes: usize = fields.iter().map(|item| item.len() + ITEM_HEAD_BYTES).sum();
-        if bytes > ENTRY_BYTES_MAX {
+        if bytes > STREAM_ENTRY_BYTES_MAX {
             return Err(CommandError::StreamEntryTooLarge);
         }
         self.0.blocks.append(id, fields);

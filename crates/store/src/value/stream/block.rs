@@ -177,11 +177,12 @@ impl Block {
                 continue;
             }
             live += 1;
-            // Entries without fields cannot be added; those whose ids do not ascend cannot be found.
-            if place.entry.field_count == 0 || last_live >= Some(place.entry.id) {
+            // Entries without fields cannot be added; those whose ids do not ascend from the first cannot be found.
+            let id = place.entry.id;
+            if place.entry.field_count == 0 || id < first || last_live >= Some(id) {
                 return None;
             }
-            last_live = Some(place.entry.id);
+            last_live = Some(id);
         }
         let is_counted = head.live == live && head.deleted == deleted && live + deleted > 0;
         is_counted.then(|| Self { first, list: list.to_vec() })

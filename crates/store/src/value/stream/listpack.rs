@@ -91,13 +91,14 @@ fn push(list: &mut Vec<u8>, put: impl FnOnce(&mut Vec<u8>)) {
 }
 
 fn put_total(list: &mut [u8]) {
-    let total = u32::try_from(list.len()).expect("ENTRY_BYTES_MAX keeps a block below 4 GiB");
+    let total =
+        u32::try_from(list.len()).expect("STREAM_ENTRY_BYTES_MAX keeps a block below 4 GiB");
     list[..4].copy_from_slice(&total.to_le_bytes());
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the ranges say so")]
 fn put_string(list: &mut Vec<u8>, bytes: &[u8]) {
-    match u32::try_from(bytes.len()).expect("ENTRY_BYTES_MAX keeps a string below 4 GiB") {
+    match u32::try_from(bytes.len()).expect("STREAM_ENTRY_BYTES_MAX keeps a string below 4 GiB") {
         len @ 0..64 => list.push(0x80 | len as u8),
         len @ 64..4096 => list.extend_from_slice(&(0xe000 | len as u16).to_be_bytes()),
         len => {
