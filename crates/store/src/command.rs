@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use keystead_resp::{Args, ReplyWriter};
 use keystead_types::{ApplyContext, UnixMillis};
 
+use crate::chance::{self, Chance};
 use crate::effect::EventClass;
 use crate::entry::{Entry, Value};
 use crate::error::{CommandError, WrongType};
@@ -26,7 +27,9 @@ pub(crate) mod in_transaction;
 mod key;
 mod keys;
 mod options;
+mod part_scan;
 mod rows;
+mod set;
 pub(crate) mod slot_keys;
 pub(crate) mod sorted_set;
 mod stream;
@@ -342,12 +345,8 @@ impl<'a> Reader<'a> {
 
     /// The next number of a sequence that the entry's seed (or the store, for plain reads) begins.
     pub(crate) fn random(&self) -> u64 {
-        // Steele, Lea, Flood: "Fast splittable pseudorandom number generators" (SplitMix64).
-        const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
-        let mut z = self.chance.fetch_add(STEP, Ordering::Relaxed).wrapping_add(STEP);
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        let before = self.chance.fetch_add(chance::STEP, Ordering::Relaxed);
+        chance::mixed(before.wrapping_add(chance::STEP))
     }
 }
 
@@ -417,6 +416,17 @@ impl Writer<'_> {
         if self.entry(key).is_none() {
             self.notify(EventClass::Generic, "del", key);
         }
+    }
+
+    /// The numbers that the entry's seed begins for a command on `key`, of which the collection has `len` parts.
+    pub(crate) fn chance(&self, key: &[u8], len: usize) -> Chance {
+        Chance::new(self.ctx.seed, self.keyspace.hasher.hash(key) ^ len as u64)
+    }
+
+    /// Calls `read` with a reader of the state as it is now.
+    pub(crate) fn reading<R>(&self, read: impl FnOnce(&Reader<'_>) -> R) -> R {
+        let chance = AtomicU64::new(self.ctx.seed);
+        read(&Reader::new(self.keyspace, self.ctx.now, &chance))
     }
 
     /// What is visible under `key`.

@@ -29,6 +29,7 @@
 //! [`ApplyContext`]: keystead_types::ApplyContext
 
 mod allocation;
+mod chance;
 pub mod command;
 mod digest;
 mod effect;

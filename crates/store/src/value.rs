@@ -10,6 +10,7 @@ use keystead_types::UnixMillis;
 use crate::table::Hasher;
 
 pub(crate) mod hash;
+pub(crate) mod set;
 pub(crate) mod sorted_set;
 pub(crate) mod stream;
 
@@ -148,6 +149,7 @@ collections! {
     Hash(hash::Hash),
     SortedSet(sorted_set::SortedSet),
     Stream(stream::Stream),
+    Set(set::Set),
 }
 
 impl Collection {

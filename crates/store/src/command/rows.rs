@@ -15,6 +15,7 @@ pub(super) mod hash;
 pub(super) mod key;
 pub(super) mod pubsub;
 pub(super) mod server;
+pub(super) mod set;
 pub(super) mod sorted_set;
 pub(super) mod stream;
 pub(super) mod string;

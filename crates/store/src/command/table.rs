@@ -19,6 +19,7 @@ const FAMILIES: &[&[Command]] = &[
     rows::geo::ROWS,
     rows::field_expiry::ROWS,
     rows::stream::ROWS,
+    rows::set::ROWS,
     rows::server::ROWS,
     rows::connection::ROWS,
     rows::cluster::ROWS,
@@ -30,10 +31,10 @@ static ROWS: [Command; ROW_COUNT] = joined();
 
 /// Buckets of the index of names: enough that a name is found at the first or second look.
 const BUCKETS: usize = 2048;
-const EMPTY: u8 = u8::MAX;
+const EMPTY: u16 = u16::MAX;
 /// Longest name of a command in the table.
 const NAME_BYTES_MAX: usize = 24;
-static INDEX: [u8; BUCKETS] = index();
+static INDEX: [u16; BUCKETS] = index();
 
 /// The row of a command, in any case; `None` if there is none. No allocation.
 #[must_use]
@@ -132,9 +133,9 @@ const fn joined() -> [Command; ROW_COUNT] {
     all
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "asserted: there are fewer than 255 rows")]
-const fn index() -> [u8; BUCKETS] {
-    assert!(ROW_COUNT < EMPTY as usize, "the index of names holds at most 254 rows");
+#[expect(clippy::cast_possible_truncation, reason = "asserted: there are fewer than 65535 rows")]
+const fn index() -> [u16; BUCKETS] {
+    assert!(ROW_COUNT < EMPTY as usize, "the index of names holds at most 65534 rows");
     let all = joined();
     let mut buckets = [EMPTY; BUCKETS];
     let mut row = 0;
@@ -144,7 +145,7 @@ const fn index() -> [u8; BUCKETS] {
         while buckets[bucket] != EMPTY {
             bucket = (bucket + 1) % BUCKETS;
         }
-        buckets[bucket] = row as u8;
+        buckets[bucket] = row as u16;
         row += 1;
     }
     buckets

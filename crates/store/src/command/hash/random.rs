@@ -2,6 +2,7 @@
 
 use keystead_resp::{Args, Protocol, ReplyWriter};
 
+use crate::chance;
 use crate::command::Reader;
 use crate::error::CommandError;
 use crate::number::parse_integer;
@@ -87,6 +88,5 @@ fn draw<'a>(
 
 /// A random number below `bound`; 0 if there is none.
 pub(crate) fn below(reader: &Reader<'_>, bound: usize) -> usize {
-    let scaled = (u128::from(reader.random()) * bound as u128) >> 64;
-    usize::try_from(scaled).expect("a fraction of a usize is a usize")
+    chance::below(reader.random(), bound)
 }

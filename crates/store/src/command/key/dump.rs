@@ -4,13 +4,14 @@ use keystead_resp::{Args, ReplyWriter};
 use keystead_types::UnixMillis;
 
 use super::payload::{
-    TYPE_HASH, TYPE_HASH_FIELD_EXPIRY, TYPE_SORTED_SET, TYPE_STRING, VERSION, VERSION_FIELD_EXPIRY,
-    crc64, put_len, put_string, stream,
+    TYPE_HASH, TYPE_HASH_FIELD_EXPIRY, TYPE_SET, TYPE_SET_INTSET, TYPE_SORTED_SET, TYPE_STRING,
+    VERSION, VERSION_FIELD_EXPIRY, crc64, put_len, put_string, stream,
 };
 use crate::command::Reader;
 use crate::entry::Value;
 use crate::error::CommandError;
 use crate::value::hash::Hash;
+use crate::value::set::Set;
 use crate::value::sorted_set::{Direction, SortedSet};
 use crate::value::{Collection, Kind};
 
@@ -34,6 +35,7 @@ pub(crate) fn dump(
         Value::Collection(Collection::Hash(hash)) => {
             version = put_hash(&mut out, hash, reader.now);
         }
+        Value::Collection(Collection::Set(set)) => put_set(&mut out, set),
         Value::Collection(Collection::Stream(held)) => {
             out.push(stream::TYPE_STREAM_2);
             stream::put(&mut out, held);
@@ -44,6 +46,20 @@ pub(crate) fn dump(
     out.extend_from_slice(&checksum.to_le_bytes());
     reply.bulk(&out);
     Ok(())
+}
+
+/// Appends the set, as an intset if it is one.
+fn put_set(out: &mut Vec<u8>, set: &Set) {
+    if let Some(intset) = set.to_intset() {
+        out.push(TYPE_SET_INTSET);
+        put_string(out, &intset);
+        return;
+    }
+    out.push(TYPE_SET);
+    put_len(out, set.len() as u64);
+    for member in set.iter() {
+        member.with_bytes(|member| put_string(out, member));
+    }
 }
 
 /// Appends the hash as it is visible at `now`; returns the version that knows such hashes.

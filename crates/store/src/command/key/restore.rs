@@ -4,9 +4,9 @@ use keystead_resp::{Args, ReplyWriter};
 use keystead_types::UnixMillis;
 
 use super::payload::{
-    FOOTER_BYTES, Reader, TYPE_HASH, TYPE_HASH_FIELD_EXPIRY, TYPE_HASH_LISTPACK, TYPE_SORTED_SET,
-    TYPE_SORTED_SET_LISTPACK, TYPE_SORTED_SET_TEXT, TYPE_STRING, VERSION_FIELD_EXPIRY, crc64,
-    listpack_strings, stream,
+    FOOTER_BYTES, Reader, TYPE_HASH, TYPE_HASH_FIELD_EXPIRY, TYPE_HASH_LISTPACK, TYPE_SET,
+    TYPE_SET_INTSET, TYPE_SET_LISTPACK, TYPE_SORTED_SET, TYPE_SORTED_SET_LISTPACK,
+    TYPE_SORTED_SET_TEXT, TYPE_STRING, VERSION_FIELD_EXPIRY, crc64, listpack_strings, stream,
 };
 use crate::command::Writer;
 use crate::effect::EventClass;
@@ -16,6 +16,7 @@ use crate::number::float::parse_float;
 use crate::number::parse_integer;
 use crate::table::Hasher;
 use crate::value::hash::{Field, Hash};
+use crate::value::set::{INTS_MAX, Member, Set};
 use crate::value::sorted_set::SortedSet;
 use crate::value::{Collection, Kind};
 
@@ -137,6 +138,7 @@ fn decode(hasher: &Hasher, key: &[u8], payload: &[u8], now: UnixMillis) -> Optio
             }
             Entry::collection(key, hash, None)
         }
+        TYPE_SET | TYPE_SET_INTSET | TYPE_SET_LISTPACK => set(hasher, key, kind, &mut input)?,
         TYPE_SORTED_SET_TEXT | TYPE_SORTED_SET => {
             let mut set = SortedSet::new();
             for _ in 0..input.len()? {
@@ -186,4 +188,38 @@ fn score_in_text(input: &mut Reader<'_>) -> Option<f64> {
         255 => Some(f64::NEG_INFINITY),
         len => parse_float(input.take(usize::from(len))?),
     }
+}
+
+/// The set that follows: not empty, and without a member that stands there twice.
+fn set(hasher: &Hasher, key: &[u8], kind: u8, input: &mut Reader<'_>) -> Option<Entry> {
+    let set = match kind {
+        TYPE_SET_INTSET => Set::from_intset(hasher, &input.string()?)?,
+        TYPE_SET_LISTPACK => {
+            let members = listpack_strings(&input.string()?)?;
+            set_of(hasher, members.len() as u64, members.into_iter().map(Some))?
+        }
+        _ => {
+            let count = input.len()?;
+            set_of(hasher, count, (0..count).map(|_| input.string()))?
+        }
+    };
+    (!set.is_empty()).then(|| Entry::collection(key, set, None))
+}
+
+fn set_of(
+    hasher: &Hasher,
+    count: u64,
+    members: impl Iterator<Item = Option<Vec<u8>>>,
+) -> Option<Set> {
+    let mut set = Set::new();
+    // Redis makes a large set a table at once.
+    if count > INTS_MAX as u64 {
+        set.make_table(hasher);
+    }
+    for member in members {
+        if !set.add(hasher, Member::Bytes(&member?)) {
+            return None;
+        }
+    }
+    Some(set)
 }
