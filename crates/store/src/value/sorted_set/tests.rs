@@ -86,6 +86,10 @@ fn run(steps: &[Step], scores: impl Fn(i8) -> f64) {
     let copy = set.duplicate(&hasher);
     check(&copy, &hasher, &model);
     assert_eq!(copy.form(), set.form());
+    let mut loaded = SortedSet::begin(&hasher, set.form(), set.part_count()).expect("a form");
+    set.each_part(&mut |part| loaded.add_part(&hasher, part).expect("a part of a set"));
+    check(&loaded, &hasher, &model);
+    assert_eq!(loaded.encoding(), set.encoding());
     while !model.is_empty() {
         let name = sorted(&model)[model.len() / 2].0.clone();
         model.remove(&name);
@@ -129,4 +133,43 @@ fn members_that_come_in_order_fill_their_leaves() {
             check(&set, &hasher, &model);
         }
     }
+}
+
+#[test]
+fn parts_that_make_no_sense_are_refused() {
+    let hasher = Hasher::new(5);
+    let part = |score: f64, name: &[u8]| [&score.to_le_bytes()[..], name].concat();
+    let mut packed = SortedSet::begin(&hasher, 0, 3).expect("packed");
+    assert!(packed.add_part(&hasher, &part(f64::NAN, b"a")).is_err());
+    assert!(packed.add_part(&hasher, &[0; 7]).is_err());
+    assert!(packed.add_part(&hasher, &part(1.0, &[b'x'; 65])).is_err());
+    assert!(packed.add_part(&hasher, &part(1.0, b"a")).is_ok());
+    assert!(packed.add_part(&hasher, &part(2.0, b"a")).is_err());
+    assert!(SortedSet::begin(&hasher, 0, 129).is_none());
+    assert!(SortedSet::begin(&hasher, 2, 1).is_none());
+}
+
+/// What ZSCAN promises: INV-S1 for members.
+#[test]
+fn a_cursor_meets_every_member_that_stays_while_others_come_and_go() {
+    let hasher = Hasher::new(5);
+    let mut set = SortedSet::new();
+    for number in 0..1000u32 {
+        set.set(&hasher, format!("stays:{number}").as_bytes(), f64::from(number));
+    }
+    let (mut seen, mut cursor, mut round) = (std::collections::BTreeSet::new(), Some(0), 0u32);
+    while let Some(from) = cursor {
+        let mut members = set.iter_from(from).expect("a large set");
+        seen.extend(members.by_ref().take(10).map(|(_, name, _)| name.to_vec()));
+        cursor = members.next().map(|(place, ..)| place);
+        drop(members);
+        for extra in 0..20 {
+            set.set(&hasher, format!("comes:{round}:{extra}").as_bytes(), 1.5);
+            set.remove(&hasher, format!("comes:{}:{extra}", round / 2).as_bytes());
+            set.set(&hasher, format!("stays:{}", round * 7 % 1000).as_bytes(), f64::from(round));
+        }
+        round += 1;
+    }
+    let stayed = (0..1000).all(|number| seen.contains(format!("stays:{number}").as_bytes()));
+    assert!(stayed, "a member that stayed was not met");
 }
