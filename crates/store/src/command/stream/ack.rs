@@ -30,8 +30,8 @@ pub(crate) fn xack(
     let acknowledged = writer.edit(&args[1], |stream: &mut Stream, _| {
         let acknowledged = stream
             .edit_group(&args[2], |group| ids.iter().filter(|id| group.acknowledge(**id)).count());
-        let acknowledged = acknowledged.unwrap_or(0);
-        (Change::of(acknowledged > 0), acknowledged)
+        // As in Redis, what a group knows is nothing that a watch notices: the entries are the same.
+        (Change::Unchanged, acknowledged.unwrap_or(0))
     })?;
     reply.integer(acknowledged as i64);
     Ok(())
@@ -60,7 +60,7 @@ pub(crate) fn xackdel(
             }
         });
         let outcomes: Vec<i64> = outcomes.collect();
-        (Change::of(outcomes.iter().any(|outcome| *outcome != NOT_FOUND)), outcomes)
+        (Change::of(outcomes.contains(&DELETED)), outcomes)
     })?;
     if outcomes.contains(&DELETED) {
         writer.notify(EventClass::Stream, "xdel", &args[1]);

@@ -82,21 +82,18 @@ pub(crate) fn xclaim(
     let (claim, ids, last_id) = parse_claim(args, now)?;
     writer.edit(&args[1], |stream: &mut Stream, _| {
         let mut claimed = Vec::new();
-        let mut is_changed = false;
         stream.edit_group(&args[2], |group| {
-            is_changed |= last_id > group.last_id;
             group.last_id = group.last_id.max(last_id);
         });
         for id in ids {
             let is_there = stream.get(id).is_some();
             let outcome = stream.edit_group(&args[2], |group| claim.apply(group, id, is_there));
-            is_changed |= outcome != Some(Claimed::No);
             if outcome == Some(Claimed::Yes) {
                 claimed.push(id);
             }
         }
         reply_claimed(stream, &claimed, claim.is_only_ids, reply);
-        (Change::of(is_changed), ())
+        (Change::Unchanged, ())
     })?;
     notify_if_new(writer, args, was_known)
 }
@@ -149,7 +146,7 @@ pub(crate) fn xautoclaim(
         reply_claimed(stream, &claimed, claim.is_only_ids, reply);
         reply.array(gone.len());
         gone.iter().for_each(|id| reply_id(reply, *id));
-        (Change::of(claimed.len() + gone.len() > 0), ())
+        (Change::Unchanged, ())
     })?;
     notify_if_new(writer, args, was_known)
 }

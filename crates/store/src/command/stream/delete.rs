@@ -51,8 +51,7 @@ pub(crate) fn xdelex(
     }
     let outcomes = writer.edit(&args[1], |stream: &mut Stream, _| {
         let outcomes: Vec<i64> = ids.iter().map(|id| delete(stream, *id, references)).collect();
-        let is_changed = outcomes.contains(&DELETED) || references == References::Delete;
-        (Change::of(is_changed), outcomes)
+        (Change::of(outcomes.contains(&DELETED)), outcomes)
     })?;
     if outcomes.contains(&DELETED) {
         writer.notify(EventClass::Stream, "xdel", &args[1]);
@@ -133,7 +132,7 @@ pub(crate) fn xsetid(
     }
     writer.edit(&args[1], |stream: &mut Stream, _| {
         stream.set_marks(marks);
-        (Change::Changed, ())
+        (Change::Unchanged, ())
     })?;
     writer.notify(EventClass::Stream, "xsetid", &args[1]);
     reply.ok();

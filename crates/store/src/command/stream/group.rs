@@ -38,9 +38,11 @@ pub(crate) fn create(
         b"$" => stream.map_or(StreamId::MIN, Stream::last_id),
         text => parse_id(text)?,
     };
+    let had_stream = stream.is_some();
     let is_new = writer.edit(&args[2], |stream: &mut Stream, _| {
         let is_new = stream.add_group(&args[3], Group::new(last_id, options.entries_read));
-        (Change::of(is_new), is_new)
+        // As in Redis, a watch notices a stream that was not there, and no group.
+        (Change::of(!had_stream), is_new)
     })?;
     if !is_new {
         return Err(CommandError::BusyGroup);
@@ -80,8 +82,7 @@ pub(crate) fn destroy(
         return Err(no_key());
     }
     let is_removed = writer.edit(&args[2], |stream: &mut Stream, _| {
-        let is_removed = stream.remove_group(&args[3]);
-        (Change::of(is_removed), is_removed)
+        (Change::Unchanged, stream.remove_group(&args[3]))
     })?;
     if is_removed {
         writer.notify(EventClass::Stream, "xgroup-destroy", &args[2]);
@@ -175,7 +176,7 @@ fn edit<R>(
     change: impl FnOnce(&mut Group) -> R,
 ) -> Result<R, CommandError> {
     let changed = writer.edit(&args[2], |stream: &mut Stream, _| {
-        (Change::Changed, stream.edit_group(&args[3], change))
+        (Change::Unchanged, stream.edit_group(&args[3], change))
     })?;
     changed.ok_or_else(no_key)
 }

@@ -144,7 +144,7 @@ fn serve(
             Source::New => reply_entries(reply, stream.deliver(group, delivery)),
             Source::History(after) => reply_history(stream, group, after, delivery, reply),
         }
-        (Change::Changed, (true, is_new == Some(true)))
+        (Change::Unchanged, (true, is_new == Some(true)))
     })?;
     if is_new {
         writer.notify(EventClass::Stream, "xgroup-createconsumer", key);
