@@ -18,6 +18,7 @@ mod node;
 mod wait;
 mod wire;
 
+mod channels;
 mod clients;
 mod damage;
 mod disk;
