@@ -124,6 +124,17 @@ const SCRIPTS: &[&[&str]] = &[
     &["COMMAND LIST FILTERBY FOO x", "COMMAND LIST FILTERBY PATTERN xyz*", "COMMAND LIST FILTERBY"],
     &["COMMAND FOO", "COMMAND LIST FILTERBY MODULE none"],
     &["CONFIG GET nosuch", "CONFIG SET foo bar", "CONFIG SET maxclients", "CONFIG FOO", "CONFIG"],
+    &[
+        "CONFIG SET notify-keyspace-events AKEmn",
+        "CONFIG GET notify-keyspace-events",
+        "CONFIG SET notify-keyspace-events Q",
+    ],
+    &[
+        "CONFIG SET notify-keyspace-events gnK",
+        "CONFIG GET notify-*",
+        "CONFIG SET notify-keyspace-events ",
+        "CONFIG GET notify-*",
+    ],
     &["CONFIG SET databases 3", "CONFIG SET timeout 7 timeout 8", "CONFIG GET timeout"],
     &[
         "CONFIG GET databases timeout",

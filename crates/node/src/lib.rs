@@ -13,6 +13,7 @@ mod clock;
 mod control;
 mod core;
 pub mod door;
+pub mod events;
 mod execute;
 mod footprint;
 mod forward;

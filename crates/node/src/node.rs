@@ -428,6 +428,7 @@ impl Node {
         }
         let mut shards = self.shards.write();
         let shard = shards.entry(id).or_insert_with(|| Shard::new(id, self.store_config()));
+        shard.set_bus(Arc::clone(&self.core.bus));
         Arc::clone(shard)
     }
 

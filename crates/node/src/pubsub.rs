@@ -24,6 +24,7 @@ use keystead_types::NodeId;
 use parking_lot::{Mutex, RwLock};
 
 use crate::core::Post;
+use crate::events::{EventFlags, EventSetting};
 
 /// Bytes of messages that wait for one peer; past it the oldest are dropped: who comes late finds news, not history.
 pub const PEER_MESSAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -32,6 +33,8 @@ const PEER_BACKLOG_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes of messages that wait for one thread's connections; past it the connection that a message was for is closed,
 /// like one that does not read.
 pub const INBOX_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// First byte of a frame that carries no message but which keyspace events are told.
+const EVENT_SETTING: u8 = 2;
 /// Bytes of messages sent to a peer in one write; a single one may be longer.
 const BATCH_BYTES: usize = 256 * 1024;
 
@@ -181,6 +184,7 @@ pub struct Bus {
     has_outgoing: AtomicBool,
     post: Option<Arc<dyn Post>>,
     dropped: AtomicU64,
+    events: EventSetting,
 }
 
 #[derive(Default)]
@@ -283,8 +287,38 @@ impl Bus {
         *peers = nodes.map(|node| (node, old.remove(&node).unwrap_or_default())).collect();
     }
 
+    /// Which keyspace events the cluster tells, as this node knows it.
+    pub fn event_flags(&self) -> EventFlags {
+        self.events.flags()
+    }
+
+    /// Changes it for the whole cluster; other nodes hear of it at once, or when they are reached again.
+    pub fn set_event_flags(&self, flags: EventFlags, now_ms: u64) {
+        self.events.change(flags, now_ms);
+        let peers: Vec<NodeId> = self.peers.lock().keys().copied().collect();
+        peers.into_iter().for_each(|peer| self.tell_setting(peer));
+    }
+
+    /// Tells a peer that was just reached which events are told.
+    pub(crate) fn tell_setting(&self, peer: NodeId) {
+        let stamped = self.events.stamped();
+        let Some(post) = self.post.as_ref().filter(|_| stamped != 0) else { return };
+        let mut frames = FrameBatch::new();
+        let is_fitting = frames.push_with(FrameKind::PUBLISHED, |out| {
+            out.push(EVENT_SETTING);
+            out.extend_from_slice(&stamped.to_le_bytes());
+        });
+        // A peer that cannot be reached is told when it can.
+        let _is_taken = is_fitting && post.post(peer, &frames);
+    }
+
     /// A peer sent a message.
     pub(crate) fn take(&self, from: NodeId, payload: &[u8]) {
+        if let [EVENT_SETTING, stamped @ ..] = payload
+            && let Ok(stamped) = stamped.try_into()
+        {
+            return self.events.hear(u64::from_le_bytes(stamped));
+        }
         match Publication::read(payload) {
             Some(publication) => {
                 self.deliver(&Arc::new(publication));

@@ -4,16 +4,18 @@
 //! INV-N4: a lease is honoured only for the state that it was given for: it ends before another takes its place.
 //! Read by gateway threads under the shared lock; written by the worker's thread alone.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
-use keystead_replication::{DumpStep, GroupCell, Machine, Part, Replies};
+use keystead_replication::{DumpStep, GroupCell, Machine, Part, Replies, Role};
 use keystead_resp::{Args, Protocol, ReplyWriter, RunDecoder, Span, encode};
-use keystead_store::{Loader, Store, StoreConfig, WatchId};
+use keystead_store::{Loader, Store, StoreConfig, Wanted, WatchId};
 use keystead_types::{ApplyContext, Monotonic, ShardId, UnixMillis};
 use parking_lot::RwLock;
 
+use crate::events;
 use crate::internal;
+use crate::pubsub::Bus;
 
 /// A shard on this node, for whoever reads it.
 pub struct Shard {
@@ -24,6 +26,8 @@ pub struct Shard {
     store: RwLock<Store>,
     config: StoreConfig,
     commands_applied: AtomicU64,
+    /// Where events are told; nowhere in tests of the machine alone.
+    bus: OnceLock<Arc<Bus>>,
 }
 
 impl Shard {
@@ -37,7 +41,18 @@ impl Shard {
             store,
             config,
             commands_applied: AtomicU64::new(0),
+            bus: OnceLock::new(),
         })
+    }
+
+    /// Says where events are told; once.
+    pub(crate) fn set_bus(&self, bus: Arc<Bus>) {
+        let _is_first = self.bus.set(bus).is_ok();
+    }
+
+    /// Where events of what is applied now are told: nowhere on a replica that follows.
+    fn told_bus(&self) -> Option<&Arc<Bus>> {
+        self.bus.get().filter(|_| self.cell.role() == Role::Leader)
     }
 
     /// Answers a command that only reads, if this node may at `now`; false if it may not.
@@ -136,7 +151,10 @@ impl Machine for ShardMachine {
     ) {
         let mut store = self.shard.store.write();
         // Dropped before the lock is let go of: nobody reads what a panic left half done.
-        let _closing = CloseOnPanic(&self.shard.cell);
+        let closing = CloseOnPanic(&self.shard.cell);
+        let bus = self.shard.told_bus();
+        let classes = bus.map_or(0, |bus| bus.event_flags().classes());
+        store.want(Wanted { classes, ..Wanted::default() });
         let mut count = 0;
         if parts.is_empty() {
             let mut nobody = ReplyWriter::discard();
@@ -151,6 +169,15 @@ impl Machine for ShardMachine {
             replies.ends.push(replies.bytes.len());
         }
         self.shard.commands_applied.fetch_add(count, Ordering::Relaxed);
+        if classes != 0
+            && let Some(bus) = bus
+        {
+            let effects = store.take_effects();
+            drop(closing);
+            // Readers need not wait for what is told to others.
+            drop(store);
+            events::tell(bus, &effects);
+        }
     }
 
     fn read(&mut self, now: UnixMillis, commands: &[u8], parts: &[Part], replies: &mut Replies) {

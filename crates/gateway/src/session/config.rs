@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
+use keystead_node::events::EventFlags;
 use keystead_store::command::SessionCommand;
 use keystead_store::glob_matches;
 
@@ -29,7 +30,6 @@ const FIXED: &[(&str, &str)] = &[
     ("lazyfree-lazy-user-flush", "no"),
     ("maxmemory", "0"),
     ("maxmemory-policy", "noeviction"),
-    ("notify-keyspace-events", ""),
     ("save", ""),
     ("slowlog-log-slower-than", "-1"),
     ("slowlog-max-len", "0"),
@@ -90,6 +90,10 @@ impl<'a> SessionCall<'_, '_, 'a> {
                 Change::ConnectionsMax(count) => {
                     live.connections_max.store(count, Ordering::Relaxed);
                 }
+                Change::Events(flags) => {
+                    let shared = &self.turn.local.shared;
+                    shared.config.bus.set_event_flags(flags, shared.clock.unix_now().0);
+                }
                 Change::IdleTimeout(seconds) => {
                     live.idle_timeout_s.store(seconds, Ordering::Relaxed);
                 }
@@ -104,6 +108,7 @@ enum Change {
     None,
     ConnectionsMax(usize),
     IdleTimeout(u64),
+    Events(EventFlags),
 }
 
 /// All settings with their present values.
@@ -116,6 +121,7 @@ fn settings(shared: &Shared) -> BTreeMap<String, String> {
         ("maxclients", shared.live.connections_max().to_string()),
         ("tcp-keepalive", KEEPALIVE_TIME.as_secs().to_string()),
         ("timeout", shared.live.idle_timeout_s().to_string()),
+        ("notify-keyspace-events", config.bus.event_flags().letters()),
         ("io-threads", config.io_threads.to_string()),
         ("proto-max-bulk-len", config.bulk_bytes_max.to_string()),
         ("client-output-buffer-limit", format!("normal {} 0 0", config.output_bytes_max)),
@@ -144,6 +150,11 @@ fn change<'a>(
             let seconds = text.and_then(|text| text.parse().ok());
             let reason = "argument must be a number of seconds, 0 for none";
             seconds.map(Change::IdleTimeout).ok_or(Failure::SettingRefused { name, reason })
+        }
+        "notify-keyspace-events" => {
+            let flags = text.and_then(EventFlags::parse);
+            let reason = "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.";
+            flags.map(Change::Events).ok_or(Failure::SettingRefused { name, reason })
         }
         // Clients that set what is so anyway need not be told that it cannot be changed.
         _ if text == Some(present) => Ok(Change::None),

@@ -81,3 +81,30 @@ fn what_is_published_on_any_node_is_heard_on_every_node_in_order() {
     });
     assert_eq!(words(&heard), ["message", "back", "again"]);
 }
+
+#[test]
+fn events_of_keys_are_heard_on_every_node_whoever_leads_and_wherever_they_were_asked_for() {
+    let cluster = Cluster::start(&Shape::default());
+    let ports = cluster.ports();
+    ask(ports[1], &["CONFIG", "SET", "notify-keyspace-events", "KEA"]).expect("it answers");
+    for port in &ports {
+        wait_for("the node knows the setting", RETURN_MAX, || {
+            let known =
+                ask(*port, &["CONFIG", "GET", "notify-keyspace-events"]).expect("it answers");
+            (words(&known).last().map(String::as_str) == Some("AKE")).then_some(())
+        });
+    }
+    let mut listeners: Vec<Wire> =
+        ports.iter().map(|port| subscribed(*port, &["PSUBSCRIBE", "__key*__:*"])).collect();
+    for key in ["a", "b", "c", "d"] {
+        ask(ports[0], &["SET", key, "1", "PX", "30"]).expect("it answers");
+        for listener in &mut listeners {
+            for event in ["set", "expire", "expired"] {
+                let (space, happened) =
+                    (format!("__keyspace@0__:{key}"), format!("__keyevent@0__:{event}"));
+                assert_eq!(next(listener), ["pmessage", "__key*__:*", &space, event]);
+                assert_eq!(next(listener), ["pmessage", "__key*__:*", &happened, key]);
+            }
+        }
+    }
+}
