@@ -3,6 +3,8 @@
 //! The order in which scores are added up shows in their last digits. It is that of Redis: sets from the smallest to
 //! the greatest.
 
+use std::borrow::Cow;
+
 use keystead_resp::{Args, ReplyWriter};
 
 use super::range::put_members;
@@ -13,6 +15,7 @@ use crate::error::{CommandError, WrongType};
 use crate::number::float::parse_float;
 use crate::number::parse_integer;
 use crate::table::Hasher;
+use crate::value::set::{self, Set};
 use crate::value::sorted_set::SortedSet;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,24 +64,28 @@ impl Aggregate {
     }
 }
 
-/// Something that members are read from.
+/// A member, whose name may be the digits of a number in a set.
+type Member<'a> = (Cow<'a, [u8]>, f64);
+
+/// Something that members are read from. The members of a plain set have the score 1.
 #[derive(Clone, Copy)]
 enum Source<'a> {
     Absent,
+    Set(&'a Set),
     SortedSet(&'a SortedSet),
 }
 
 impl<'a> Source<'a> {
     fn of(entry: Option<&'a Entry>) -> Result<Self, WrongType> {
-        match entry {
-            None => Ok(Self::Absent),
-            Some(entry) => entry.as_kind().map(Self::SortedSet).ok_or(WrongType),
-        }
+        let Some(entry) = entry else { return Ok(Self::Absent) };
+        let set = entry.as_kind().map(Self::Set);
+        set.or_else(|| entry.as_kind().map(Self::SortedSet)).ok_or(WrongType)
     }
 
     fn len(self) -> usize {
         match self {
             Self::Absent => 0,
+            Self::Set(set) => set.len(),
             Self::SortedSet(set) => set.len(),
         }
     }
@@ -86,17 +93,23 @@ impl<'a> Source<'a> {
     fn score(self, hasher: &Hasher, name: &[u8]) -> Option<f64> {
         match self {
             Self::Absent => None,
+            Self::Set(set) => set.contains(hasher, set::Member::Bytes(name)).then_some(1.0),
             Self::SortedSet(set) => set.score(hasher, name),
         }
     }
 
-    fn iter(self) -> impl Iterator<Item = (&'a [u8], f64)> {
-        match self {
-            Self::Absent => None,
-            Self::SortedSet(set) => Some(set.iter()),
-        }
-        .into_iter()
-        .flatten()
+    fn iter(self) -> impl Iterator<Item = Member<'a>> {
+        let (set, sorted_set) = match self {
+            Self::Absent => (None, None),
+            Self::Set(set) => (Some(set), None),
+            Self::SortedSet(set) => (None, Some(set)),
+        };
+        let plain = set.into_iter().flat_map(Set::iter).map(|member| match member {
+            set::Member::Bytes(name) => (Cow::Borrowed(name), 1.0),
+            set::Member::Int(_) => (Cow::Owned(member.to_vec()), 1.0),
+        });
+        let scored = sorted_set.into_iter().flat_map(SortedSet::iter);
+        plain.chain(scored.map(|(name, score)| (Cow::Borrowed(name), score)))
     }
 }
 
@@ -159,7 +172,7 @@ impl<'a> Query<'a> {
     }
 
     /// The members of the result with their scores, in order.
-    fn run(&self, operation: Operation, hasher: &Hasher) -> Vec<(&'a [u8], f64)> {
+    fn run(&self, operation: Operation, hasher: &Hasher) -> Vec<Member<'a>> {
         let mut members = match operation {
             Operation::Union => self.union(),
             Operation::Inter => self.inter(hasher).collect(),
@@ -171,13 +184,13 @@ impl<'a> Query<'a> {
         members
     }
 
-    fn union(&self) -> Vec<(&'a [u8], f64)> {
-        let mut all: Vec<(&[u8], f64)> = Vec::new();
+    fn union(&self) -> Vec<Member<'a>> {
+        let mut all: Vec<Member<'_>> = Vec::new();
         for (source, weight) in &self.sources {
             all.extend(source.iter().map(|(name, score)| (name, weighted(score, *weight))));
         }
         // A stable sort: the scores of a name stay in the order of the sets.
-        all.sort_by_key(|(name, _)| *name);
+        all.sort_by(|(a, _), (b, _)| a.cmp(b));
         all.dedup_by(|(name, score), (kept_name, kept)| {
             let is_same = name == kept_name;
             if is_same {
@@ -188,7 +201,7 @@ impl<'a> Query<'a> {
         all
     }
 
-    fn inter(&self, hasher: &Hasher) -> impl Iterator<Item = (&'a [u8], f64)> {
+    fn inter(&self, hasher: &Hasher) -> impl Iterator<Item = Member<'a>> {
         let first = self.sources.first().copied();
         let others = self.sources.get(1..).unwrap_or_default();
         first
@@ -197,14 +210,14 @@ impl<'a> Query<'a> {
             .filter_map(move |((name, score), weight)| {
                 let mut sum = weighted(score, weight);
                 for (other, weight) in others {
-                    let value = other.score(hasher, name)? * weight;
+                    let value = other.score(hasher, &name)? * weight;
                     sum = self.aggregate.of(sum, value);
                 }
                 Some((name, sum))
             })
     }
 
-    fn diff(&self, hasher: &Hasher) -> Vec<(&'a [u8], f64)> {
+    fn diff(&self, hasher: &Hasher) -> Vec<Member<'a>> {
         let Some(((first, _), others)) = self.sources.split_first() else { return Vec::new() };
         let is_elsewhere =
             |name: &[u8]| others.iter().any(|(other, _)| other.score(hasher, name).is_some());
@@ -234,7 +247,7 @@ fn answer(
     let kind = (operation, Aim::Answer, command);
     let query = Query::parse(args.from(1), kind, |key| reader.entry(key))?;
     let members = query.run(operation, &reader.keyspace.hasher);
-    put_members(reply, members.into_iter(), query.has_scores);
+    put_members(reply, members.iter().map(|(name, score)| (&**name, *score)), query.has_scores);
     Ok(())
 }
 
@@ -247,7 +260,9 @@ fn store(
     let kind = (operation, Aim::Store, command);
     let query = Query::parse(args.from(2), kind, |key| writer.entry(key))?;
     let hasher = &writer.keyspace.hasher;
-    let stored = SortedSet::collect(hasher, query.run(operation, hasher).into_iter());
+    let members = query.run(operation, hasher);
+    let members = members.iter().map(|(name, score)| (&**name, *score));
+    let stored = SortedSet::collect(hasher, members);
     put_stored(writer, (&args[1], command), stored, reply);
     Ok(())
 }
