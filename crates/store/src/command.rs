@@ -23,6 +23,7 @@ pub mod flags;
 pub(crate) mod gather;
 pub(crate) mod geo;
 mod hash;
+mod hyperloglog;
 pub(crate) mod in_transaction;
 mod key;
 mod keys;

@@ -203,6 +203,8 @@ pub enum CommandError {
         "ERR unknown subcommand or wrong number of arguments for '{}'. Try {container} HELP.", .name.as_c_text()
     )]
     SubcommandSyntax { container: &'static str, name: Bytes },
+    #[error("ERR Unknown PFDEBUG subcommand '{}'", .name.escape_invalid())]
+    UnknownPfdebug { name: Bytes },
     #[error("ERR Invalid slot")]
     InvalidSlot,
     #[error("ERR Invalid slot or number of keys")]

@@ -207,6 +207,7 @@ scripts! {
     replies_of_bitmap_commands_equal => "bitmaps.txt",
     replies_of_hash_commands_equal => "hashes.txt",
     replies_of_set_commands_equal => "sets.txt",
+    replies_of_hyperloglog_commands_equal => "hyperloglogs.txt",
     replies_of_key_commands_equal => "keys.txt",
     replies_of_sorted_set_commands_equal => "sorted_sets.txt",
     replies_of_stream_commands_equal => "streams.txt",

@@ -12,6 +12,7 @@ pub(super) mod connection;
 pub(super) mod field_expiry;
 pub(super) mod geo;
 pub(super) mod hash;
+pub(super) mod hyperloglog;
 pub(super) mod key;
 pub(super) mod pubsub;
 pub(super) mod server;

@@ -20,6 +20,7 @@ const FAMILIES: &[&[Command]] = &[
     rows::field_expiry::ROWS,
     rows::stream::ROWS,
     rows::set::ROWS,
+    rows::hyperloglog::ROWS,
     rows::server::ROWS,
     rows::connection::ROWS,
     rows::cluster::ROWS,

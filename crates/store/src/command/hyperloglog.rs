@@ -1,0 +1,6 @@
+//! The HyperLogLog family: sketches of how many different elements came, kept in strings.
+
+pub(super) mod count;
+pub(super) mod debug;
+mod estimate;
+mod sketch;
