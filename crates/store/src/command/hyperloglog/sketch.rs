@@ -295,3 +295,40 @@ fn murmur(bytes: &[u8]) -> u64 {
     hash = (hash ^ hash >> 47).wrapping_mul(FACTOR);
     hash ^ hash >> 47
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_runs_are_followed_or_refused(
+            runs in proptest::collection::vec(any::<u8>(), 0..80),
+            element in any::<[u8; 3]>(),
+            value in 1u8..52,
+            index in 0..REGISTERS,
+        ) {
+            let mut bytes = b"HYLL\x01\0\0\0\0\0\0\0\0\0\0\0".to_vec();
+            bytes.extend_from_slice(&runs);
+            let mut sketch = Sketch::of(&bytes).unwrap();
+            // Raising may find the damage first, or not come as far; reading all finds it.
+            let is_whole = sketch.registers().is_ok();
+            let is_changed = [sketch.add(&element), sketch.raise(index, value)];
+            prop_assert!(!is_whole || is_changed.iter().all(Result::is_ok));
+            prop_assert_eq!(sketch.make_dense().is_ok(), is_whole);
+        }
+
+        #[test]
+        fn both_encodings_hold_the_same_registers(
+            raised in proptest::collection::vec((0..REGISTERS, 1u8..40), 0..300),
+        ) {
+            let (mut sparse, mut dense) = (Sketch::new(), Sketch::new());
+            dense.make_dense().unwrap();
+            for (index, value) in raised {
+                prop_assert_eq!(sparse.raise(index, value), dense.raise(index, value));
+            }
+            prop_assert!(sparse.registers() == dense.registers());
+        }
+    }
+}
