@@ -220,7 +220,9 @@ const fn runs_in_transaction(row: &Command) -> bool {
         Handler::Session(kind) => {
             matches!(
                 kind,
-                Cmd::Ping
+                Cmd::Publish
+                    | Cmd::SPublish
+                    | Cmd::Ping
                     | Cmd::Echo
                     | Cmd::Time
                     | Cmd::Select

@@ -101,11 +101,18 @@ impl EventSetting {
     }
 }
 
-/// Tells events to their channels.
+/// Tells events to their channels, and what transactions publish.
 pub(crate) fn tell(bus: &Bus, effects: &[Effect]) {
     let EventFlags(flags) = bus.event_flags();
     for effect in effects {
-        let Effect::Event { name, key, .. } = effect else { continue };
+        let (name, key) = match effect {
+            Effect::Event { name, key, .. } => (name, key),
+            Effect::Publish { channel, message, is_sharded } => {
+                bus.publish(*is_sharded, channel, message);
+                continue;
+            }
+            _ => continue,
+        };
         if flags & KEYSPACE != 0 {
             bus.publish(false, &[b"__keyspace@0__:", &**key].concat(), name.as_bytes());
         }

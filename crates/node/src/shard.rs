@@ -154,7 +154,7 @@ impl Machine for ShardMachine {
         let closing = CloseOnPanic(&self.shard.cell);
         let bus = self.shard.told_bus();
         let classes = bus.map_or(0, |bus| bus.event_flags().classes());
-        store.want(Wanted { classes, ..Wanted::default() });
+        store.want(Wanted { classes, has_messages: bus.is_some(), ..Wanted::default() });
         let mut count = 0;
         if parts.is_empty() {
             let mut nobody = ReplyWriter::discard();
@@ -169,10 +169,8 @@ impl Machine for ShardMachine {
             replies.ends.push(replies.bytes.len());
         }
         self.shard.commands_applied.fetch_add(count, Ordering::Relaxed);
-        if classes != 0
-            && let Some(bus) = bus
-        {
-            let effects = store.take_effects();
+        let effects = store.take_effects();
+        if let Some(bus) = bus.filter(|_| !effects.is_empty()) {
             drop(closing);
             // Readers need not wait for what is told to others.
             drop(store);

@@ -30,6 +30,15 @@ pub enum Effect {
         /// The key that it happened to.
         key: Box<[u8]>,
     },
+    /// A message published inside a transaction.
+    Publish {
+        /// Where.
+        channel: Box<[u8]>,
+        /// What it says.
+        message: Box<[u8]>,
+        /// True for SPUBLISH.
+        is_sharded: bool,
+    },
     /// What a client may have cached of this key is not so any more.
     Touched(Box<[u8]>),
     /// The same for every key.
@@ -95,6 +104,8 @@ impl EventClass {
 pub struct Wanted {
     /// Bits of [`EventClass`].
     pub classes: u16,
+    /// Messages published by commands.
+    pub has_messages: bool,
     /// Keys that changed.
     pub has_touches: bool,
 }
@@ -119,6 +130,13 @@ impl Effects {
     pub(crate) fn notify(&mut self, class: EventClass, name: &'static str, key: &[u8]) {
         if self.wanted.classes & class.bit() != 0 {
             self.list.push(Effect::Event { class, name, key: key.into() });
+        }
+    }
+
+    pub(crate) fn publish(&mut self, channel: &[u8], message: &[u8], is_sharded: bool) {
+        if self.wanted.has_messages {
+            let (channel, message) = (channel.into(), message.into());
+            self.list.push(Effect::Publish { channel, message, is_sharded });
         }
     }
 

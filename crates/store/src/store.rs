@@ -9,7 +9,9 @@ use keystead_resp::{Args, ReplyWriter};
 use keystead_types::mistakes::{Mistake, is_made};
 use keystead_types::{ApplyContext, Slot, UnixMillis};
 
-use crate::command::{self, Command, Handler, Reader, Writer, gather, in_transaction, slot_keys};
+use crate::command::{
+    self, Command, Handler, Reader, SessionCommand, Writer, gather, in_transaction, slot_keys,
+};
 use crate::digest::{self, Digest};
 use crate::effect::{Effect, Outcome, Wanted};
 use crate::entry::Value;
@@ -322,6 +324,13 @@ impl Store {
                 let chance = AtomicU64::new(ctx.seed);
                 let reader = Reader::new(&self.keyspace, ctx.now, &chance);
                 slot_keys::read(&reader, kind, args, reply)
+            }
+            Handler::Session(kind @ (SessionCommand::Publish | SessionCommand::SPublish)) => {
+                let is_sharded = kind == SessionCommand::SPublish;
+                self.keyspace.effects.publish(&args[1], &args[2], is_sharded);
+                // Who listens is no part of the state, so no replica knows a number that all would answer.
+                reply.integer(0);
+                Ok(())
             }
             Handler::Session(kind) => in_transaction::run(ctx, kind, args, reply),
         }

@@ -58,6 +58,15 @@ fn what_is_published_on_any_node_is_heard_on_every_node_in_order() {
         assert_eq!(next(listener), ["smessage", "news", "apart"]);
     }
 
+    // Inside a transaction, whichever node leads its shard.
+    publisher = connect(ports[0]).expect("the node listens");
+    for line in [&["MULTI"][..], &["SET", "k", "v"], &["PUBLISH", "news", "in"], &["EXEC"]] {
+        publisher.call_all(line).expect("the node answers");
+    }
+    for listener in &mut listeners {
+        assert_eq!(next(listener), ["message", "news", "in"]);
+    }
+
     // A node dies: the others go on, and it hears them again when it is back.
     cluster.nodes[2].end();
     ask(ports[1], &["PUBLISH", "news", "without"]).expect("the node answers");
