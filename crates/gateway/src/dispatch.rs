@@ -87,6 +87,7 @@ impl Dispatch<'_, '_> {
             Handler::Write(_) => self.write(row, args),
             Handler::Gather(kind) => self.gather(kind, args),
             Handler::Session(kind) => self.run_session_command(kind, args),
+            Handler::Refused(why) => self.refuse(row.name, why),
         }
     }
 
@@ -263,6 +264,12 @@ impl Dispatch<'_, '_> {
             }
         }
         Ok(shard)
+    }
+
+    /// Says why a command is not carried over, and what to use instead.
+    #[cold]
+    pub(crate) fn refuse(&mut self, command: &'static str, why: &'static str) -> Verdict {
+        self.fail(&Failure::Command(&CommandError::Refused { command, why }))
     }
 
     #[cold]

@@ -14,6 +14,7 @@ use crate::registry::{Client, Registration, flag};
 use crate::reply::Failure;
 use crate::transaction::{Transaction, Watch};
 
+mod acl;
 mod client;
 mod cluster;
 mod command;
@@ -200,6 +201,12 @@ impl<'a> SessionCall<'_, '_, 'a> {
             | Cmd::MemoryMallocStats
             | Cmd::MemoryPurge
             | Cmd::MemoryStats => self.memory(kind),
+            Cmd::AclHelp | Cmd::AclList | Cmd::AclUsers | Cmd::AclWhoAmI => self.acl(kind),
+            Cmd::ModuleHelp => self.help("module"),
+            Cmd::ModuleList => {
+                self.reply().array(0);
+                Ok(Verdict::Next)
+            }
             Cmd::ObjectHelp => self.help("object"),
             Cmd::XGroupHelp => self.help("xgroup"),
             Cmd::XInfoHelp => self.help("xinfo"),

@@ -61,6 +61,9 @@ impl Dispatch<'_, '_> {
 
     /// Queues a command behind MULTI.
     pub(crate) fn queue(&mut self, row: &'static Command, args: Args<'_>) -> Verdict {
+        if let Handler::Refused(why) = row.handler {
+            return self.refuse(row.name, why);
+        }
         if row.flags & flags::NO_MULTI != 0 || !runs_in_transaction(row) {
             return self.fail(&Failure::NotInTransaction);
         }
@@ -233,6 +236,7 @@ const fn runs_in_transaction(row: &Command) -> bool {
             ) || kind.looks_into_slot()
         }
         Handler::Read(_) | Handler::Write(_) | Handler::Gather(_) => true,
+        Handler::Refused(_) => false,
     }
 }
 

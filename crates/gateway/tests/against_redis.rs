@@ -171,6 +171,8 @@ const SCRIPTS: &[&[&str]] = &[
         "RANDOMKEY",
         "FLUSHDB",
     ],
+    &["ACL WHOAMI", "ACL USERS", "ACL LIST", "ACL NOSUCH", "MODULE LIST", "MODULE NOSUCH"],
+    &["REPLICAOF x", "SAVE x", "MIGRATE a", "CLUSTER", "MODULE LOAD", "ACL SETUSER"],
     &["NOSUCH", "NOSUCH a b", "GET", "SET a", "", "OBJECT NOSUCH a"],
 ];
 
@@ -449,4 +451,20 @@ fn sharded_channels_of_one_command_lie_in_one_shard() {
         client.call("SSUBSCRIBE {a}1 {a}2"),
         "*3\r\n$10\r\nssubscribe\r\n$4\r\n{a}1\r\n:1\r\n"
     );
+}
+
+/// Redis does them; here each is answered with one sentence that says why not and what to use.
+#[test]
+fn what_is_not_carried_over_says_why() {
+    let server = Server::start(1);
+    let mut client = server.connect();
+    for line in
+        ["SAVE", "BGSAVE", "REPLICAOF no one", "CLUSTER MEET a 1", "MODULE LOAD x", "ACL SAVE"]
+    {
+        let reply = client.call(line);
+        assert!(reply.starts_with("-ERR ") && reply.contains(" is refused: "), "{line}: {reply}");
+    }
+    assert_eq!(client.call("MULTI"), "+OK\r\n");
+    assert!(client.call("SAVE").contains("SAVE is refused: "));
+    assert!(client.call("EXEC").starts_with("-EXECABORT"));
 }

@@ -89,6 +89,8 @@ pub enum Handler {
     Gather(GatherCommand),
     /// The gateway: it concerns a connection, the node or the cluster.
     Session(SessionCommand),
+    /// Nobody: it has no place in this server. Why, and what to use instead, as the end of a sentence.
+    Refused(&'static str),
 }
 
 /// Commands that need every shard but no atomicity over them.
@@ -119,6 +121,11 @@ impl GatherCommand {
     reason = "each is the command of that name, a container first, then its subcommands"
 )]
 pub enum SessionCommand {
+    Acl,
+    AclHelp,
+    AclList,
+    AclUsers,
+    AclWhoAmI,
     Asking,
     Auth,
     Client,
@@ -181,6 +188,9 @@ pub enum SessionCommand {
     MemoryMallocStats,
     MemoryPurge,
     MemoryStats,
+    Module,
+    ModuleHelp,
+    ModuleList,
     Multi,
     Object,
     ObjectHelp,

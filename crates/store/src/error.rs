@@ -209,6 +209,8 @@ pub enum CommandError {
     InvalidSlot,
     #[error("ERR Invalid slot or number of keys")]
     InvalidSlotOrCount,
+    #[error("ERR {} is refused: {why}", .command.to_ascii_uppercase().replace('|', " "))]
+    Refused { command: &'static str, why: &'static str },
     #[error("ERR Command is not allowed inside a transaction")]
     NotInTransaction,
     #[error("{text}")]

@@ -144,6 +144,7 @@ impl Store {
             Handler::Read(run) => run(&reader, args, reply),
             Handler::Gather(kind) => gather::read(&reader, kind, args, reply),
             Handler::Session(kind) => slot_keys::read(&reader, kind, args, reply),
+            Handler::Refused(why) => Err(CommandError::Refused { command: row.name, why }),
             Handler::Write(_) => Err(CommandError::NotInTransaction),
         });
         if let Err(error) = result {
@@ -333,6 +334,7 @@ impl Store {
                 Ok(())
             }
             Handler::Session(kind) => in_transaction::run(ctx, kind, args, reply),
+            Handler::Refused(why) => Err(CommandError::Refused { command: row.name, why }),
         }
     }
 }

@@ -7,8 +7,8 @@ use std::hash::{BuildHasher, RandomState};
 
 use keystead_node::Access;
 use keystead_resp::{Args, RunDecoder, Span, Value, encode};
-use keystead_store::ScanCursor;
 use keystead_store::command::{self, Command, GatherCommand, Handler};
+use keystead_store::{CommandError, ScanCursor};
 use keystead_types::{SLOT_COUNT, ShardId, Slot};
 
 use super::exchange::{Ending, Place};
@@ -30,6 +30,10 @@ impl Keystead {
             .map_err(|refused| Error::Reply { message: refused.to_string() })?;
         let access = if row.is_read_only() { Access::Read } else { Access::Write };
         match row.handler {
+            Handler::Refused(why) => {
+                let refused = CommandError::Refused { command: row.name, why };
+                Err(Error::Reply { message: refused.to_string() })
+            }
             Handler::Session(_) => Err(Error::NeedsConnection { command: row.name }),
             Handler::Gather(GatherCommand::Scan) => self.scan_step(words).await,
             Handler::Gather(kind) => self.gather(kind, words).await,

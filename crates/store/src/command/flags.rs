@@ -35,6 +35,8 @@ pub const MOVABLEKEYS: u32 = 1 << 14;
 pub const NO_ASYNC_LOADING: u32 = 1 << 15;
 /// About channels; Redis' flag `pubsub`.
 pub const PUBLISHES: u32 = 1 << 16;
+/// Taken in a slot that is being imported.
+pub const ASKING: u32 = 1 << 17;
 
 /// Names of the flags in COMMAND INFO.
 pub const FLAG_NAMES: &[(u32, &str)] = &[
@@ -49,6 +51,7 @@ pub const FLAG_NAMES: &[(u32, &str)] = &[
     (STALE, "stale"),
     (SKIP_MONITOR, "skip_monitor"),
     (SKIP_SLOWLOG, "skip_slowlog"),
+    (ASKING, "asking"),
     (FAST, "fast"),
     (NO_AUTH, "no_auth"),
     (NO_ASYNC_LOADING, "no_async_loading"),

@@ -111,6 +111,13 @@ impl KeySpec {
         Self { begin: Begin::Keyword { word, from }, find, flags, notes: "" }
     }
 
+    /// Every argument behind `word`, looked for from position `from` on.
+    #[must_use]
+    pub const fn all_behind(word: &'static str, from: i32, flags: &'static str) -> Self {
+        let find = Find::Range { last: -1, step: 1, limit: 0 };
+        Self { begin: Begin::Keyword { word, from }, find, flags, notes: "" }
+    }
+
     /// One key behind the last `word` from position `from` on; see [`Begin::LastWord`].
     #[must_use]
     pub const fn behind_last(word: &'static str, from: usize, flags: &'static str) -> Self {

@@ -6,6 +6,7 @@ use super::{
     Command, GatherCommand, Group, Handler, KeySpec, ReadFn, SessionCommand, WriteFn, flags,
 };
 
+pub(super) mod acl;
 pub(super) mod bitmap;
 pub(super) mod cluster;
 pub(super) mod connection;
@@ -15,6 +16,7 @@ pub(super) mod hash;
 pub(super) mod hyperloglog;
 pub(super) mod key;
 pub(super) mod pubsub;
+pub(super) mod refused;
 pub(super) mod server;
 pub(super) mod set;
 pub(super) mod sorted_set;
@@ -52,7 +54,7 @@ impl Command {
                 Handler::Write(_) => flags::WRITE,
                 Handler::Gather(kind) if kind.is_write() => flags::WRITE,
                 Handler::Gather(_) => flags::READONLY,
-                Handler::Session(_) => 0,
+                Handler::Session(_) | Handler::Refused(_) => 0,
             },
             extra_categories: match group {
                 Group::Bitmap => flags::BITMAP,
@@ -99,6 +101,11 @@ impl Command {
         Self::row(name, arity, group, Handler::Session(kind))
     }
 
+    /// A command that is not carried over; `why` ends the sentence that it is answered with.
+    const fn refused(name: &'static str, arity: i32, group: Group, why: &'static str) -> Self {
+        Self::row(name, arity, group, Handler::Refused(why)).with(flags::ADMIN)
+    }
+
     /// A container: it runs nothing itself, so Redis puts it into no category but `@slow`.
     const fn container(
         name: &'static str,
@@ -124,6 +131,11 @@ impl Command {
 
     const fn with(mut self, bits: u32) -> Self {
         self.flags |= bits;
+        self
+    }
+
+    const fn without(mut self, bits: u32) -> Self {
+        self.flags &= !bits;
         self
     }
 

@@ -22,6 +22,8 @@ const FAMILIES: &[&[Command]] = &[
     rows::set::ROWS,
     rows::hyperloglog::ROWS,
     rows::server::ROWS,
+    rows::acl::ROWS,
+    rows::refused::ROWS,
     rows::connection::ROWS,
     rows::cluster::ROWS,
     rows::transaction::ROWS,
