@@ -9,6 +9,7 @@
 mod adr;
 mod bench;
 mod cluster;
+mod commands;
 mod compat;
 mod docs;
 mod fuzz;
@@ -117,6 +118,12 @@ const VERBS: &[Verb] = &[
         arguments: "[SUITE...] [--...]",
         about: "figures beside redis and etcd, curves, instructions, flame graphs; --help lists them",
         run: bench::run,
+    },
+    Verb {
+        name: "commands",
+        arguments: "[--binary KEYSTEAD]",
+        about: "how many commands of Redis 7.0 are known, which are refused or missing",
+        run: commands::run,
     },
     Verb {
         name: "compat",
