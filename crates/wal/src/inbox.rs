@@ -276,12 +276,13 @@ impl Handle {
         self.shared.queue.lock().is_closed
     }
 
-    /// Waits until there is something to do, `until` has come or the log is to be closed, and takes it all.
-    /// With `is_stalled` submissions are left where they are and do not count as something to do.
+    /// Waits until there is something to do, `until` has come or the log is to be closed, and takes it all. While the
+    /// writer is stalled submissions are left where they are, and neither they nor the close count as something to do:
+    /// the segment that it waits for does.
     pub(crate) fn wait(&self, until: Option<Instant>, stall: Stall) -> Work {
         let mut queue = self.shared.queue.lock();
         let has_work = |queue: &Queue| {
-            queue.is_closing
+            (queue.is_closing && stall == Stall::No)
                 || queue.is_poked
                 || queue.is_sync_wanted
                 || !queue.first_needed.is_empty()

@@ -31,6 +31,9 @@ use crate::segment::{Preparation, Segment, SpareOrder};
 /// How long a disk without room (or a file that cannot be removed) is left alone before the next try.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
+/// How long a log that is being closed waits for the segment that what it was given needs.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(3);
+
 /// Settings of the writer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WriterOptions {
@@ -100,6 +103,7 @@ impl<D: Disk> Writer<D> {
             desk.plan(Instant::now(), 0)?;
             self.pause(&desk)
         };
+        let mut patience_ends = None;
         loop {
             let work = self.handle.wait(pause.until, pause.stall);
             let is_closing = work.is_closing;
@@ -110,9 +114,18 @@ impl<D: Disk> Writer<D> {
             self.handle.empty_hands();
             self.tell(written);
             if is_closing {
-                return Ok(());
+                let patience_ends =
+                    *patience_ends.get_or_insert_with(|| Instant::now() + CLOSE_PATIENCE);
+                if Instant::now() >= patience_ends || !self.can_still_write() {
+                    return Ok(());
+                }
             }
         }
+    }
+
+    /// True if something that was taken waits for a segment, and one is being made.
+    fn can_still_write(&self) -> bool {
+        !self.desk.take_up().held.is_empty() && self.handle.disk_state() == DiskState::Ok
     }
 
     fn tell(&self, written: Vec<Done>) {

@@ -73,6 +73,35 @@ pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
 }
 
 #[test]
+fn what_waits_for_a_segment_when_the_log_is_closed_is_written_all_the_same() {
+    let disk = MemoryDisk::new(1 << 24);
+    let inbox = Inbox::new();
+    let (log, _) = open(&disk, SEGMENT_BYTES).unwrap();
+    let (writer, preparer, handle) = Writer::new(log, WriterOptions::default());
+    let entry = |index| vec![Op::Entry(ShardId(0), LogIndex(index), vec![7; 2500])];
+    for index in [1, 2] {
+        handle.submit(inbox.submission(index, batch_of(&entry(index)), true)).unwrap();
+    }
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(move || writer.run(|_| {}));
+        // The second has no room: it is in the writer's hands, and nobody makes a segment yet.
+        assert_eq!(inbox.next().token, 1);
+        handle.shutdown();
+        // Long enough for a writer that did not wait to be gone.
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_millis(100) {
+            assert!(!handle.is_closed(), "the second was taken");
+            std::thread::yield_now();
+        }
+        scope.spawn(move || preparer.run());
+        assert_eq!(inbox.next().token, 2);
+        writer.join().unwrap().unwrap();
+    });
+    let (_, recovered) = open(&disk, SEGMENT_BYTES).unwrap();
+    assert_eq!(recovered.groups, replay(&[entry(1), entry(2)]));
+}
+
+#[test]
 fn completions_come_in_order_and_share_fsyncs() {
     let disk = MemoryDisk::new(1 << 24);
     let inbox = Inbox::new();
