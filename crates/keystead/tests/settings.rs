@@ -63,7 +63,7 @@ fn mistakes_end_the_program_with_a_message_that_helps() {
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(
         text(&output.stderr),
-        "keystead: --shards: shards cannot be `1025`; it takes a number from 1 to 1024\n"
+        "keystead: --shards: shards cannot be `1025`; it takes a number from 0 to 1024\n"
     );
 }
 

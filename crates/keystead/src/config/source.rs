@@ -419,7 +419,7 @@ mod tests {
                 "keystead.toml:1: durability cannot be `fsnc`, did you mean `fsync`?; it takes fsync or \
                  replicated",
                 "keystead.toml:1: zone cannot be true or false; it takes text",
-                "keystead.toml:1: shards cannot be a number that is not decimal; it takes a number from 1 \
+                "keystead.toml:1: shards cannot be a number that is not decimal; it takes a number from 0 \
                  to 1024",
                 "keystead.toml:1: there is no setting `limits`; `keystead config` lists all settings",
                 "keystead.toml:2: not TOML: duplicate key",
