@@ -67,6 +67,12 @@ impl<'a> Args<'a> {
         Self { bytes: self.bytes, spans: self.spans.get(position..).unwrap_or(&[]) }
     }
 
+    /// The first `count` arguments; all if there are fewer.
+    #[must_use]
+    pub fn up_to(&self, count: usize) -> Self {
+        Self { bytes: self.bytes, spans: &self.spans[..count.min(self.spans.len())] }
+    }
+
     /// The command's bytes as they stand in the log: a RESP array of bulk strings.
     #[must_use]
     pub const fn wire(&self) -> &'a [u8] {

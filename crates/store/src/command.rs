@@ -27,6 +27,7 @@ mod hyperloglog;
 pub(crate) mod in_transaction;
 mod key;
 mod keys;
+pub(crate) mod list;
 mod options;
 mod part_scan;
 mod rows;

@@ -10,6 +10,7 @@ use keystead_types::UnixMillis;
 use crate::table::Hasher;
 
 pub(crate) mod hash;
+pub(crate) mod list;
 pub(crate) mod set;
 pub(crate) mod sorted_set;
 pub(crate) mod stream;
@@ -150,6 +151,7 @@ collections! {
     SortedSet(sorted_set::SortedSet),
     Stream(stream::Stream),
     Set(set::Set),
+    List(list::List),
 }
 
 impl Collection {

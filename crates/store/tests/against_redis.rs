@@ -206,6 +206,7 @@ scripts! {
     replies_of_string_commands_equal => "strings.txt",
     replies_of_bitmap_commands_equal => "bitmaps.txt",
     replies_of_hash_commands_equal => "hashes.txt",
+    replies_of_list_commands_equal => "lists.txt",
     replies_of_set_commands_equal => "sets.txt",
     replies_of_hyperloglog_commands_equal => "hyperloglogs.txt",
     replies_of_key_commands_equal => "keys.txt",
@@ -232,6 +233,11 @@ fn replies_to_random_commands_on_sets_equal() {
 #[test]
 fn replies_to_random_commands_on_streams_equal() {
     compare_random(include_str!("against_redis/shapes_streams.txt"));
+}
+
+#[test]
+fn replies_to_random_commands_on_lists_equal() {
+    compare_random(include_str!("against_redis/shapes_lists.txt"));
 }
 
 /// Compares random lines of these shapes.
@@ -376,13 +382,16 @@ fn values_move_both_ways_by_dump_and_restore() {
                 b"SET" => text(&["GET", key]),
                 b"HSET" => text(&["HGETALL", key]),
                 b"SADD" => text(&["SMEMBERS", key]),
+                b"RPUSH" => text(&["LRANGE", key, "0", "-1"]),
                 _ => text(&["ZRANGE", key, "0", "-1", "WITHSCORES"]),
             };
             let encoding = text(&["OBJECT", "ENCODING", "copy"]);
             assert_eq!(ours.run(&encoding), redis.run(&encoding), "{key}");
             let mut seen =
                 vec![ours.run(&read("copy")), ours.run(&read(key)), redis.run(&read("copy"))];
-            seen.iter_mut().for_each(|reply| *reply = sorted_lines(reply));
+            if command[0] != b"RPUSH" {
+                seen.iter_mut().for_each(|reply| *reply = sorted_lines(reply));
+            }
             seen.dedup();
             assert_eq!(seen.len(), 1, "{key}");
         }
@@ -419,6 +428,11 @@ fn values_to_move() -> Vec<Vec<Vec<u8>>> {
         words.extend(pairs.iter().map(String::as_str));
         text(&words)
     };
+    let list = |key: &str, elements: &[String]| {
+        let mut words = vec!["RPUSH", key];
+        words.extend(elements.iter().map(String::as_str));
+        text(&words)
+    };
     let sorted_set = |key: &str, len: i32| {
         let scores = ["-inf", "inf", "0.1", "-7", "40000", "-1e300"].map(str::to_owned);
         let pairs = (0..len).flat_map(|n| {
@@ -440,6 +454,9 @@ fn values_to_move() -> Vec<Vec<Vec<u8>>> {
         text(&["SET", "empty", ""]),
         hash("packed", &small),
         hash("table", &pairs),
+        list("queue", &small),
+        list("long_queue", &pairs),
+        text(&["RPUSH", "giants", &"g".repeat(20_000), "", &"h".repeat(9_000)]),
         text(&["SADD", "numbers", "1", "-70000", "9000000000"]),
         text(&["SADD", "words", "a", "1", "-70000", "", &long]),
         sorted_set("ranked", 100),

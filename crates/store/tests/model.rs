@@ -420,6 +420,12 @@ const WORDS: &[&str] = &[
     "ANY",
     "STORE",
     "STOREDIST",
+    "LEFT",
+    "RIGHT",
+    "BEFORE",
+    "AFTER",
+    "RANK",
+    "MAXLEN",
 ];
 
 /// A command of the table with arguments that are often nearly right.

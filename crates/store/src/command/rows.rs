@@ -15,6 +15,7 @@ pub(super) mod geo;
 pub(super) mod hash;
 pub(super) mod hyperloglog;
 pub(super) mod key;
+pub(super) mod list;
 pub(super) mod pubsub;
 pub(super) mod refused;
 pub(super) mod server;

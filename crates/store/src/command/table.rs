@@ -21,6 +21,7 @@ const FAMILIES: &[&[Command]] = &[
     rows::stream::ROWS,
     rows::set::ROWS,
     rows::hyperloglog::ROWS,
+    rows::list::ROWS,
     rows::server::ROWS,
     rows::acl::ROWS,
     rows::refused::ROWS,

@@ -4,8 +4,8 @@ use keystead_resp::{Args, ReplyWriter};
 use keystead_types::UnixMillis;
 
 use super::payload::{
-    TYPE_HASH, TYPE_HASH_FIELD_EXPIRY, TYPE_SET, TYPE_SET_INTSET, TYPE_SORTED_SET, TYPE_STRING,
-    VERSION, VERSION_FIELD_EXPIRY, crc64, put_len, put_string, stream,
+    TYPE_HASH, TYPE_HASH_FIELD_EXPIRY, TYPE_LIST, TYPE_SET, TYPE_SET_INTSET, TYPE_SORTED_SET,
+    TYPE_STRING, VERSION, VERSION_FIELD_EXPIRY, crc64, list, put_len, put_string, stream,
 };
 use crate::command::Reader;
 use crate::entry::Value;
@@ -34,6 +34,10 @@ pub(crate) fn dump(
         Value::Collection(Collection::SortedSet(set)) => put_sorted_set(&mut out, set),
         Value::Collection(Collection::Hash(hash)) => {
             version = put_hash(&mut out, hash, reader.now);
+        }
+        Value::Collection(Collection::List(held)) => {
+            out.push(TYPE_LIST);
+            list::put(&mut out, held);
         }
         Value::Collection(Collection::Set(set)) => put_set(&mut out, set),
         Value::Collection(Collection::Stream(held)) => {

@@ -12,13 +12,17 @@ pub(super) const VERSION_FIELD_EXPIRY: u16 = 12;
 pub(super) const FOOTER_BYTES: usize = 10;
 
 pub(super) const TYPE_STRING: u8 = 0;
+pub(super) const TYPE_LIST: u8 = 1;
 pub(super) const TYPE_SET: u8 = 2;
 pub(super) const TYPE_SORTED_SET_TEXT: u8 = 3;
 pub(super) const TYPE_HASH: u8 = 4;
 pub(super) const TYPE_SORTED_SET: u8 = 5;
+pub(super) const TYPE_LIST_ZIPLIST: u8 = 10;
 pub(super) const TYPE_SET_INTSET: u8 = 11;
+pub(super) const TYPE_LIST_QUICKLIST: u8 = 14;
 pub(super) const TYPE_HASH_LISTPACK: u8 = 16;
 pub(super) const TYPE_SORTED_SET_LISTPACK: u8 = 17;
+pub(super) const TYPE_LIST_QUICKLIST_2: u8 = 18;
 pub(super) const TYPE_SET_LISTPACK: u8 = 20;
 pub(super) const TYPE_HASH_FIELD_EXPIRY: u8 = 24;
 
@@ -31,6 +35,7 @@ use keystead_types::limits::BULK_BYTES_MAX;
 
 use crate::number::parse_integer;
 
+pub(super) mod list;
 pub(super) mod stream;
 
 /// Appends a length, or another small number.

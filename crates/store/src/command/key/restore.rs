@@ -4,9 +4,10 @@ use keystead_resp::{Args, ReplyWriter};
 use keystead_types::UnixMillis;
 
 use super::payload::{
-    FOOTER_BYTES, Reader, TYPE_HASH, TYPE_HASH_FIELD_EXPIRY, TYPE_HASH_LISTPACK, TYPE_SET,
-    TYPE_SET_INTSET, TYPE_SET_LISTPACK, TYPE_SORTED_SET, TYPE_SORTED_SET_LISTPACK,
-    TYPE_SORTED_SET_TEXT, TYPE_STRING, VERSION_FIELD_EXPIRY, crc64, listpack_strings, stream,
+    FOOTER_BYTES, Reader, TYPE_HASH, TYPE_HASH_FIELD_EXPIRY, TYPE_HASH_LISTPACK, TYPE_LIST,
+    TYPE_LIST_QUICKLIST, TYPE_LIST_QUICKLIST_2, TYPE_LIST_ZIPLIST, TYPE_SET, TYPE_SET_INTSET,
+    TYPE_SET_LISTPACK, TYPE_SORTED_SET, TYPE_SORTED_SET_LISTPACK, TYPE_SORTED_SET_TEXT,
+    TYPE_STRING, VERSION_FIELD_EXPIRY, crc64, list, listpack_strings, stream,
 };
 use crate::command::Writer;
 use crate::effect::EventClass;
@@ -124,19 +125,9 @@ fn decode(hasher: &Hasher, key: &[u8], payload: &[u8], now: UnixMillis) -> Optio
             }
             Entry::collection(key, hash, None)
         }
-        TYPE_HASH_LISTPACK => {
-            let strings = listpack_strings(&input.string()?)?;
-            if strings.is_empty() || strings.len() % 2 == 1 {
-                return None;
-            }
-            let mut hash = Hash::new();
-            for pair in strings.chunks_exact(2) {
-                let field = Field { name: &pair[0], value: &pair[1], expiry: None };
-                if !hash.set(hasher, field) {
-                    return None;
-                }
-            }
-            Entry::collection(key, hash, None)
+        TYPE_HASH_LISTPACK => Entry::collection(key, packed_hash(hasher, &input.string()?)?, None),
+        TYPE_LIST | TYPE_LIST_ZIPLIST | TYPE_LIST_QUICKLIST | TYPE_LIST_QUICKLIST_2 => {
+            Entry::collection(key, list::read(&mut input, kind)?, None)
         }
         TYPE_SET | TYPE_SET_INTSET | TYPE_SET_LISTPACK => set(hasher, key, kind, &mut input)?,
         TYPE_SORTED_SET_TEXT | TYPE_SORTED_SET => {
@@ -169,6 +160,19 @@ fn decode(hasher: &Hasher, key: &[u8], payload: &[u8], now: UnixMillis) -> Optio
         _ => return None,
     };
     input.0.is_empty().then_some(entry)
+}
+
+/// The hash that a listpack of fields and values makes: not empty, and without a field that stands there twice.
+fn packed_hash(hasher: &Hasher, listpack: &[u8]) -> Option<Hash> {
+    let strings = listpack_strings(listpack)?;
+    let (pairs, rest) = strings.as_chunks::<2>();
+    let mut hash = Hash::new();
+    for [name, value] in pairs {
+        if !hash.set(hasher, Field { name, value, expiry: None }) {
+            return None;
+        }
+    }
+    (rest.is_empty() && !hash.is_empty()).then_some(hash)
 }
 
 /// Puts in a member that may be neither there already nor without a place in the order.
