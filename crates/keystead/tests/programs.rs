@@ -151,8 +151,8 @@ fn a_node_that_cannot_start_says_why() {
     assert!(node.line_with("keystead: ").contains(&taken));
     assert_eq!(node.end().code(), Some(1));
 
-    let node = Program::start(&["serve", "--shards", "0"], stderr_of);
-    node.line_with("--shards: shards cannot be `0`");
+    let node = Program::start(&["serve", "--shards", "1025"], stderr_of);
+    node.line_with("--shards: shards cannot be `1025`");
     assert_eq!(node.end().code(), Some(2));
 
     let cluster = Program::start(&["dev", "--data", data, "--", "--durability", "none"], stderr_of);

@@ -5,7 +5,7 @@
 //! ## a section: both servers are emptied before it
 //! SET k "two words\x00"      # a command; a blank line below begins new connections
 //! 2> GET k                   # on the second connection
-//! ~sorted KEYS *             # elements may come in any order
+//! ~sorted KEYS *             # elements may come in any order; `~ KEYS *` says the same
 //! ~shape TIME                # figures and texts may differ, their kinds may not
 //! ~any INFO                  # answered, but not compared
 //! ~raw "*1\r\n$4\r\nPING\r\n"   # bytes as they are, one reply
@@ -15,8 +15,17 @@
 //! + SET k v IFEQ w           # newer than the Redis of the comparison; over RESP2 only, and
 //! = $-1\r\n                  # this must be the reply
 //! ```
+//!
+//! A family of commands whose whole script lies with the store's own comparison is played from there.
 
 use crate::project::{Outcome, Project};
+
+/// Where the scripts lie.
+const OWN: &str = "xtask/compat";
+/// Where those lie that the store, without a server around it, is compared by; those that are not among our own.
+const OF_THE_STORE: &str = "crates/store/tests/against_redis";
+/// What files are called there that hold shapes of commands, not commands.
+const SHAPES: &str = "shapes";
 
 /// One file of commands.
 pub(super) struct Script {
@@ -64,11 +73,18 @@ pub(super) enum Comparison {
 impl Script {
     /// The scripts named, or all, in the order of their names.
     pub(super) fn read_all(project: &Project, names: &[String]) -> Outcome<Vec<Self>> {
-        let mut scripts = Vec::new();
-        for path in project.files("xtask/compat", "txt")? {
+        let mut scripts: Vec<Self> = Vec::new();
+        let (own, others) = (project.files(OWN, "txt")?, project.files(OF_THE_STORE, "txt")?);
+        let own_names: Vec<_> = own.iter().filter_map(|path| path.file_stem()).collect();
+        let others = others.iter().filter(|path| {
+            let name = path.file_stem().unwrap_or_default();
+            !own_names.contains(&name) && !name.to_string_lossy().starts_with(SHAPES)
+        });
+        for path in own.iter().chain(others) {
             let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
             if names.is_empty() || names.contains(&name) {
-                let lines = parse(&project.read(&path)?).map_err(|e| format!("{name}: {e}"))?;
+                let mut lines = vec![Line { number: 0, step: Step::Section }];
+                lines.extend(parse(&project.read(path)?).map_err(|e| format!("{name}: {e}"))?);
                 scripts.push(Self { name, lines });
             }
         }
@@ -145,7 +161,7 @@ fn parse_line(line: &str) -> Outcome<Option<Step>> {
     let first_word =
         || words(operand)?.into_iter().next().ok_or_else(|| "an operand is missing".into());
     match name {
-        "sorted" => send(Comparison::Sorted, operand),
+        "" | "sorted" => send(Comparison::Sorted, operand),
         "shape" => send(Comparison::Shape, operand),
         "any" => send(Comparison::Any, operand),
         "raw" => first_word().map(|bytes| Some(Step::Raw { text: line.to_owned(), bytes })),

@@ -72,9 +72,9 @@ pub(crate) struct Delivery<'a> {
 pub(crate) struct Marks {
     /// See [`Stream::last_id`].
     pub(crate) last_id: StreamId,
-    /// See [`Stream::max_deleted`].
+    /// The highest ID that was ever deleted.
     pub(crate) max_deleted: StreamId,
-    /// See [`Stream::entries_added`].
+    /// Entries that were ever added.
     pub(crate) entries_added: u64,
 }
 

@@ -74,6 +74,7 @@ impl Progress {
 
     /// True if an entry from `id` on was deleted.
     fn has_gap_from(&self, id: StreamId) -> bool {
-        self.len > 0 && self.max_deleted != StreamId::MIN && id <= self.max_deleted
+        let is_among_entries = self.len > 0 && self.first_id <= self.max_deleted;
+        is_among_entries && self.max_deleted != StreamId::MIN && id <= self.max_deleted
     }
 }
