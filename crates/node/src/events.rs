@@ -1,6 +1,6 @@
 //! Keyspace notifications: which events are told, and on which channels.
 //!
-//! Owns: [`EventFlags`] and their letters, [`EventSetting`], which holds for the whole cluster. Never: what an event is
+//! Owns: [`EventFlags`] and their letters, `EventSetting`, which holds for the whole cluster. Never: what an event is
 //! called (commands say that, see `store/effect.rs`). The replica that leads tells what it applies, on every node;
 //! followers drop it. Told by `shard.rs`, at the end of an entry.
 //!
