@@ -207,6 +207,7 @@ impl<'a> SessionCall<'_, '_, 'a> {
                 self.reply().array(0);
                 Ok(Verdict::Next)
             }
+            Cmd::JsonDebugHelp => self.help("json.debug"),
             Cmd::ObjectHelp => self.help("object"),
             Cmd::XGroupHelp => self.help("xgroup"),
             Cmd::XInfoHelp => self.help("xinfo"),

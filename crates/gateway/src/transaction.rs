@@ -229,6 +229,7 @@ const fn runs_in_transaction(row: &Command) -> bool {
                     | Cmd::Echo
                     | Cmd::Time
                     | Cmd::Select
+                    | Cmd::JsonDebugHelp
                     | Cmd::ObjectHelp
                     | Cmd::Unwatch
                     | Cmd::XGroupHelp

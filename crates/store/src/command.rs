@@ -25,6 +25,7 @@ pub(crate) mod geo;
 mod hash;
 mod hyperloglog;
 pub(crate) mod in_transaction;
+mod json;
 mod key;
 mod keys;
 pub(crate) mod list;
@@ -182,6 +183,8 @@ pub enum SessionCommand {
     Exec,
     Hello,
     Info,
+    JsonDebug,
+    JsonDebugHelp,
     LastSave,
     Memory,
     MemoryDoctor,
@@ -261,6 +264,7 @@ pub enum Group {
     Geo,
     Hash,
     HyperLogLog,
+    Json,
     List,
     PubSub,
     Scripting,
@@ -284,6 +288,7 @@ impl Group {
             Self::Geo => "geo",
             Self::Hash => "hash",
             Self::HyperLogLog => "hyperloglog",
+            Self::Json => "json",
             Self::List => "list",
             Self::PubSub => "pubsub",
             Self::Scripting => "scripting",

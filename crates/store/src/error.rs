@@ -4,6 +4,10 @@
 
 use thiserror::Error;
 
+mod json;
+
+pub use json::JsonError;
+
 /// A command operated on a key that holds another kind of value.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("WRONGTYPE Operation against a key holding the wrong kind of value")]
@@ -16,6 +20,8 @@ pub struct WrongType;
 pub enum CommandError {
     #[error(transparent)]
     WrongType(#[from] WrongType),
+    #[error(transparent)]
+    Json(#[from] JsonError),
     #[error("ERR unknown command '{}', with args beginning with: {}", .name.escape_invalid(), .args.escape_invalid())]
     UnknownCommand { name: Bytes, args: Bytes },
     #[error("ERR unknown subcommand '{}'. Try {} HELP.", .name.escape_invalid(), .container.to_ascii_uppercase())]

@@ -48,7 +48,7 @@ mod wire;
 
 pub use digest::Digest;
 pub use effect::{Effect, EventClass, Outcome, Wanted};
-pub use error::{CommandError, WrongType};
+pub use error::{CommandError, JsonError, WrongType};
 pub use scan::{ScanCursor, ScanOptions, glob_matches};
 pub use snapshot::{DumpStep, LoadError, Loader};
 pub use store::{Stats, Store, StoreConfig, StringRef};

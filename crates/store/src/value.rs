@@ -10,6 +10,7 @@ use keystead_types::UnixMillis;
 use crate::table::Hasher;
 
 pub(crate) mod hash;
+pub(crate) mod json;
 pub(crate) mod list;
 pub(crate) mod set;
 pub(crate) mod sorted_set;
@@ -152,6 +153,7 @@ collections! {
     Stream(stream::Stream),
     Set(set::Set),
     List(list::List),
+    Json(json::Json),
 }
 
 impl Collection {

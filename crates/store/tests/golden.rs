@@ -95,6 +95,8 @@ fn state(store: &mut Store, now: u64) -> String {
                 format!("{}:{}{}", pair[0], pair[1], until(at.trim_start_matches("*1 :")))
             });
             format!("{{{}}}", fields.collect::<Vec<_>>().join(" "))
+        } else if kind == "+ReJSON-RL" {
+            ask(&["JSON.GET", key])
         } else if ask(&["TYPE", key]) == "+zset" {
             let pairs = ask(&["ZRANGE", key, "0", "-1", "WITHSCORES"]);
             let pairs: Vec<&str> = pairs.split(' ').skip(1).collect();

@@ -103,6 +103,9 @@ pub const PUBSUB: u32 = 1 << 19;
 /// ACL category `@scripting`.
 pub const SCRIPTING: u32 = 1 << 20;
 
+/// ACL category `@json`.
+pub const JSON: u32 = 1 << 21;
+
 /// Names of the categories, without the `@`.
 pub const CATEGORY_NAMES: &[(u32, &str)] = &[
     (KEYSPACE, "keyspace"),
@@ -126,6 +129,7 @@ pub const CATEGORY_NAMES: &[(u32, &str)] = &[
     (CONNECTION, "connection"),
     (TRANSACTION, "transaction"),
     (SCRIPTING, "scripting"),
+    (JSON, "json"),
 ];
 
 /// The categories that follow from a command's flags, and those that its row names.

@@ -24,7 +24,10 @@ pub(crate) fn run(
             Some(text) => reply.bulk(text),
             None => reply.simple("PONG"),
         },
-        SessionCommand::ObjectHelp | SessionCommand::XGroupHelp | SessionCommand::XInfoHelp => {
+        SessionCommand::JsonDebugHelp
+        | SessionCommand::ObjectHelp
+        | SessionCommand::XGroupHelp
+        | SessionCommand::XInfoHelp => {
             let container = super::find(&args[0]).expect("who has a subcommand is in the table");
             super::describe::help(container, reply);
         }

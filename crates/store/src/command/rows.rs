@@ -14,6 +14,7 @@ pub(super) mod field_expiry;
 pub(super) mod geo;
 pub(super) mod hash;
 pub(super) mod hyperloglog;
+pub(super) mod json;
 pub(super) mod key;
 pub(super) mod list;
 pub(super) mod pubsub;
@@ -64,6 +65,7 @@ impl Command {
                 Group::Geo => flags::GEO,
                 Group::Hash => flags::HASH,
                 Group::HyperLogLog => flags::HYPERLOGLOG,
+                Group::Json => flags::JSON,
                 Group::List => flags::LIST,
                 Group::PubSub => flags::PUBSUB,
                 Group::Scripting => flags::SCRIPTING,

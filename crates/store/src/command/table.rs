@@ -22,6 +22,7 @@ const FAMILIES: &[&[Command]] = &[
     rows::set::ROWS,
     rows::hyperloglog::ROWS,
     rows::list::ROWS,
+    rows::json::ROWS,
     rows::server::ROWS,
     rows::acl::ROWS,
     rows::refused::ROWS,

@@ -5,7 +5,7 @@ use keystead_types::UnixMillis;
 
 use super::payload::{
     TYPE_HASH, TYPE_HASH_FIELD_EXPIRY, TYPE_LIST, TYPE_SET, TYPE_SET_INTSET, TYPE_SORTED_SET,
-    TYPE_STRING, VERSION, VERSION_FIELD_EXPIRY, crc64, list, put_len, put_string, stream,
+    TYPE_STRING, VERSION, VERSION_FIELD_EXPIRY, crc64, json, list, put_len, put_string, stream,
 };
 use crate::command::Reader;
 use crate::entry::Value;
@@ -43,6 +43,10 @@ pub(crate) fn dump(
         Value::Collection(Collection::Stream(held)) => {
             out.push(stream::TYPE_STREAM_2);
             stream::put(&mut out, held);
+        }
+        Value::Collection(Collection::Json(held)) => {
+            out.push(json::TYPE_MODULE_2);
+            json::put(&mut out, held);
         }
     }
     out.extend_from_slice(&version.to_le_bytes());

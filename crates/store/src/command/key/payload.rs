@@ -35,6 +35,7 @@ use keystead_types::limits::BULK_BYTES_MAX;
 
 use crate::number::parse_integer;
 
+pub(super) mod json;
 pub(super) mod list;
 pub(super) mod stream;
 

@@ -7,7 +7,7 @@ use super::payload::{
     FOOTER_BYTES, Reader, TYPE_HASH, TYPE_HASH_FIELD_EXPIRY, TYPE_HASH_LISTPACK, TYPE_LIST,
     TYPE_LIST_QUICKLIST, TYPE_LIST_QUICKLIST_2, TYPE_LIST_ZIPLIST, TYPE_SET, TYPE_SET_INTSET,
     TYPE_SET_LISTPACK, TYPE_SORTED_SET, TYPE_SORTED_SET_LISTPACK, TYPE_SORTED_SET_TEXT,
-    TYPE_STRING, VERSION_FIELD_EXPIRY, crc64, list, listpack_strings, stream,
+    TYPE_STRING, VERSION_FIELD_EXPIRY, crc64, json, list, listpack_strings, stream,
 };
 use crate::command::Writer;
 use crate::effect::EventClass;
@@ -157,6 +157,7 @@ fn decode(hasher: &Hasher, key: &[u8], payload: &[u8], now: UnixMillis) -> Optio
         stream::TYPE_STREAM | stream::TYPE_STREAM_2 | stream::TYPE_STREAM_3 => {
             Entry::collection(key, stream::read(&mut input, kind)?, None)
         }
+        json::TYPE_MODULE_2 => Entry::collection(key, json::read(hasher, &mut input)?, None),
         _ => return None,
     };
     input.0.is_empty().then_some(entry)
