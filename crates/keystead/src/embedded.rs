@@ -557,7 +557,7 @@ impl Keystead {
                 return Ok(reply);
             }
         }
-        self.inner.exchange.submit(place, access, bytes)?.await
+        self.inner.exchange.submit(place, access, bytes)?.leave().await
     }
 
     fn exchange(&self) -> &Exchange {

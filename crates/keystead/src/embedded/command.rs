@@ -11,8 +11,7 @@ use keystead_store::command::{self, Command, GatherCommand, Handler};
 use keystead_store::{CommandError, ScanCursor};
 use keystead_types::{SLOT_COUNT, ShardId, Slot};
 
-use super::exchange::{Ending, Place};
-use super::slot::Pending;
+use super::exchange::{Laid, Place};
 use super::{Keystead, reply};
 use crate::error::Error;
 
@@ -94,7 +93,7 @@ impl Keystead {
             return Err(Error::NoTopology);
         }
         let access = if kind.is_write() { Access::Write } else { Access::Read };
-        let mut asked: Vec<(ShardId, Result<Pending<Ending>, Error>)> = Vec::new();
+        let mut asked: Vec<(ShardId, Result<Laid<'_>, Error>)> = Vec::new();
         for &shard in &*shards {
             let mut bytes = Vec::new();
             encode::command(&mut bytes, words.iter().copied());
@@ -102,9 +101,9 @@ impl Keystead {
         }
         let mut values = Vec::new();
         let mut failed = None;
-        for (shard, pending) in asked {
-            let ending = match pending {
-                Ok(pending) => pending.await,
+        for (shard, laid) in asked {
+            let ending = match laid {
+                Ok(laid) => laid.leave().await,
                 Err(error) => Err(error),
             };
             match ending.and_then(|reply| reply::value(&reply)) {

@@ -3,17 +3,18 @@
 //! Owns: which call waits for which ticket, and who stands at the door. Never: parses a reply, retries,
 //! knows a time: the door ends every run by its own deadline.
 //!
-//! Nobody waits for the door. A caller lays its run on the desk and tries the door; if another thread
-//! stands there, that thread takes the run along with its own, so callers who come together leave in
-//! one flush. The node's threads do the same when they ring: the thread that decided a run puts its
+//! Nobody waits for the door. A caller lays its run on the desk, lets those who are ready beside it do the same, and tries
+//! the door; if another thread stands there, that thread takes the run along with its own. So callers who come together leave in
+//! one flush, which is one write to the log. The node's threads do the same when they ring: the thread that decided a run puts its
 //! reply down and wakes the caller itself, without a thread between.
 //!
 //! INV-EMB1: whoever lets go of the door looks for work again before leaving, so work that was laid down
 //! by somebody who found the door taken is always seen (INV-N5).
 //! INV-EMB2: every call that was taken ends exactly once, [`close`](Exchange::close) included.
 
+use std::future::poll_fn;
 use std::sync::{Arc, Weak};
-use std::task::Waker;
+use std::task::{Poll, Waker};
 
 use keystead_node::{Access, Attended, Door, Outcome, Run, Ticket, UnknownReason};
 use keystead_resp::{Args, Protocol, ReplyWriter};
@@ -100,7 +101,7 @@ impl Exchange {
         self.look_for(RUNG);
     }
 
-    /// Sends a run on its way.
+    /// Lays a run down; it leaves with the next flush, at latest by its own [`leave`](Laid::leave) or drop.
     ///
     /// # Errors
     /// [`Error::Closed`] and [`Error::TooManyCalls`]; all others come as the ending.
@@ -109,7 +110,7 @@ impl Exchange {
         place: Place,
         access: Access,
         commands: Vec<u8>,
-    ) -> Result<Pending<Ending>, Error> {
+    ) -> Result<Laid<'_>, Error> {
         let (promise, pending) = promise();
         let mut desk = self.desk.lock();
         if desk.is_closed {
@@ -121,8 +122,7 @@ impl Exchange {
         let ticket = desk.enter(promise, access);
         desk.queue.push(Queued { ticket, place, access, commands });
         drop(desk);
-        self.look_for(QUEUED);
-        Ok(pending)
+        Ok(Laid { pending, departure: Departure(self) })
     }
 
     /// Answers a command that only reads, if this node may do so at once. `None`: it may not.
@@ -182,6 +182,7 @@ impl Exchange {
 
     fn work_at(&self, door: &mut AnyDoor, work: u8, wakers: &mut Vec<Waker>) {
         if work & QUEUED != 0 {
+            // Empty, if somebody's departure took it along: most often, when many leave together.
             let queue = std::mem::take(&mut self.desk.lock().queue);
             for queued in queue {
                 self.pass(door, queued, wakers);
@@ -211,6 +212,42 @@ impl Exchange {
                 wakers.extend(call.and_then(|call| call.promise.fill(Err(Error::NoTopology))));
             }
         }
+    }
+}
+
+/// A run that lies on the desk.
+pub(crate) struct Laid<'a> {
+    pending: Pending<Ending>,
+    departure: Departure<'a>,
+}
+
+impl Laid<'_> {
+    /// Sends it on its way, with whatever else lies there, and waits for its end.
+    ///
+    /// Yields once before: calls that are polled beside it (`join`, tasks that are ready) lay their runs down meanwhile, and
+    /// all leave in one flush. A call that is alone pays a poll for it.
+    pub(crate) async fn leave(self) -> Ending {
+        let Self { pending, departure } = self;
+        let mut has_yielded = false;
+        poll_fn(|context| {
+            if std::mem::replace(&mut has_yielded, true) {
+                return Poll::Ready(());
+            }
+            context.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+        drop(departure);
+        pending.await
+    }
+}
+
+/// Flushes when it is dropped: a call that is cancelled before it left must not leave its run lying.
+struct Departure<'a>(&'a Exchange);
+
+impl Drop for Departure<'_> {
+    fn drop(&mut self) {
+        self.0.look_for(QUEUED);
     }
 }
 

@@ -35,6 +35,8 @@ struct World {
     /// False: this node may not answer reads from memory.
     is_leader: AtomicBool,
     is_holding: AtomicBool,
+    /// Flushes that brought something.
+    flushes: AtomicU64,
     /// What is told of the next run instead of executing it.
     fault: Mutex<Option<Fault>>,
     pending: Mutex<Vec<Held>>,
@@ -63,6 +65,11 @@ struct Held {
 }
 
 impl StandIn {
+    /// How many flushes brought something so far.
+    pub(crate) fn flushes(&self) -> u64 {
+        self.world.flushes.load(Ordering::SeqCst)
+    }
+
     pub(crate) fn new(shards: usize) -> Self {
         let store = || RwLock::new(Store::new(StoreConfig { hash_seed: 7 }));
         let world = World {
@@ -71,6 +78,7 @@ impl StandIn {
             index: AtomicU64::new(0),
             is_leader: AtomicBool::new(true),
             is_holding: AtomicBool::new(false),
+            flushes: AtomicU64::new(0),
             fault: Mutex::default(),
             pending: Mutex::default(),
             ended: Mutex::default(),
@@ -122,7 +130,9 @@ impl World {
     }
 
     fn execute(&self) {
-        for held in std::mem::take(&mut *self.pending.lock()) {
+        let pending = std::mem::take(&mut *self.pending.lock());
+        self.flushes.fetch_add(u64::from(!pending.is_empty()), Ordering::SeqCst);
+        for held in pending {
             let ended = match self.fault.lock().take() {
                 Some(fault) => Ended::Fault(fault),
                 None => Ended::Done(self.run(&held)),

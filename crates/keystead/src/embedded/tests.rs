@@ -1,5 +1,8 @@
 //! What the handle promises, over a stand-in for the node. The real node's part stands in `tests/`.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use keystead_node::{Refusal, UnknownReason};
@@ -302,11 +305,43 @@ fn a_dropped_future_withdraws_nothing() {
     host.hold();
     block_on(async {
         let mut put = std::pin::pin!(store.put("n", &1));
-        let polled = std::future::poll_fn(|context| {
-            std::task::Poll::Ready(put.as_mut().poll(context).is_pending())
-        });
+        let polled = poll_fn(|context| Poll::Ready(put.as_mut().poll(context).is_pending()));
         assert!(polled.await);
     });
     host.release();
     assert_eq!(blocking.get::<u32>("n").unwrap(), Some(1));
+}
+
+#[test]
+fn calls_that_are_polled_together_leave_in_one_flush() {
+    let host = StandIn::new(1);
+    let store = Keystead::over(Box::new(host.clone()));
+    let puts = (0..10).map(|number| Box::pin(store.put_bytes(format!("key{number}"), b"value")));
+    let mut puts: Vec<_> = puts.collect();
+    block_on(poll_fn(|context| {
+        puts.retain_mut(|put| match put.as_mut().poll(context) {
+            Poll::Ready(outcome) => {
+                outcome.unwrap();
+                false
+            }
+            Poll::Pending => true,
+        });
+        if puts.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+    }));
+    assert_eq!(host.flushes(), 1);
+    block_on(store.put_bytes("alone", b"value")).unwrap();
+    assert_eq!(host.flushes(), 2);
+}
+
+#[test]
+fn a_call_that_is_cancelled_before_it_left_leaves_nothing_lying() {
+    let host = StandIn::new(1);
+    let store = Keystead::over(Box::new(host.clone()));
+    {
+        let mut put = pin!(store.put_bytes("key", b"value"));
+        assert!(put.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        assert_eq!(host.flushes(), 0);
+    }
+    assert_eq!(host.flushes(), 1, "what was taken goes its way, as a call that is cancelled later");
+    assert_eq!(block_on(store.get_bytes("key")).unwrap().as_deref(), Some(&b"value"[..]));
 }
