@@ -1,18 +1,17 @@
-//! The directory of the log as a whole: which files are there, the first one, the removal of old ones.
-//! Owns: founding, tidying, removing. Never: what stands in a segment (see `segment`, `recovery`).
-//! Called by `log` when it opens, and by whoever removes segments.
+//! The directory of the log as a whole: which files are there, and the first one.
+//! Owns: founding, tidying. Never: what stands in a segment (see `segment`, `recovery`), old segments (see `shelf`).
+//! Called by `log` when it opens.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::Path;
 
 use crate::batch::Position;
 use crate::disk::Disk;
 use crate::error::WalError;
-use crate::ledger::{Ledger, Retired};
+use crate::ledger::Ledger;
 use crate::log::LogOptions;
 use crate::recovery::{Recovered, Reopened};
-use crate::segment::{FIRST_BLOCK_OFFSET, Preparation, SegmentHeader, SpareOrder, Stage};
+use crate::segment::{FIRST_BLOCK_OFFSET, Preparation, SpareOrder, Stage};
 
 /// Size of the very first segment: a fresh node waits for its zeros, so it is smaller than the others.
 const FIRST_SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
@@ -29,8 +28,8 @@ pub(crate) fn tidy<D: Disk>(disk: &D, log_dir: &Path) -> Result<(Vec<u64>, Vec<u
                 let path = log_dir.join(name);
                 disk.remove(&path).map_err(WalError::io("remove", &path))?;
             }
-            // Not ours: somebody may have put a note there.
-            None => {}
+            // The shelf's, or not ours: somebody may have put a note there.
+            Some((Stage::Shelved, _)) | None => {}
         }
     }
     used.sort_unstable();
@@ -46,7 +45,8 @@ pub(crate) fn found<D: Disk>(
     let identity = options.identity_if_new;
     let order = SpareOrder {
         log_dir: log_dir.to_owned(),
-        header: SegmentHeader { sequence: 1, identity },
+        sequence: 1,
+        identity,
         size_bytes: options.segment_bytes.min(FIRST_SEGMENT_BYTES),
         reserve_bytes: options.reserve_bytes,
     };
@@ -67,21 +67,4 @@ pub(crate) fn found<D: Disk>(
     };
     let end = Position { segment: active.sequence, offset: FIRST_BLOCK_OFFSET };
     Ok(Reopened { active, end, next_block: 1, ledger, recovered })
-}
-
-/// Removes segments that nobody needs, oldest first and each durably: a crash in between leaves no hole.
-pub(crate) fn remove_retired<D: Disk>(
-    disk: &D,
-    log_dir: &Path,
-    retired: &[Retired],
-) -> Result<(), WalError> {
-    for Retired { path, .. } in retired {
-        match disk.remove(path) {
-            // Removed by an earlier try whose directory sync failed.
-            Err(gone) if gone.kind() == io::ErrorKind::NotFound => {}
-            outcome => outcome.map_err(WalError::io("remove", path))?,
-        }
-        disk.sync_dir(log_dir).map_err(WalError::io("sync the directory", log_dir))?;
-    }
-    Ok(())
 }

@@ -92,6 +92,9 @@ pub trait DiskFile: Debug + Send + 'static {
     /// # Errors
     /// [`io::ErrorKind::StorageFull`] if the disk has no room; the file is then as it was or longer.
     fn allocate(&self, size: u64) -> io::Result<()>;
+    /// Says that all of the file will be written soon, in small pieces: its pages may be read ahead, since a piece of a
+    /// page that is not in memory would wait for it. Only advice.
+    fn expect_writes(&self) {}
     /// Makes the bytes written so far durable (fdatasync). Must not be called again after it failed.
     ///
     /// # Errors

@@ -114,7 +114,7 @@ pub enum WalError {
     },
     /// Written by another version of the format.
     #[error(
-        "segment {path} has log format {found}, this program reads format {supported}; nothing was changed; start \
+        "segment {path} has log format {found}, this program reads formats up to {supported}; nothing was changed; start \
          the version of the program that wrote it"
     )]
     Version {

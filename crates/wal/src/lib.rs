@@ -28,6 +28,7 @@ mod record;
 mod recovery;
 mod replay;
 mod segment;
+mod shelf;
 mod writer;
 
 pub use batch::{Batch, Position};

@@ -15,7 +15,7 @@ use keystead_types::mistakes::{Mistake, is_made};
 use keystead_types::{LogIndex, NodeId, ShardId, limits};
 
 use crate::batch::{Batch, FLAG_CLOSED, Position, Seal};
-use crate::directory::{found, remove_retired, tidy};
+use crate::directory::{found, tidy};
 use crate::disk::{Disk, DiskFile, LockError};
 use crate::error::WalError;
 use crate::ledger::{Ledger, Pin, Retired};
@@ -24,6 +24,7 @@ use crate::segment::{
     FIRST_BLOCK_OFFSET, Identity, Preparation, SEGMENT_HEADER_BYTES, Segment, SegmentHeader,
     SpareOrder, Stage,
 };
+use crate::shelf::Shelf;
 
 /// Settings of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -291,23 +292,23 @@ impl<D: Disk> Log<D> {
         self.sync()
     }
 
-    /// Takes over which entry of which group is the first still needed, and removes the segments that nobody
-    /// needs. A group that is not named keeps what it said before; one that never said anything keeps
+    /// Takes over which entry of which group is the first still needed, and takes the segments that nobody
+    /// needs out of the log; some of their files are kept for the segments to come. A group that is not named keeps what it said before; one that never said anything keeps
     /// everything. Entries after a group's latest snapshot stay, whatever is said (INV-WAL1). While something is
     /// not synced nothing is removed (INV-WAL8); what was said is remembered for the next call.
     ///
     /// # Errors
-    /// [`WalError::Io`] if a segment cannot be removed; it is then removed by nobody until the log is reopened.
+    /// [`WalError::Io`] if a segment cannot be renamed or removed; nobody tries again until the log is reopened.
     pub fn purge(
         &mut self,
         first_needed: &BTreeMap<ShardId, LogIndex>,
     ) -> Result<Vec<Retired>, WalError> {
         let retired = self.retire(first_needed);
-        remove_retired(&self.disk, &self.log_dir, &retired)?;
+        self.shelf().let_go(&self.disk, &retired)?;
         Ok(retired)
     }
 
-    /// As [`Log::purge`], but leaves the removal (oldest first) to the caller.
+    /// As [`Log::purge`], but leaves it to the caller to take the segments out of the log, oldest first.
     pub(crate) fn retire(&mut self, first_needed: &BTreeMap<ShardId, LogIndex>) -> Vec<Retired> {
         self.ledger.need_from(first_needed);
         // INV-WAL8: the ledger already counts what was appended and not synced, so nothing of that kind may be there.
@@ -339,10 +340,20 @@ impl<D: Disk> Log<D> {
     pub(crate) fn spare_order(&self) -> Option<SpareOrder> {
         self.spare.is_none().then(|| SpareOrder {
             log_dir: self.log_dir.clone(),
-            header: SegmentHeader { sequence: self.active.sequence + 1, identity: self.identity },
+            sequence: self.active.sequence + 1,
+            identity: self.identity,
             size_bytes: self.options.segment_bytes,
             reserve_bytes: self.options.reserve_bytes,
         })
+    }
+
+    /// Where its retired segments go.
+    pub(crate) fn shelf(&self) -> Shelf {
+        Shelf {
+            log_dir: self.log_dir.clone(),
+            segment_bytes: self.options.segment_bytes,
+            reserve_bytes: self.options.reserve_bytes,
+        }
     }
 
     /// Takes a segment that was made to [`Log::spare_order`].
@@ -393,10 +404,6 @@ impl<D: Disk> Log<D> {
 
     pub(crate) fn disk(&self) -> &D {
         &self.disk
-    }
-
-    pub(crate) fn log_dir(&self) -> &Path {
-        &self.log_dir
     }
 
     /// Why the next segment cannot be had, as an error with what the disk says now.
@@ -546,9 +553,11 @@ impl<D: Disk> Log<D> {
         let mut bytes = [0; SEGMENT_HEADER_BYTES];
         file.read_at(&mut bytes, 0).map_err(WalError::io("read", path))?;
         let size_bytes = file.size_bytes().map_err(WalError::io("read the size of", path))?;
-        let header = SegmentHeader { sequence: self.active.sequence + 1, identity: self.identity };
-        let is_ours = bytes == header.encode() && size_bytes == self.options.segment_bytes;
-        Ok(is_ours.then(|| Segment::new(file, path.to_owned(), header, size_bytes)))
+        // A spare that cannot be read is made anew.
+        let header = SegmentHeader::decode(&bytes, path, self.active.sequence + 1).ok();
+        let ours = header.filter(|header| header.identity == self.identity);
+        let whole = ours.filter(|_| size_bytes == self.options.segment_bytes);
+        Ok(whole.map(|header| Segment::new(file, path.to_owned(), header, size_bytes)))
     }
 }
 

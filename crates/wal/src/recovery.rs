@@ -19,7 +19,8 @@
 //! the first block that is not valid (checksum, number, length) all that follows, in this segment and in later
 //! ones, is searched for block headers. If one of them says that the invalid place had been synced: refuse with
 //! [`WalError::Damaged`], change nothing. Else it is a torn tail: everything from there on is zeroed durably, so
-//! that no stale block can ever be read as the continuation of a newer one.
+//! that no stale block can ever be read as the continuation of a newer one. In a file that was used before, everything
+//! up to the last header of this use is: what follows are blocks of earlier uses, which nobody can take for newer ones.
 //!
 //! A later header is believed only where it was written: its checksum covers its place and the log's identity.
 //!
@@ -55,7 +56,7 @@ use crate::ledger::Ledger;
 use crate::record::{self, Frame};
 use crate::replay::{RecoveredGroup, Replay};
 use crate::segment::{
-    FIRST_BLOCK_OFFSET, Identity, SEGMENT_HEADER_BYTES, Segment, SegmentHeader, Stage,
+    FIRST_BLOCK_OFFSET, Identity, Remains, SEGMENT_HEADER_BYTES, Segment, SegmentHeader, Stage,
 };
 
 /// What the log held when it was opened.
@@ -82,7 +83,7 @@ pub struct TornTail {
     pub path: PathBuf,
     /// Where the log now ends.
     pub offset: u64,
-    /// How many bytes of that segment were not zero behind it.
+    /// How many bytes of that segment behind it had been written.
     pub bytes: u64,
 }
 
@@ -192,6 +193,9 @@ pub fn read_group<D: Disk>(
     let mut reader = Reader::new(disk, &log_dir, *first);
     for (position, sequence) in sequences.iter().enumerate() {
         let loaded = reader.load(*sequence)?;
+        // A segment that left the log may have become another while it was read; it lost its name before.
+        let path = &loaded.segment.path;
+        disk.open(path).map_err(WalError::io("open", path))?;
         let order = if position == 0 { Order::Oldest } else { Order::Later };
         // Behind the first block that is not valid the writer is at work.
         match reader.walk(loaded, order)? {
@@ -208,6 +212,31 @@ struct Loaded<F> {
     segment: Segment<F>,
     buffer: SegmentBuffer,
     identity: Identity,
+    remains: Remains,
+}
+
+impl<F: DiskFile> Loaded<F> {
+    /// Behind this (at least `from`) nothing stands that was written in this use of the file, but for what no header
+    /// leads to.
+    fn written_end(&self, from: usize) -> usize {
+        match self.remains {
+            Remains::Zeros => self.buffer.nonzero_end().max(from),
+            Remains::OlderBlocks => self.headers(from).last().map_or(from, |(offset, header)| {
+                let whole = block_ends(header.body_bytes).map_or(BLOCK_HEADER_BYTES, |ends| ends.1);
+                offset.saturating_add(whole).min(self.buffer.bytes().len())
+            }),
+        }
+    }
+
+    /// The block headers from `from` on, wherever they are.
+    fn headers(&self, from: usize) -> impl Iterator<Item = (usize, BlockHeader)> {
+        let from = from.next_multiple_of(BLOCK_ALIGN);
+        (from..self.buffer.nonzero_end()).step_by(BLOCK_ALIGN).filter_map(|offset| {
+            let place: Place = self.segment.place(offset as u64);
+            let rest = self.buffer.bytes().get(offset..).unwrap_or_default();
+            Some((offset, BlockHeader::decode(place, rest)?))
+        })
+    }
 }
 
 /// The last segment that the log runs through, and where it ends there.
@@ -274,7 +303,7 @@ impl<'a, D: Disk> Reader<'a, D> {
             return Err(WalError::Foreign { path });
         }
         let segment = Segment::new(file, path, header, size_bytes);
-        Ok(Loaded { segment, buffer, identity: header.identity })
+        Ok(Loaded { segment, buffer, identity: header.identity, remains: header.remains })
     }
 
     /// Replays the segment's blocks up to the first that is not valid. A segment whose first block does not
@@ -363,16 +392,16 @@ impl<'a, D: Disk> Reader<'a, D> {
             })
         });
         let Some((witness, witness_offset)) = found else { return Ok(()) };
-        // If the segment ends in zeros where its last valid block does, the log went on in the next one, and
-        // it is the beginning of that one which is damaged.
-        let (path, offset, fault) = match later.first() {
-            Some(next) if tail.loaded.buffer.nonzero_end() <= tail.end => {
-                let offset = SEGMENT_HEADER_BYTES;
-                let fault = self.read_block(next, offset, &mut Vec::new()).err();
-                (&next.segment.path, offset, fault.unwrap_or(Fault::OutOfOrder))
-            }
-            _ => (&tail.loaded.segment.path, tail.end, tail.fault),
-        };
+        // If nothing was written behind the segment's last valid block, the log went on in the next one, and it is
+        // the beginning of that one which is damaged. A block that follows blocks which are missing is not.
+        let in_next = later.first().filter(|_| tail.loaded.written_end(tail.end) == tail.end);
+        let in_next = in_next.and_then(|next| {
+            let fault = self.read_block(next, SEGMENT_HEADER_BYTES, &mut Vec::new()).err()?;
+            let is_whole = fault == Fault::OutOfOrder && next.remains == Remains::OlderBlocks;
+            (!is_whole).then_some((&next.segment.path, SEGMENT_HEADER_BYTES, fault))
+        });
+        let (path, offset, fault) =
+            in_next.unwrap_or((&tail.loaded.segment.path, tail.end, tail.fault));
         Err(WalError::Damaged {
             path: path.clone(),
             offset: offset as u64,
@@ -400,15 +429,17 @@ impl<'a, D: Disk> Reader<'a, D> {
                 .map_err(WalError::io("sync the directory", self.log_dir))?;
         }
         let Segment { file, path, .. } = &tail.loaded.segment;
+        let written_end = tail.loaded.written_end(tail.end);
         let mut at = tail.end;
-        while at < tail.loaded.buffer.nonzero_end() {
-            let length = (tail.loaded.buffer.nonzero_end() - at).min(CHUNK_BYTES);
+        while at < written_end {
+            let length = (written_end - at).min(CHUNK_BYTES);
             file.write_at(&ZEROS[..length], at as u64).map_err(WalError::io("zero", path))?;
             at += length;
         }
-        let bytes = tail.loaded.buffer.nonzero_end().saturating_sub(tail.end) as u64;
-        let has_later_blocks =
-            later.iter().any(|loaded| loaded.buffer.nonzero_end() > SEGMENT_HEADER_BYTES);
+        let bytes = (written_end - tail.end) as u64;
+        let has_later_blocks = later
+            .iter()
+            .any(|loaded| loaded.written_end(SEGMENT_HEADER_BYTES) > SEGMENT_HEADER_BYTES);
         if bytes == 0 && !has_later_blocks {
             return Ok(None);
         }
@@ -454,12 +485,8 @@ impl<'a, D: Disk> Reader<'a, D> {
 
 /// The first block header in `loaded` from `from` on which says that more than `end` had been synced.
 fn witness<F: DiskFile>(loaded: &Loaded<F>, from: usize, end: Position) -> Option<usize> {
-    let from = from.next_multiple_of(BLOCK_ALIGN);
-    (from..loaded.buffer.nonzero_end()).step_by(BLOCK_ALIGN).find(|offset| {
-        let place: Place = loaded.segment.place(*offset as u64);
-        let rest = loaded.buffer.bytes().get(*offset..).unwrap_or_default();
-        BlockHeader::decode(place, rest).is_some_and(|header| header.synced_through > end)
-    })
+    let mut headers = loaded.headers(from);
+    headers.find(|(_, header)| header.synced_through > end).map(|(offset, _)| offset)
 }
 
 fn rewrite<F: DiskFile>(

@@ -3,14 +3,18 @@
 //! Never: blocks (see `batch`), or the decision when a segment is made or removed (see `log`).
 //!
 //! ```text
-//! DIR/log/0000000000000001.seg = | header, 64 bytes | block | block | ... | zeros up to the file's size |
-//! header: | magic, 8 bytes | version u32 | crc u32 | sequence u64 | node u64 | log id u64 | zeros |
+//! DIR/log/0000000000000001.seg = | header, 64 bytes | block | block | ... | remains up to the file's size |
+//! header: | magic, 8 bytes | version u32 | crc u32 | sequence u64 | node u64 | log id u64 | remains u32 | zeros |
 //! ```
-//! A segment is filled with real zeros and synced ahead of its use, because fdatasync of blocks then changes no
-//! metadata (94 us instead of 129 us on the development machine), and because a full disk is so noticed while the
-//! segment before still has room. While it is filled its name ends in `.tmp` (recovery removes it), when it is
-//! ready in `.spare`, and it gets its real name, durably, before the first block is written to it. So a
-//! `.seg` always has its header, and a `.spare` is all zeros behind its header.
+//! A segment is made of one that nobody needs any more (see `shelf`), or else filled with real zeros and synced ahead of
+//! its use: fdatasync of blocks then changes no metadata (94 us instead of 129 us on the development machine), and a
+//! full disk is so noticed while the segment before still has room. What stands behind its last block is
+//! zeros (`remains` 0), or blocks of its earlier uses (`remains` 1), which can never be taken for blocks of this use: a
+//! block's checksum covers the sequence, and no sequence is used twice for a file that had blocks under it.
+//!
+//! While it is made its name ends in `.tmp` (recovery removes it), when it is ready in `.spare`, and it gets its real
+//! name, durably, before the first block is written to it. So a `.seg` always has its header, and a `.spare`
+//! has no block of its own.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -22,13 +26,15 @@ use crate::disk::{Disk, DiskFile};
 use crate::error::WalError;
 use crate::record::{u32_at, u64_at};
 use crate::recovery::Fault;
+use crate::shelf;
 
 /// Bytes before a segment's first block.
 pub(crate) const SEGMENT_HEADER_BYTES: usize = 64;
 /// Where a segment's first block stands.
 pub(crate) const FIRST_BLOCK_OFFSET: u64 = SEGMENT_HEADER_BYTES as u64;
-/// The version of the format that this program writes and reads.
-pub const FORMAT_VERSION: u32 = 1;
+/// The version of the format that this program writes. It also reads version 1, in which segments were never used again.
+pub const FORMAT_VERSION: u32 = 2;
+const OLDEST_VERSION: u32 = 1;
 /// Zeros written and synced at once: small enough that an fsync of the log beside it is not held up.
 const ZERO_SLICE_BYTES: usize = 512 * 1024;
 const SEGMENT_MAGIC: [u8; 8] = *b"KEYSTWAL";
@@ -67,6 +73,15 @@ impl<F: DiskFile> Segment<F> {
 pub(crate) struct SegmentHeader {
     pub(crate) sequence: u64,
     pub(crate) identity: Identity,
+    pub(crate) remains: Remains,
+}
+
+/// What stands behind a segment's last block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Remains {
+    Zeros,
+    /// Blocks of earlier uses of the file.
+    OlderBlocks,
 }
 
 impl SegmentHeader {
@@ -77,6 +92,7 @@ impl SegmentHeader {
         out[16..24].copy_from_slice(&self.sequence.to_le_bytes());
         out[24..32].copy_from_slice(&self.identity.node.0.to_le_bytes());
         out[32..40].copy_from_slice(&self.identity.log_id.to_le_bytes());
+        out[40..44].copy_from_slice(&u32::from(self.remains == Remains::OlderBlocks).to_le_bytes());
         let crc = header_crc(&out);
         out[12..16].copy_from_slice(&crc.to_le_bytes());
         out
@@ -93,7 +109,7 @@ impl SegmentHeader {
             return damaged(Fault::NoHeader);
         }
         let found = u32_at(header, 8);
-        if found != FORMAT_VERSION {
+        if !(OLDEST_VERSION..=FORMAT_VERSION).contains(&found) {
             return Err(WalError::Version {
                 path: path.to_owned(),
                 found,
@@ -104,7 +120,8 @@ impl SegmentHeader {
         if u32_at(header, 12) != header_crc(header) || u64_at(header, 16) != sequence {
             return damaged(Fault::HeaderChecksum);
         }
-        Ok(Self { sequence, identity })
+        let remains = if u32_at(header, 40) == 0 { Remains::Zeros } else { Remains::OlderBlocks };
+        Ok(Self { sequence, identity, remains })
     }
 
     /// The checksum that every block of the segment starts from.
@@ -128,6 +145,8 @@ pub(crate) enum Stage {
     Spare,
     /// Part of the log.
     Used,
+    /// Was part of the log, and waits to be used again.
+    Shelved,
 }
 
 impl Stage {
@@ -136,6 +155,7 @@ impl Stage {
             Self::Unready => "tmp",
             Self::Spare => "spare",
             Self::Used => "seg",
+            Self::Shelved => "old",
         }
     }
 
@@ -147,8 +167,8 @@ impl Stage {
     /// The stage and the sequence in a file's name; `None` for files that are not ours.
     pub(crate) fn of_name(name: &str) -> Option<(Self, u64)> {
         let (digits, suffix) = name.split_once('.')?;
-        let stage =
-            [Self::Unready, Self::Spare, Self::Used].into_iter().find(|s| s.suffix() == suffix)?;
+        let stages = [Self::Unready, Self::Spare, Self::Used, Self::Shelved];
+        let stage = stages.into_iter().find(|stage| stage.suffix() == suffix)?;
         let is_number = digits.len() == 16 && digits.bytes().all(|b| b.is_ascii_digit());
         is_number.then(|| digits.parse().ok()).flatten().map(|sequence| (stage, sequence))
     }
@@ -158,7 +178,8 @@ impl Stage {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SpareOrder {
     pub(crate) log_dir: PathBuf,
-    pub(crate) header: SegmentHeader,
+    pub(crate) sequence: u64,
+    pub(crate) identity: Identity,
     pub(crate) size_bytes: u64,
     /// Free bytes that must remain on the disk once the segment is there.
     pub(crate) reserve_bytes: u64,
@@ -169,6 +190,7 @@ pub(crate) struct Preparation<D: Disk> {
     order: SpareOrder,
     file: D::File,
     unready: PathBuf,
+    remains: Remains,
     zeroed_bytes: u64,
 }
 
@@ -179,9 +201,14 @@ pub(crate) enum Prepared<D: Disk> {
 }
 
 impl<D: Disk> Preparation<D> {
-    /// Takes the space for the segment.
+    /// Takes a file from the shelf, or the space for a new one.
     pub(crate) fn begin(disk: &D, order: SpareOrder) -> Result<Self, WalError> {
-        let path = Stage::Used.path(&order.log_dir, order.header.sequence);
+        let unready = Stage::Unready.path(&order.log_dir, order.sequence);
+        if let Some(file) = shelf::take(disk, &order.log_dir, order.size_bytes, &unready)? {
+            let zeroed_bytes = order.size_bytes;
+            return Ok(Self { order, file, unready, remains: Remains::OlderBlocks, zeroed_bytes });
+        }
+        let path = Stage::Used.path(&order.log_dir, order.sequence);
         let free_bytes = disk
             .free_bytes(&order.log_dir)
             .map_err(WalError::io("ask for free space in", &path))?;
@@ -194,7 +221,6 @@ impl<D: Disk> Preparation<D> {
         if free_bytes < order.size_bytes.saturating_add(order.reserve_bytes) {
             return Err(full());
         }
-        let unready = Stage::Unready.path(&order.log_dir, order.header.sequence);
         let file = disk.create(&unready).map_err(WalError::io("create", &unready))?;
         if let Err(source) = file.allocate(order.size_bytes) {
             drop(file);
@@ -205,7 +231,7 @@ impl<D: Disk> Preparation<D> {
                 _ => WalError::Io { operation: "take space for", path: unready, source },
             });
         }
-        Ok(Self { order, file, unready, zeroed_bytes: 0 })
+        Ok(Self { order, file, unready, remains: Remains::Zeros, zeroed_bytes: 0 })
     }
 
     /// Writes and syncs the next slice of zeros; after the last one, the header and the name.
@@ -219,12 +245,14 @@ impl<D: Disk> Preparation<D> {
             self.zeroed_bytes += slice.len() as u64;
             return Ok(Prepared::Further(self));
         }
-        let path = Stage::Spare.path(&self.order.log_dir, self.order.header.sequence);
-        self.file.write_at(&self.order.header.encode(), 0).map_err(self.failed("write"))?;
+        let SpareOrder { sequence, identity, .. } = self.order;
+        let header = SegmentHeader { sequence, identity, remains: self.remains };
+        let path = Stage::Spare.path(&self.order.log_dir, sequence);
+        self.file.write_at(&header.encode(), 0).map_err(self.failed("write"))?;
         self.file.sync().map_err(self.failed("sync"))?;
         disk.rename(&self.unready, &path).map_err(self.failed("rename"))?;
         disk.sync_dir(&self.order.log_dir).map_err(self.failed("sync the directory of"))?;
-        Ok(Prepared::Ready(Segment::new(self.file, path, self.order.header, self.order.size_bytes)))
+        Ok(Prepared::Ready(Segment::new(self.file, path, header, self.order.size_bytes)))
     }
 
     /// All steps at once.

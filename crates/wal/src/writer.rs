@@ -1,5 +1,5 @@
 //! The log behind threads: everything that is queued becomes one write and at most one fsync.
-//! Owns: [`Writer`] (the only thread that syncs), [`Preparer`] (makes the next segment ready and removes old ones, so
+//! Owns: [`Writer`] (the only thread that syncs), [`Preparer`] (makes the next segment ready and shelves old ones, so
 //! that neither holds up an append), the waiting. Never: starting threads (a supervisor runs the two bodies), retrying
 //! a write or an fsync, formats.
 //!
@@ -20,13 +20,13 @@ use parking_lot::{Condvar, Mutex};
 use tracing::{error, info, warn};
 
 use crate::desk::{Desk, DeskState};
-use crate::directory::remove_retired;
 use crate::disk::Disk;
 use crate::error::WalError;
 use crate::inbox::{Completion, Direct, DiskState, Handle, Stall, Submission, Work, Written};
 use crate::ledger::Retired;
 use crate::log::Log;
 use crate::segment::{Preparation, Segment, SpareOrder};
+use crate::shelf::Shelf;
 
 /// How long a disk without room (or a file that cannot be removed) is left alone before the next try.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -68,12 +68,12 @@ impl<D: Disk> Writer<D> {
     #[must_use]
     pub fn new(log: Log<D>, options: WriterOptions) -> (Self, Preparer<D>, Handle) {
         let stats = log.stats();
-        let (disk, log_dir) = (log.disk().clone(), log.log_dir().to_owned());
+        let (disk, shelf) = (log.disk().clone(), log.shelf());
         let desk = Arc::new(Desk::new(log, options));
         let handle = Handle::new(Arc::clone(&desk) as Arc<dyn Direct>);
         handle.set_stats(stats);
         let yard = Arc::new(Yard { state: Mutex::default(), wake: Condvar::new() });
-        let preparer = Preparer { disk, log_dir, handle: handle.clone(), yard: Arc::clone(&yard) };
+        let preparer = Preparer { disk, shelf, handle: handle.clone(), yard: Arc::clone(&yard) };
         (Self { desk, handle: handle.clone(), yard }, preparer, handle)
     }
 
@@ -296,11 +296,11 @@ impl<D: Disk> Yard<D> {
     }
 }
 
-/// Makes segments ready and removes old ones. May be run again after a panic: what it was to do is kept.
+/// Makes segments ready and takes old ones out of the log. May be run again after a panic: what it was to do is kept.
 #[derive(Debug)]
 pub struct Preparer<D: Disk> {
     disk: D,
-    log_dir: std::path::PathBuf,
+    shelf: Shelf,
     handle: Handle,
     yard: Arc<Yard<D>>,
 }
@@ -371,9 +371,9 @@ impl<D: Disk> Preparer<D> {
     }
 
     fn remove(&self, retired: &Retired) -> Result<(), WalError> {
-        remove_retired(&self.disk, &self.log_dir, std::slice::from_ref(retired))?;
+        self.shelf.let_go(&self.disk, std::slice::from_ref(retired))?;
         self.yard.state.lock().removals.pop_front();
-        info!(path = %retired.path.display(), bytes = retired.size_bytes, "log segment removed");
+        info!(path = %retired.path.display(), bytes = retired.size_bytes, "log segment let go");
         Ok(())
     }
 

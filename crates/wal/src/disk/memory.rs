@@ -191,6 +191,12 @@ impl MemoryDisk {
         self.state.lock().names.keys().cloned().collect()
     }
 
+    /// Bytes that its files take.
+    #[must_use]
+    pub fn used_bytes(&self) -> u64 {
+        self.state.lock().used_bytes()
+    }
+
     /// Fsyncs of files so far.
     #[must_use]
     pub fn syncs(&self) -> u64 {

@@ -308,8 +308,8 @@ fn segments_of_another_log_or_version_are_refused() {
     ours.put(&segment(1), bytes);
     assert_eq!(
         open(&ours, SEGMENT_BYTES).unwrap_err().to_string(),
-        "segment /node/log/0000000000000001.seg has log format 9, this program reads format 1; nothing was changed; \
-         start the version of the program that wrote it"
+        "segment /node/log/0000000000000001.seg has log format 9, this program reads formats up to 2; nothing was \
+         changed; start the version of the program that wrote it"
     );
 }
 
@@ -344,4 +344,25 @@ fn two_processes_cannot_open_one_directory() {
     );
     drop(log);
     assert_eq!(open(&disk, SEGMENT_BYTES).unwrap().1.identity, options(1).identity_if_new);
+}
+
+#[test]
+fn a_log_of_format_1_is_read_and_written_on() {
+    let disk = MemoryDisk::new(1 << 20);
+    three_blocks(&disk);
+    let (_, as_written) = open(&disk, SEGMENT_BYTES).unwrap();
+    let mut bytes = disk.contents(&segment(1)).unwrap();
+    assert_eq!(bytes[8], 2);
+    bytes[8] = 1;
+    let crc = crc32c::crc32c_append(crc32c::crc32c(&bytes[..12]), &bytes[16..64]);
+    bytes[12..16].copy_from_slice(&crc.to_le_bytes());
+    disk.put(&segment(1), bytes);
+    let (mut log, recovered) = open(&disk, SEGMENT_BYTES).unwrap();
+    assert_eq!(recovered.groups, as_written.groups);
+    let last = recovered.groups[&ShardId(0)].entries.last().unwrap().0;
+    let op = crate::model::Op::Entry(ShardId(0), last.next(), b"on".to_vec());
+    log.append(&mut batch_of(&[op])).unwrap();
+    log.close().unwrap();
+    let (_, recovered) = open(&disk, SEGMENT_BYTES).unwrap();
+    assert_eq!(recovered.groups[&ShardId(0)].entries.last().unwrap().1, "on");
 }

@@ -1,7 +1,8 @@
-//! INV-WAL1, INV-WAL2, INV-WAL8: what is needed stays, what is not goes, oldest first.
+//! INV-WAL1, INV-WAL2, INV-WAL8: what is needed stays, what is not goes, oldest first. INV-WAL12: and comes back as
+//! another segment.
 
 use keystead_types::{LogIndex, ShardId};
-use keystead_wal::{MemoryDisk, Pin};
+use keystead_wal::{Log, MemoryDisk, Pin};
 use std::collections::BTreeMap;
 
 use crate::model::{Op, batch_of, entries, open, replay, segment};
@@ -63,6 +64,79 @@ fn a_segment_goes_when_every_group_has_a_snapshot_behind_it() {
         replay(&history),
         "the state that stood only in segment 1 was carried forward"
     );
+}
+
+/// Fills a segment with entries of group 0 behind `index`, makes a snapshot and lets the segment go.
+fn turn_over(log: &mut Log<MemoryDisk>, index: &mut u64) {
+    let before = log.stats().end.segment;
+    while log.stats().end.segment == before {
+        *index += 1;
+        log.append(&mut batch_of(&entries(0, *index, *index))).unwrap();
+        log.sync().unwrap();
+    }
+    log.append(&mut batch_of(&[Op::Snapshot(ShardId(0), LogIndex(*index), Vec::new())])).unwrap();
+    log.sync().unwrap();
+    assert_eq!(log.purge(&needed(&[(0, *index + 1)])).unwrap().len(), 1);
+}
+
+/// Which files lie beside the log's segments, waiting to be used again.
+fn shelved(disk: &MemoryDisk) -> Vec<String> {
+    let names = disk
+        .paths()
+        .into_iter()
+        .filter_map(|path| path.file_name().and_then(|name| name.to_str()).map(str::to_owned));
+    names.filter(|name| name.ends_with(".old")).collect()
+}
+
+#[test]
+fn a_segment_that_went_becomes_one_to_come_and_is_read_as_that_only() {
+    let disk = MemoryDisk::new(1 << 20);
+    let (mut log, _) = open(&disk, SEGMENT_BYTES).unwrap();
+    let mut index = 0;
+    turn_over(&mut log, &mut index);
+    assert_eq!(shelved(&disk), ["0000000000000001.old"]);
+    let used_bytes = disk.used_bytes();
+    for _ in 0..5 {
+        log.prepare_segment().unwrap();
+        assert_eq!(shelved(&disk), [""; 0], "the next segment was made of it");
+        assert_eq!(disk.used_bytes(), used_bytes, "and took no room");
+        turn_over(&mut log, &mut index);
+        // Behind its last block stand blocks of the use before, with a block among them at the same place.
+        let last = log.stats().end;
+        let bytes = disk.contents(&segment(last.segment)).unwrap();
+        assert!(bytes[usize::try_from(last.offset).unwrap()..].iter().any(|byte| *byte != 0));
+        drop(log);
+        disk.power_loss(index);
+        let recovered;
+        (log, recovered) = open(&disk, SEGMENT_BYTES).unwrap();
+        assert_eq!(recovered.torn_tail, None);
+        let group = &recovered.groups[&ShardId(0)];
+        assert_eq!(group.snapshot.as_ref().map(|(at, _)| at.0), Some(index));
+        assert_eq!(group.entries, []);
+        assert_eq!(log.stats().end, last, "the log goes on where it ended");
+    }
+}
+
+#[test]
+fn files_are_kept_only_while_the_disk_has_room_and_only_so_many() {
+    let disk = MemoryDisk::new(1 << 20);
+    let (mut log, _) = open(&disk, SEGMENT_BYTES).unwrap();
+    let mut index = 0;
+    while log.stats().segments < 12 {
+        index += 1;
+        log.append(&mut batch_of(&entries(0, index, index))).unwrap();
+    }
+    log.append(&mut batch_of(&[Op::Snapshot(ShardId(0), LogIndex(index), Vec::new())])).unwrap();
+    log.sync().unwrap();
+    assert_eq!(log.purge(&needed(&[(0, index + 1)])).unwrap().len(), 11);
+    assert_eq!(shelved(&disk).len(), 8);
+    turn_over(&mut log, &mut index);
+    assert_eq!(shelved(&disk).len(), 8, "one is taken, one comes");
+    disk.set_capacity_bytes(disk.used_bytes() + 8 * SEGMENT_BYTES - 1);
+    turn_over(&mut log, &mut index);
+    assert_eq!(shelved(&disk).len(), 7, "one is taken, none comes: the disk is short of room");
+    turn_over(&mut log, &mut index);
+    assert_eq!(shelved(&disk).len(), 7, "the one that went has made room");
 }
 
 #[test]
