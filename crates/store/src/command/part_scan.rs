@@ -34,21 +34,29 @@ impl PartCursor {
         count: usize,
         hash: impl Fn(&T) -> u64,
     ) -> (Vec<T>, u64) {
-        let mut found = Vec::new();
         // Past the last cursor there is nothing, not a new beginning.
         if self.0 >> (u64::BITS - HASH_BITS_LEFT_OUT) != 0 {
-            return (found, 0);
+            return (Vec::new(), 0);
         }
-        let place = |part: &T| hash(part) >> HASH_BITS_LEFT_OUT;
-        for part in parts {
-            let next = place(&part);
-            if found.len() >= count && found.last().is_none_or(|last| place(last) != next) {
-                return (found, next);
-            }
-            found.push(part);
-        }
-        (found, 0)
+        step(parts, count, |part| hash(part) >> HASH_BITS_LEFT_OUT)
     }
+}
+
+/// About `count` parts, all of those at the last one's place among them, and the place of the next part, 0 if there is none.
+pub(super) fn step<T>(
+    parts: impl Iterator<Item = T>,
+    count: usize,
+    place: impl Fn(&T) -> u64,
+) -> (Vec<T>, u64) {
+    let mut found = Vec::new();
+    for part in parts {
+        let next = place(&part);
+        if found.len() >= count && found.last().is_none_or(|last| place(last) != next) {
+            return (found, next);
+        }
+        found.push(part);
+    }
+    (found, 0)
 }
 
 /// Options behind the cursor.
@@ -56,16 +64,17 @@ pub(super) struct PartScan<'a> {
     pattern: Option<&'a [u8]>,
     /// About how many parts a step visits.
     pub(super) count: usize,
-    /// False behind NOVALUES, which only HSCAN takes.
+    /// False if only names are wanted.
     pub(super) has_values: bool,
 }
 
 impl<'a> PartScan<'a> {
-    pub(super) fn parse(args: Args<'a>, takes_novalues: bool) -> Result<Self, CommandError> {
+    /// Reads the options; `bare` is the one by which only names are wanted, if the command has such.
+    pub(super) fn parse(args: Args<'a>, bare: Option<&str>) -> Result<Self, CommandError> {
         let mut options = Self { pattern: None, count: 10, has_values: true };
         let mut rest = args.iter();
         while let Some(option) = rest.next() {
-            if takes_novalues && option.eq_ignore_ascii_case(b"NOVALUES") {
+            if bare.is_some_and(|bare| option.eq_ignore_ascii_case(bare.as_bytes())) {
                 options.has_values = false;
             } else if option.eq_ignore_ascii_case(b"COUNT") {
                 options.count = parse_count(rest.next().ok_or(CommandError::Syntax)?)?;

@@ -19,7 +19,7 @@ pub(crate) fn hscan(
         reply.array(0);
         return Ok(());
     };
-    let options = PartScan::parse(args.from(3), true)?;
+    let options = PartScan::parse(args.from(3), Some("NOVALUES"))?;
     let hasher = &reader.keyspace.hasher;
     let (mut found, next) = match hash.iter_from(hasher, cursor.hash()) {
         None => (hash.iter().collect(), 0),

@@ -194,11 +194,22 @@ fn each_member<'a>(
         return;
     }
     let Some((Some(first), others)) = sets.split_first() else { return };
-    for member in first.iter() {
-        if !others.iter().flatten().any(|other| other.contains(hasher, member)) {
-            visit(member);
+    let mut others: Vec<&Set> = others.iter().copied().flatten().collect();
+    let looks = first.len().saturating_mul(others.len());
+    let removals = others.iter().map(|other| other.len()).sum::<usize>();
+    // Many small sets: it is less work to take their members out of a copy, which is made and looked through.
+    if looks > removals.saturating_add(2 * first.len()) {
+        let mut left = first.duplicate(hasher);
+        for member in others.iter().flat_map(|other| other.iter()) {
+            left.remove(hasher, member);
         }
+        first.iter().filter(|member| left.contains(hasher, *member)).for_each(visit);
+        return;
     }
+    // A member is likeliest to be in the largest.
+    others.sort_by_key(|other| std::cmp::Reverse(other.len()));
+    let is_alone = |member: &Member<'_>| !others.iter().any(|set| set.contains(hasher, *member));
+    first.iter().filter(is_alone).for_each(visit);
 }
 
 /// Visits the members that all of the sets hold, looked for from the smallest set on, until `visit` breaks.

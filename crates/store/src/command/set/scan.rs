@@ -20,7 +20,7 @@ pub(crate) fn sscan(
         reply.array(0);
         return Ok(());
     };
-    let options = PartScan::parse(args.from(3), false)?;
+    let options = PartScan::parse(args.from(3), None)?;
     let hasher = &reader.keyspace.hasher;
     let (mut found, next) = match set.iter_from(hasher, cursor.hash()) {
         None => (set.iter().collect(), 0),

@@ -4,9 +4,8 @@
 use keystead_resp::{Args, ReplyWriter};
 
 use super::arguments::parse_ids;
-use super::delete::{DELETED, NOT_FOUND, STILL_NEEDED, delete, parse_deletion};
+use super::delete::{DELETED, NOT_FOUND, STILL_NEEDED, answer_outcomes, delete, parse_deletion};
 use crate::command::Writer;
-use crate::effect::EventClass;
 use crate::error::{CommandError, WrongType};
 use crate::keyspace::Change;
 use crate::value::stream::Stream;
@@ -62,10 +61,6 @@ pub(crate) fn xackdel(
         let outcomes: Vec<i64> = outcomes.collect();
         (Change::of(outcomes.contains(&DELETED)), outcomes)
     })?;
-    if outcomes.contains(&DELETED) {
-        writer.notify(EventClass::Stream, "xdel", &args[1]);
-    }
-    reply.array(outcomes.len());
-    outcomes.into_iter().for_each(|outcome| reply.integer(outcome));
+    answer_outcomes(writer, &args[1], &outcomes, reply);
     Ok(())
 }

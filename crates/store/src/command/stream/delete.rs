@@ -53,12 +53,22 @@ pub(crate) fn xdelex(
         let outcomes: Vec<i64> = ids.iter().map(|id| delete(stream, *id, references)).collect();
         (Change::of(outcomes.contains(&DELETED)), outcomes)
     })?;
+    answer_outcomes(writer, &args[1], &outcomes, reply);
+    Ok(())
+}
+
+/// Tells that entries were removed, if any was, and answers what became of each id.
+pub(super) fn answer_outcomes(
+    writer: &mut Writer<'_>,
+    key: &[u8],
+    outcomes: &[i64],
+    reply: &mut ReplyWriter<'_>,
+) {
     if outcomes.contains(&DELETED) {
-        writer.notify(EventClass::Stream, "xdel", &args[1]);
+        writer.notify(EventClass::Stream, "xdel", key);
     }
     reply.array(outcomes.len());
-    outcomes.into_iter().for_each(|outcome| reply.integer(outcome));
-    Ok(())
+    outcomes.iter().for_each(|outcome| reply.integer(*outcome));
 }
 
 /// Removes an entry, as far as `references` allows.
