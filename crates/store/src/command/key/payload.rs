@@ -19,6 +19,8 @@ pub(super) const TYPE_HASH: u8 = 4;
 pub(super) const TYPE_SORTED_SET: u8 = 5;
 pub(super) const TYPE_LIST_ZIPLIST: u8 = 10;
 pub(super) const TYPE_SET_INTSET: u8 = 11;
+pub(super) const TYPE_SORTED_SET_ZIPLIST: u8 = 12;
+pub(super) const TYPE_HASH_ZIPLIST: u8 = 13;
 pub(super) const TYPE_LIST_QUICKLIST: u8 = 14;
 pub(super) const TYPE_HASH_LISTPACK: u8 = 16;
 pub(super) const TYPE_SORTED_SET_LISTPACK: u8 = 17;
@@ -38,6 +40,7 @@ use crate::number::parse_integer;
 pub(super) mod json;
 pub(super) mod list;
 pub(super) mod stream;
+pub(super) mod ziplist;
 
 /// Appends a length, or another small number.
 pub(super) fn put_len(out: &mut Vec<u8>, len: u64) {

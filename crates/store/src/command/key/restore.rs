@@ -3,11 +3,13 @@
 use keystead_resp::{Args, ReplyWriter};
 use keystead_types::UnixMillis;
 
+use super::payload::ziplist::ziplist_strings;
 use super::payload::{
-    FOOTER_BYTES, Reader, TYPE_HASH, TYPE_HASH_FIELD_EXPIRY, TYPE_HASH_LISTPACK, TYPE_LIST,
-    TYPE_LIST_QUICKLIST, TYPE_LIST_QUICKLIST_2, TYPE_LIST_ZIPLIST, TYPE_SET, TYPE_SET_INTSET,
-    TYPE_SET_LISTPACK, TYPE_SORTED_SET, TYPE_SORTED_SET_LISTPACK, TYPE_SORTED_SET_TEXT,
-    TYPE_STRING, VERSION_FIELD_EXPIRY, crc64, json, list, listpack_strings, stream,
+    FOOTER_BYTES, Reader, TYPE_HASH, TYPE_HASH_FIELD_EXPIRY, TYPE_HASH_LISTPACK, TYPE_HASH_ZIPLIST,
+    TYPE_LIST, TYPE_LIST_QUICKLIST, TYPE_LIST_QUICKLIST_2, TYPE_LIST_ZIPLIST, TYPE_SET,
+    TYPE_SET_INTSET, TYPE_SET_LISTPACK, TYPE_SORTED_SET, TYPE_SORTED_SET_LISTPACK,
+    TYPE_SORTED_SET_TEXT, TYPE_SORTED_SET_ZIPLIST, TYPE_STRING, VERSION_FIELD_EXPIRY, crc64, json,
+    list, listpack_strings, stream,
 };
 use crate::command::Writer;
 use crate::effect::EventClass;
@@ -125,7 +127,9 @@ fn decode(hasher: &Hasher, key: &[u8], payload: &[u8], now: UnixMillis) -> Optio
             }
             Entry::collection(key, hash, None)
         }
-        TYPE_HASH_LISTPACK => Entry::collection(key, packed_hash(hasher, &input.string()?)?, None),
+        TYPE_HASH_LISTPACK | TYPE_HASH_ZIPLIST => {
+            Entry::collection(key, packed_hash(hasher, &packed_pairs(kind, &mut input)?)?, None)
+        }
         TYPE_LIST | TYPE_LIST_ZIPLIST | TYPE_LIST_QUICKLIST | TYPE_LIST_QUICKLIST_2 => {
             Entry::collection(key, list::read(&mut input, kind)?, None)
         }
@@ -142,15 +146,10 @@ fn decode(hasher: &Hasher, key: &[u8], payload: &[u8], now: UnixMillis) -> Optio
             }
             sorted_set_entry(key, set)?
         }
-        TYPE_SORTED_SET_LISTPACK => {
-            let strings = listpack_strings(&input.string()?)?;
-            let (pairs, rest) = strings.as_chunks::<2>();
-            if !rest.is_empty() {
-                return None;
-            }
+        TYPE_SORTED_SET_LISTPACK | TYPE_SORTED_SET_ZIPLIST => {
             let mut set = SortedSet::new();
-            for [name, score] in pairs {
-                add_member(&mut set, hasher, name, parse_float(score)?)?;
+            for [name, score] in packed_pairs(kind, &mut input)? {
+                add_member(&mut set, hasher, &name, parse_float(&score)?)?;
             }
             sorted_set_entry(key, set)?
         }
@@ -163,17 +162,30 @@ fn decode(hasher: &Hasher, key: &[u8], payload: &[u8], now: UnixMillis) -> Optio
     input.0.is_empty().then_some(entry)
 }
 
-/// The hash that a listpack of fields and values makes: not empty, and without a field that stands there twice.
-fn packed_hash(hasher: &Hasher, listpack: &[u8]) -> Option<Hash> {
-    let strings = listpack_strings(listpack)?;
-    let (pairs, rest) = strings.as_chunks::<2>();
+/// The strings of a listpack or, in payloads of older servers, of a ziplist, in pairs.
+fn packed_pairs(kind: u8, input: &mut Reader<'_>) -> Option<Vec<[Vec<u8>; 2]>> {
+    let bytes = input.string()?;
+    let strings = match kind {
+        TYPE_HASH_ZIPLIST | TYPE_SORTED_SET_ZIPLIST => ziplist_strings(&bytes)?,
+        _ => listpack_strings(&bytes)?,
+    };
+    let mut strings = strings.into_iter();
+    let mut pairs = Vec::with_capacity(strings.len() / 2);
+    while let Some(first) = strings.next() {
+        pairs.push([first, strings.next()?]);
+    }
+    Some(pairs)
+}
+
+/// The hash of these fields and values: not empty, and without a field that stands there twice.
+fn packed_hash(hasher: &Hasher, pairs: &[[Vec<u8>; 2]]) -> Option<Hash> {
     let mut hash = Hash::new();
     for [name, value] in pairs {
         if !hash.set(hasher, Field { name, value, expiry: None }) {
             return None;
         }
     }
-    (rest.is_empty() && !hash.is_empty()).then_some(hash)
+    (!hash.is_empty()).then_some(hash)
 }
 
 /// Puts in a member that may be neither there already nor without a place in the order.
