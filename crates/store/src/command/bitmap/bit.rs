@@ -7,6 +7,7 @@ use crate::command::string::append::change_string;
 use crate::command::{Reader, Writer};
 use crate::effect::EventClass;
 use crate::error::CommandError;
+use crate::keyspace::Change;
 use crate::number::parse_integer;
 
 /// A bit's number: no more bits than the longest string has.
@@ -26,15 +27,18 @@ pub(crate) fn setbit(
         Some(1) => true,
         _ => return Err(CommandError::BitValue),
     };
-    writer.string(&args[1])?;
+    let grows = writer.string(&args[1])?.map_or(0, <[u8]>::len) <= offset / 8;
     let mask = 0x80 >> (offset % 8);
     let was_one = change_string(writer, &args[1], offset / 8 + 1, |bytes| {
         let byte = &mut bytes[offset / 8];
         let was_one = *byte & mask != 0;
         *byte = if is_one { *byte | mask } else { *byte & !mask };
-        was_one
+        (Change::of(was_one != is_one), was_one)
     });
-    writer.notify(EventClass::String, "setbit", &args[1]);
+    // As in Redis, neither an event nor a watch tells of a bit that stays as it is.
+    if grows || was_one != is_one {
+        writer.notify(EventClass::String, "setbit", &args[1]);
+    }
     reply.integer(i64::from(was_one));
     Ok(())
 }

@@ -7,6 +7,7 @@ use crate::command::string::append::change_string;
 use crate::command::{Reader, Writer};
 use crate::effect::EventClass;
 use crate::error::CommandError;
+use crate::keyspace::Change;
 use crate::number::parse_integer;
 
 /// One operation on one integer.
@@ -57,20 +58,23 @@ pub(crate) fn bitfield(
         }
         return Ok(());
     };
-    let has_written = change_string(writer, &args[1], len_min, |bytes| {
-        let mut has_written = false;
+    let grows = current.map_or(0, <[u8]>::len) < len_min;
+    let is_told = change_string(writer, &args[1], len_min, |bytes| {
+        let mut is_changed = false;
         for operation in &operations {
+            let before = operation.read(bytes);
             match operation.run(bytes) {
                 Some(number) => {
-                    has_written |= !matches!(operation.action, Action::Get);
+                    let is_write = !matches!(operation.action, Action::Get);
+                    is_changed |= is_write && (grows || operation.read(bytes) != before);
                     reply.integer(number);
                 }
                 None => reply.null(),
             }
         }
-        has_written
+        (Change::of(is_changed), is_changed)
     });
-    if has_written {
+    if is_told {
         writer.notify(EventClass::String, "setbit", &args[1]);
     }
     Ok(())

@@ -48,20 +48,24 @@ fn overwrite(
 ) -> Result<(), CommandError> {
     let end = offset.checked_add(bytes.len()).filter(|end| *end <= BULK_BYTES_MAX);
     let end = end.ok_or(CommandError::StringTooLong)?;
-    change_string(writer, key, end, |value| value[offset..end].copy_from_slice(bytes));
+    change_string(writer, key, end, |value| {
+        value[offset..end].copy_from_slice(bytes);
+        (Change::Changed, ())
+    });
     Ok(())
 }
 
-/// Changes the string under `key`, made (or grown with zeros to) `len_min` bytes first.
+/// Changes the string under `key`, made (or grown with zeros to) `len_min` bytes first, which is a change whatever `change`
+/// says of its own.
 pub(crate) fn change_string<R>(
     writer: &mut Writer<'_>,
     key: &[u8],
     len_min: usize,
-    change: impl FnOnce(&mut [u8]) -> R,
+    change: impl FnOnce(&mut [u8]) -> (Change, R),
 ) -> R {
     if writer.entry(key).is_none() {
         let mut value = vec![0; len_min];
-        let result = change(&mut value);
+        let (_, result) = change(&mut value);
         writer.keyspace.set_string(key, &value, None);
         return result;
     }
@@ -71,7 +75,8 @@ pub(crate) fn change_string<R>(
             entry.resize_string(len_min);
         }
         let value = entry.string_mut().expect("the caller has seen that it is a string");
-        (Change::Changed, change(value))
+        let (changed, result) = change(value);
+        (if len < len_min { Change::Changed } else { changed }, result)
     });
     edited.expect("the entry was visible a line before")
 }
