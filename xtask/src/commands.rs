@@ -27,6 +27,7 @@ pub(crate) fn run(project: &Project, arguments: &[String]) -> Outcome {
     let theirs = names(&mut Connection::open(redis.address)?)?;
     let ours = names(&mut Connection::open(node.address)?)?;
     let refused = refused(project)?;
+    let mut all = [0; 3];
     for (what, is_sub) in [("commands", false), ("subcommands", true)] {
         // The HELP of a container is no subcommand that anybody counts.
         let counts = |name: &&String| name.contains('|') == is_sub && !name.ends_with("|help");
@@ -43,7 +44,16 @@ pub(crate) fn run(project: &Project, arguments: &[String]) -> Outcome {
         );
         println!("  {} of them refused by design: {}", declined.len(), declined.join(" "));
         println!("  {} missing: {}", missing.len(), missing.join(" "));
+        for (sum, count) in all.iter_mut().zip([known, of_redis.len(), declined.len()]) {
+            *sum += count;
+        }
     }
+    let [known, of_redis, declined] = all;
+    println!(
+        "{known} of {of_redis} in all: {} answered, {declined} refused with the reason, {} unknown",
+        known - declined,
+        of_redis - known
+    );
     Ok(())
 }
 

@@ -1,9 +1,8 @@
 //! The verb `compat`: the same commands to redis-server and to Keystead, every reply byte compared.
 //!
-//! Owns: playing the scripts of xtask/compat over RESP2 and RESP3, the table of intended
-//! differences, and the check that every command of the product is played. Never: leaves a line out;
-//! what differs by design stands in `xtask/compat/differences` with its reason, and a difference
-//! listed there that no longer shows is a failure too.
+//! Owns: playing the scripts of xtask/compat over RESP2 and RESP3, and the check that every command of the product is
+//! played. Never: leaves a line out; what differs by design stands in `crates/store/src/command/differences.txt` with its
+//! reason, and a difference listed there that no longer shows is a failure too.
 
 mod differences;
 mod player;

@@ -10,8 +10,10 @@ struct Page {
 }
 
 /// Every generated page.
-const PAGES: &[Page] =
-    &[Page { path: "docs/operate/settings.md", arguments: &["reference", "settings"] }];
+const PAGES: &[Page] = &[
+    Page { path: "docs/operate/settings.md", arguments: &["reference", "settings"] },
+    Page { path: "docs/commands.md", arguments: &["reference", "commands"] },
+];
 
 /// Compares the pages in the tree with what the tables say; `update` writes them.
 pub(crate) fn run(project: &Project, arguments: &[String]) -> Outcome {

@@ -87,6 +87,8 @@ enum Verb {
 enum ReferencePage {
     /// All settings.
     Settings,
+    /// All commands.
+    Commands,
 }
 
 /// How to reach a server.
@@ -153,6 +155,9 @@ pub(crate) fn run() -> Exit {
         Verb::Version => print(concat!("keystead ", env!("CARGO_PKG_VERSION"), "\n")),
         Verb::Reference { page: ReferencePage::Settings } => {
             print(&keystead::config::reference::settings_reference())
+        }
+        Verb::Reference { page: ReferencePage::Commands } => {
+            print(&keystead_store::command::reference())
         }
     }
 }

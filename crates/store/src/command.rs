@@ -19,6 +19,7 @@ use crate::value::Held;
 
 mod bitmap;
 pub mod describe;
+mod differences;
 pub mod flags;
 pub(crate) mod gather;
 pub(crate) mod geo;
@@ -30,6 +31,7 @@ mod key;
 mod keys;
 pub(crate) mod list;
 mod options;
+mod page;
 mod part_scan;
 mod rows;
 mod set;
@@ -39,8 +41,10 @@ mod stream;
 mod string;
 mod table;
 
+pub use differences::{Difference, differences, reason_to_differ};
 pub use gather::parse_scan;
-pub use keys::{Begin, Find, KeyIter, KeySpec};
+pub use keys::{Begin, Find, KeyIter, KeySpec, OptionKey};
+pub use page::reference;
 pub use slot_keys::slot_named;
 pub use table::{TABLE, find, resolve};
 
