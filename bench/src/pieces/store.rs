@@ -10,7 +10,7 @@ use keystead_types::{ApplyContext, LogIndex, ShardId, Slot, UnixMillis};
 
 use super::{Jumps, gets, key, requests, sets};
 
-const CONFIG: StoreConfig = StoreConfig { hash_seed: 42 };
+const CONFIG: StoreConfig = StoreConfig { hash_seed: 42, has_every_slot: true };
 const KEYS: u64 = 20_000;
 const COUNTERS: u64 = 1000;
 const NOW: UnixMillis = UnixMillis(1_700_000_000_000);

@@ -18,7 +18,7 @@ use crate::identity::Identity;
 use crate::meta::MetaMachine;
 use crate::shard::{Shard, ShardMachine, protocol_of};
 
-const CONFIG: StoreConfig = StoreConfig { hash_seed: 42 };
+const CONFIG: StoreConfig = StoreConfig { hash_seed: 42, has_every_slot: true };
 
 /// Reads `bytes` as a forwarded call. One that is taken comes back as it was, and a replica can apply what it asks
 /// for (INV-N3): two replicas, of which only one writes replies, come to the same state, and every part gets whole

@@ -96,7 +96,7 @@ mod tests {
     #[should_panic(expected = "INV-N1")]
     fn keys_do_not_become_metadata() {
         let machine = MetaMachine::new(Topology::default(), Arc::new(|_| {}));
-        let store = Store::new(StoreConfig { hash_seed: 1 });
+        let store = Store::new(StoreConfig { hash_seed: 1, has_every_slot: true });
         NodeMachine::Meta(machine).install(Loaded::Shard(Box::new(store)));
     }
 }

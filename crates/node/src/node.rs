@@ -418,7 +418,8 @@ impl Node {
     }
 
     pub(crate) fn store_config(&self) -> StoreConfig {
-        StoreConfig { hash_seed: self.identity.lock().hash_seed }
+        let identity = self.identity.lock();
+        StoreConfig { hash_seed: identity.hash_seed, has_every_slot: identity.shards == 1 }
     }
 
     /// The shard's place on this node, made if there is none.

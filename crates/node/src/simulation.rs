@@ -181,7 +181,7 @@ impl Parts {
     }
 
     fn shard(&mut self, id: ShardId) -> Arc<Shard> {
-        let config = StoreConfig { hash_seed: self.settings.hash_seed };
+        let config = StoreConfig { hash_seed: self.settings.hash_seed, has_every_slot: false };
         Arc::clone(self.shards.entry(id).or_insert_with(|| Shard::new(id, config)))
     }
 

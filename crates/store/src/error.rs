@@ -153,6 +153,21 @@ pub enum CommandError {
              Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust."
     )]
     NoFrequency,
+    #[error("ERR One or more scores can't be converted into double")]
+    SortWeight,
+    #[error(
+        "ERR {option} option of SORT denied: the keys that the pattern names may lie in other slots than the key; \
+         put the key's {{hash tag}} before the * of the pattern"
+    )]
+    SortPattern { option: &'static str },
+    #[error("ERR a digest is exactly 16 hexadecimal characters, as DIGEST returns it")]
+    DigestForm,
+    #[error("ERR Key should be of string type if conditions are specified")]
+    DelexNotAString,
+    #[error("ERR Invalid condition. Use IFEQ, IFNE, IFDEQ, or IFDNE")]
+    DelexCondition,
+    #[error("ERR BITOP {operation} must be called with at least two source keys.")]
+    BitopTwoSources { operation: &'static str },
     #[error("BUSYKEY Target key name already exists.")]
     BusyKey,
     #[error("ERR DUMP payload version or checksum are wrong")]

@@ -18,6 +18,7 @@ use crate::effect::{Effects, EventClass};
 use crate::entry::{Entry, Value};
 use crate::expiry::ExpiryIndex;
 use crate::snapshot::Dump;
+use crate::store::StoreConfig;
 use crate::table::{Hasher, Place, Table};
 use crate::value::Collection;
 use crate::watch::{Cause, KeyAtWatch, WatchId, Watches};
@@ -33,6 +34,8 @@ pub(crate) struct Keyspace {
     pub(crate) slots: Slots,
     pub(crate) watches: Watches,
     pub(crate) effects: Effects,
+    /// See [`StoreConfig::has_every_slot`].
+    pub(crate) has_every_slot: bool,
     expiries: ExpiryIndex,
     dump: Option<Box<Dump>>,
     counts: Counts,
@@ -113,9 +116,10 @@ impl Times {
 }
 
 impl Keyspace {
-    pub(crate) fn new(hash_seed: u64) -> Self {
+    pub(crate) fn new(config: StoreConfig) -> Self {
         Self {
-            hasher: Hasher::new(hash_seed),
+            hasher: Hasher::new(config.hash_seed),
+            has_every_slot: config.has_every_slot,
             slots: Slots::new(),
             watches: Watches::default(),
             effects: Effects::default(),

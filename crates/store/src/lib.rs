@@ -16,7 +16,7 @@
 //! use keystead_store::{Store, StoreConfig};
 //! use keystead_types::{ApplyContext, LogIndex, UnixMillis};
 //!
-//! let mut store = Store::new(StoreConfig { hash_seed: 1 });
+//! let mut store = Store::new(StoreConfig { hash_seed: 1, has_every_slot: true });
 //! let ctx = ApplyContext { index: LogIndex(1), now: UnixMillis(1_000), seed: 0 };
 //! let line = b"INCRBYhits5";
 //! let spans = [(0, 6), (6, 4), (10, 1)].map(|(start, len)| Span { start, len });

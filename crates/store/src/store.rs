@@ -26,6 +26,8 @@ use crate::watch::WatchId;
 pub struct StoreConfig {
     /// Secret seed of the hash tables, the same in the whole cluster: SCAN cursors survive a failover.
     pub hash_seed: u64,
+    /// True if the store has all 16384 slots, since the cluster was founded with one shard: then SORT may look at any key.
+    pub has_every_slot: bool,
 }
 
 /// The keys of one shard.
@@ -78,7 +80,7 @@ impl Store {
     /// An empty store.
     #[must_use]
     pub fn new(config: StoreConfig) -> Self {
-        Self::from_keyspace(Keyspace::new(config.hash_seed))
+        Self::from_keyspace(Keyspace::new(config))
     }
 
     pub(crate) const fn from_keyspace(keyspace: Keyspace) -> Self {

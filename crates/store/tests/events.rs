@@ -89,6 +89,12 @@ const STEPS: &[(&str, &str)] = &[
     ("GEORADIUS g 15 37 200 km STORE {g}2", "georadiusstore"),
     ("GEORADIUS g 0 0 1 km STORE {g}2", "del"),
     ("ZREM g a b", "zrem del"),
+    ("RPUSH l 2 1", "new rpush"),
+    ("SORT l", ""),
+    ("SORT l STORE {l}2", "new sortstore"),
+    ("SORT l DESC STORE {l}2", "sortstore"),
+    ("SORT nosuch STORE {l}2", "del"),
+    ("SORT nosuch STORE {l}2", ""),
     ("PSETEX t 5 x", "new set expire"),
     ("expire_due", "hexpired expired expired"),
 ];

@@ -3,7 +3,8 @@
 //! A line of `tests/golden/*.txt` that begins with `>` is a step; what follows it up to the next step is
 //! the reply and, behind `=`, everything a client can see. Steps: `at MS` (the time from here on), `due N`
 //! (remove at most N of what is due), `watch ID KEY`, `exec ID CMD ; CMD`, `dump` (begin), `dump N` (N
-//! bytes more), `load` (finish the dump and show what it holds), anything else is a command.
+//! bytes more), `load` (finish the dump and show what it holds), `slots some` (an empty store from here on, one that
+//! has not every slot), anything else is a command.
 //! With KEYSTEAD_GOLDEN=update the files are rewritten, for review.
 #![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
@@ -12,7 +13,7 @@ mod support;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use keystead_store::{DumpStep, Store, WatchId};
+use keystead_store::{DumpStep, Store, StoreConfig, WatchId};
 use keystead_types::UnixMillis;
 use support::{CONFIG, apply, context, load, transact};
 
@@ -46,6 +47,9 @@ impl World {
                 let id = id.parse().unwrap();
                 let reply = transact(&mut self.store, self.now, &commands, &[id]);
                 said.push_str(&shown(&reply));
+            }
+            ["slots", "some"] => {
+                self.store = Store::new(StoreConfig { has_every_slot: false, ..CONFIG });
             }
             ["dump"] => {
                 self.dumped.clear();
@@ -97,13 +101,21 @@ fn state(store: &mut Store, now: u64) -> String {
             format!("{{{}}}", fields.collect::<Vec<_>>().join(" "))
         } else if kind == "+ReJSON-RL" {
             ask(&["JSON.GET", key])
-        } else if ask(&["TYPE", key]) == "+zset" {
+        } else if kind == "+zset" {
             let pairs = ask(&["ZRANGE", key, "0", "-1", "WITHSCORES"]);
             let pairs: Vec<&str> = pairs.split(' ').skip(1).collect();
             let members = pairs.chunks(2).map(|pair| format!("{}:{}", pair[1], pair[0]));
             format!("<{}>", members.collect::<Vec<_>>().join(" "))
+        } else if kind == "+list" {
+            let elements = ask(&["LRANGE", key, "0", "-1"]);
+            format!("({})", elements.split(' ').skip(1).collect::<Vec<_>>().join(" "))
+        } else if kind == "+set" {
+            let members = ask(&["SMEMBERS", key]);
+            let mut members: Vec<&str> = members.split(' ').skip(1).collect();
+            members.sort_unstable();
+            format!("{{{}}}", members.join(" "))
         } else {
-            ask(&["GET", key])
+            ask(&["GET", key]).escape_debug().to_string()
         };
         let at = ask(&["PEXPIRETIME", key]);
         parts.push(format!("{key}={value}{}", until(at.trim_start_matches(':'))));

@@ -9,7 +9,7 @@ use keystead_types::{ApplyContext, LogIndex, UnixMillis};
 
 use crate::input::Input;
 
-const CONFIG: StoreConfig = StoreConfig { hash_seed: 42 };
+const CONFIG: StoreConfig = StoreConfig { hash_seed: 42, has_every_slot: true };
 /// Commands of one run.
 const COMMANDS_MAX: usize = 60;
 const KEYS: [&[u8]; 6] =

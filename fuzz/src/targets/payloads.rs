@@ -5,7 +5,7 @@ use keystead_types::{ApplyContext, LogIndex, UnixMillis};
 
 use crate::input::Input;
 
-const CONFIG: StoreConfig = StoreConfig { hash_seed: 42 };
+const CONFIG: StoreConfig = StoreConfig { hash_seed: 42, has_every_slot: true };
 const CTX: ApplyContext = ApplyContext { index: LogIndex(1), now: UnixMillis(1_000_000), seed: 3 };
 
 /// The first byte decides whether version and checksum are made right.

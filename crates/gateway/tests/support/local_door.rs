@@ -54,7 +54,8 @@ impl LocalNode {
     /// A node with that many shards.
     pub(crate) fn new(shards: u32) -> Arc<Self> {
         let ids: Vec<ShardId> = (1..=shards).map(ShardId).collect();
-        let store = |_| RwLock::new(Store::new(StoreConfig { hash_seed: 7 }));
+        let store =
+            |_| RwLock::new(Store::new(StoreConfig { hash_seed: 7, has_every_slot: shards == 1 }));
         Arc::new(Self {
             stores: ids.iter().map(store).collect(),
             shards: ids.into(),

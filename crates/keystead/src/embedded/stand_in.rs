@@ -71,7 +71,8 @@ impl StandIn {
     }
 
     pub(crate) fn new(shards: usize) -> Self {
-        let store = || RwLock::new(Store::new(StoreConfig { hash_seed: 7 }));
+        let store =
+            || RwLock::new(Store::new(StoreConfig { hash_seed: 7, has_every_slot: shards == 1 }));
         let world = World {
             shards: (0..shards).map(|_| store()).collect(),
             now_ms: AtomicU64::new(1_000_000),

@@ -3,7 +3,7 @@
 
 use keystead_resp::{Args, ReplyWriter};
 
-use super::{Begin, Command, Find, KeySpec, flags};
+use super::{Begin, Command, Find, KeySpec, OptionKey, flags};
 
 /// Writes the row as an element of COMMAND INFO.
 pub fn info(row: &Command, reply: &mut ReplyWriter<'_>) {
@@ -126,11 +126,17 @@ fn key_spec(spec: &KeySpec, reply: &mut ReplyWriter<'_>) {
             let facts = [("keyword", Fact::Word(word)), ("startfrom", Fact::Number(from.into()))];
             typed(reply, "keyword", &facts);
         }
-        Begin::LastWord { .. } => typed(reply, "unknown", &[]),
+        Begin::Option(option) if option.is_shown => {
+            let from = Fact::Number(option.from as i64);
+            typed(reply, "keyword", &[("keyword", Fact::Word(option.word)), ("startfrom", from)]);
+        }
+        Begin::Option(_) | Begin::Nowhere => typed(reply, "unknown", &[]),
     }
     reply.bulk(b"find_keys");
     match (spec.begin, spec.find) {
-        (Begin::LastWord { .. }, _) => typed(reply, "unknown", &[]),
+        (Begin::Option(OptionKey { is_shown: false, .. }) | Begin::Nowhere, _) => {
+            typed(reply, "unknown", &[]);
+        }
         (_, Find::Range { last, step, limit }) => {
             let facts =
                 [("lastkey", last.into()), ("keystep", step as i64), ("limit", limit as i64)];

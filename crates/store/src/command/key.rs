@@ -9,4 +9,5 @@ pub(super) mod object;
 mod payload;
 pub(super) mod rename;
 pub(super) mod restore;
+pub(super) mod sort;
 pub(super) mod ttl;

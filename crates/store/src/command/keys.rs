@@ -1,5 +1,6 @@
 //! Where a command's keys stand among its arguments.
 //! Owns: [`KeySpec`] and walking over the keys of a command. Never: slots.
+//! INV-CMD1: a command changes no key that its row does not find among its arguments.
 //! The two steps of a specification, and their names, are those of COMMAND INFO since Redis 7.0: where the search
 //! begins, and which arguments from there on are keys.
 
@@ -30,14 +31,39 @@ pub enum Begin {
         /// Where to begin to look.
         from: i32,
     },
-    /// Behind the last of this word from a position on. Redis finds such keys by a function of the command and
-    /// calls the search unknown.
-    LastWord {
-        /// The word.
-        word: &'static str,
-        /// Where to begin to look.
-        from: usize,
-    },
+    /// Behind the last of this option. Redis finds such keys by a function of the command.
+    Option(&'static OptionKey),
+    /// Nowhere: which keys they are follows from what others hold. Redis calls the search unknown.
+    Nowhere,
+}
+
+/// A key that is the argument of an option.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OptionKey {
+    /// The option's word.
+    pub word: &'static str,
+    /// Where the options begin.
+    pub from: usize,
+    /// The options that take arguments, and how many: none of these is an option itself, whatever it reads.
+    pub valued: &'static [(&'static str, usize)],
+    /// True if COMMAND INFO shows it as a keyword; otherwise it calls the search unknown.
+    pub is_shown: bool,
+}
+
+impl OptionKey {
+    /// Where the key stands: the last option counts, as it does for the command.
+    fn place(&self, args: Args<'_>) -> Option<usize> {
+        let (mut at, mut found) = (self.from, None);
+        while let Some(word) = args.get(at) {
+            let is = |name: &str| word.eq_ignore_ascii_case(name.as_bytes());
+            if is(self.word) {
+                found = Some(at + 1);
+            }
+            let valued = self.valued.iter().find(|(name, _)| is(name));
+            at += 1 + valued.map_or(0, |(_, count)| *count);
+        }
+        found
+    }
 }
 
 /// Which arguments are keys, from where the search begins.
@@ -97,6 +123,13 @@ impl KeySpec {
         Self { begin: Begin::Index(position), find, flags, notes: "" }
     }
 
+    /// As many keys behind the argument at `position` as it says, a value behind each.
+    #[must_use]
+    pub const fn counted_pairs(position: usize, flags: &'static str) -> Self {
+        let find = Find::Count { at: 0, first: 1, step: 2 };
+        Self { begin: Begin::Index(position), find, flags, notes: "" }
+    }
+
     /// One key behind `word`, looked for from position `from` on.
     #[must_use]
     pub const fn behind(word: &'static str, from: i32, flags: &'static str) -> Self {
@@ -118,11 +151,18 @@ impl KeySpec {
         Self { begin: Begin::Keyword { word, from }, find, flags, notes: "" }
     }
 
-    /// One key behind the last `word` from position `from` on; see [`Begin::LastWord`].
+    /// One key that is the argument of an option.
     #[must_use]
-    pub const fn behind_last(word: &'static str, from: usize, flags: &'static str) -> Self {
+    pub const fn option(option: &'static OptionKey, flags: &'static str) -> Self {
         let find = Find::Range { last: 0, step: 1, limit: 0 };
-        Self { begin: Begin::LastWord { word, from }, find, flags, notes: "" }
+        Self { begin: Begin::Option(option), find, flags, notes: "" }
+    }
+
+    /// Keys that the arguments do not name.
+    #[must_use]
+    pub const fn unknown(flags: &'static str) -> Self {
+        let find = Find::Range { last: 0, step: 1, limit: 0 };
+        Self { begin: Begin::Nowhere, find, flags, notes: "" }
     }
 
     /// The same with a remark.
@@ -146,9 +186,8 @@ impl KeySpec {
                 let from = from.unsigned_abs() as usize;
                 (from..args.len()).find(|at| is(at, word)).map(|at| at + 1)
             }
-            Begin::LastWord { word, from } => {
-                (from..args.len()).rev().find(|at| is(at, word)).map(|at| at + 1)
-            }
+            Begin::Option(option) => option.place(args),
+            Begin::Nowhere => None,
         }
     }
 

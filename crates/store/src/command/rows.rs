@@ -3,7 +3,8 @@
 //! Checked against `COMMAND INFO` of redis-server by `tests/against_redis.rs`.
 
 use super::{
-    Command, GatherCommand, Group, Handler, KeySpec, ReadFn, SessionCommand, WriteFn, flags,
+    Command, GatherCommand, Group, Handler, KeySpec, OptionKey, ReadFn, SessionCommand, WriteFn,
+    flags,
 };
 
 pub(super) mod acl;

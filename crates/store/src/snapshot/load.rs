@@ -106,7 +106,7 @@ impl Loader {
     #[must_use]
     pub fn new(config: StoreConfig) -> Self {
         Self {
-            keyspace: Keyspace::new(config.hash_seed),
+            keyspace: Keyspace::new(config),
             buffer: Vec::new(),
             offset: 0,
             stage: Stage::Magic,

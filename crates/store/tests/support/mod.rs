@@ -6,7 +6,7 @@ use keystead_resp::{Args, Protocol, ReplyWriter, Span};
 use keystead_store::{DumpStep, LoadError, Loader, Outcome, Store, StoreConfig, WatchId};
 use keystead_types::{ApplyContext, LogIndex, UnixMillis};
 
-pub(crate) const CONFIG: StoreConfig = StoreConfig { hash_seed: 42 };
+pub(crate) const CONFIG: StoreConfig = StoreConfig { hash_seed: 42, has_every_slot: true };
 
 /// Calls `run` with the command line as the decoder would give it.
 pub(crate) fn with_args<R>(command: &[impl AsRef<[u8]>], run: impl FnOnce(Args<'_>) -> R) -> R {

@@ -1,6 +1,6 @@
 //! Rows of the geo family.
 
-use super::{Command, Group, KeySpec, REPLACE_KEY, flags};
+use super::{Command, Group, KeySpec, OptionKey, REPLACE_KEY, flags};
 use crate::command::geo::{add, get, search};
 
 const fn write(name: &'static str, arity: i32, run: super::WriteFn) -> Command {
@@ -14,16 +14,24 @@ const fn read(name: &'static str, arity: i32, run: super::ReadFn) -> Command {
 const SEARCH_COST: &str =
     "O(N+M*log(M)) where N is the number of members near the shape and M of those within it";
 
-/// The set that is read, and the key behind STORE or STOREDIST.
-const fn storing(from: i32) -> [KeySpec; 3] {
-    [
-        KeySpec::one(1, "RO access"),
-        KeySpec::behind("STORE", from, "OW update"),
-        KeySpec::behind("STOREDIST", from, "OW update"),
-    ]
+/// The option STORE or STOREDIST.
+const fn storing(word: &'static str, from: usize) -> OptionKey {
+    let valued = &[("STORE", 1), ("STOREDIST", 1), ("COUNT", 1)];
+    OptionKey { word, from, valued, is_shown: true }
 }
-const STORING_FROM_5: &[KeySpec] = &storing(5);
-const STORING_FROM_6: &[KeySpec] = &storing(6);
+const STORE_OF_MEMBER: [OptionKey; 2] = [storing("STORE", 5), storing("STOREDIST", 5)];
+const STORE_OF_PLACE: [OptionKey; 2] = [storing("STORE", 6), storing("STOREDIST", 6)];
+/// The set that is read, and the key behind STORE or STOREDIST.
+const STORING_FROM_5: &[KeySpec] = &[
+    KeySpec::one(1, "RO access"),
+    KeySpec::option(&STORE_OF_MEMBER[0], "OW update"),
+    KeySpec::option(&STORE_OF_MEMBER[1], "OW update"),
+];
+const STORING_FROM_6: &[KeySpec] = &[
+    KeySpec::one(1, "RO access"),
+    KeySpec::option(&STORE_OF_PLACE[0], "OW update"),
+    KeySpec::option(&STORE_OF_PLACE[1], "OW update"),
+];
 const REPLACE_FROM_SECOND: &[KeySpec] = &[REPLACE_KEY[0], KeySpec::one(2, "RO access")];
 
 pub(crate) const ROWS: &[Command] = &[

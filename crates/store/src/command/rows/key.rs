@@ -1,7 +1,8 @@
 //! Rows of the family that concerns keys whatever they hold.
 
 use super::{
-    Command, GatherCommand, Group, KeySpec, LOOK_AT_KEY, REPLACE_KEY, SessionCommand, flags,
+    Command, GatherCommand, Group, KeySpec, LOOK_AT_KEY, OptionKey, REPLACE_KEY, SessionCommand,
+    flags,
 };
 use crate::command::key;
 
@@ -9,6 +10,28 @@ const PER_KEY: &[&str] = &["request_policy:multi_shard", "response_policy:agg_su
 const REMOVE_KEYS: &[KeySpec] = &[KeySpec::all_from(1, "RM delete")];
 const LOOK_AT_KEYS: &[KeySpec] = &[KeySpec::all_from(1, "RO")];
 const OBJECT_KEY: &[KeySpec] = &[KeySpec::one(2, "RO")];
+const SORT_COST: &str =
+    "O(N+M*log(N)) where N is the number of members and M the number of those returned";
+const SORTED_CATEGORIES: u32 = flags::SET | flags::SORTED_SET | flags::LIST | flags::DANGEROUS;
+const SORT_STORE: OptionKey = OptionKey {
+    word: "STORE",
+    from: 2,
+    valued: &[("LIMIT", 2), ("GET", 1), ("BY", 1), ("STORE", 1)],
+    is_shown: false,
+};
+const SORT_PATTERN_KEYS: KeySpec = KeySpec::unknown("RO access").noted(
+        "For the optional BY/GET keyword. It is marked 'unknown' because the key names derive from the content of the \
+         key we sort",
+);
+const SORT_RO_KEYS: &[KeySpec] = &[KeySpec::one(1, "RO access"), SORT_PATTERN_KEYS];
+const SORT_KEYS: &[KeySpec] = &[
+    KeySpec::one(1, "RO access"),
+    SORT_PATTERN_KEYS,
+    KeySpec::option(&SORT_STORE, "OW update").noted(
+        "For the optional STORE keyword. It is marked 'unknown' because the keyword can appear anywhere in the argument \
+         array",
+    ),
+];
 const NOW_MATTERS: &[&str] = &["nondeterministic_output"];
 
 const fn write(name: &'static str, arity: i32, run: super::WriteFn) -> Command {
@@ -111,6 +134,27 @@ pub(crate) const ROWS: &[Command] = &[
         .since("2.8.0")
         .cost("O(1) for a step, O(N) for all, where N is the number of keys")
         .doc("cursor [MATCH pattern] [COUNT count] [TYPE type]", "Walks over the keys in steps."),
+    write("sort", -2, key::sort::sort)
+        .deny_oom()
+        .with(flags::MOVABLEKEYS)
+        .only_in_categories(SORTED_CATEGORIES)
+        .keys_at(SORT_KEYS)
+        .cost(SORT_COST)
+        .doc(
+            "key [BY pattern] [LIMIT offset count] [GET pattern [GET pattern ...]] [ASC | DESC] [ALPHA] \
+             [STORE destination]",
+            "Returns or stores the members of a list, a set or a sorted set in order.",
+        ),
+    read("sort_ro", -2, key::sort::sort_ro)
+        .with(flags::MOVABLEKEYS)
+        .only_in_categories(SORTED_CATEGORIES)
+        .keys_at(SORT_RO_KEYS)
+        .since("7.0.0")
+        .cost(SORT_COST)
+        .doc(
+            "key [BY pattern] [LIMIT offset count] [GET pattern [GET pattern ...]] [ASC | DESC] [ALPHA]",
+            "Returns the members of a list, a set or a sorted set in order.",
+        ),
     read("touch", -2, key::exists::exists)
         .fast()
         .keys_at(LOOK_AT_KEYS)
