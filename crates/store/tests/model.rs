@@ -1,235 +1,17 @@
 //! The store against a naive model: what is visible, what a dump holds, what a replay gives.
 #![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
+#[path = "model/naive.rs"]
+mod naive;
 mod support;
 
-use std::collections::BTreeMap;
-
-use keystead_store::{DumpStep, LoadError, ScanCursor, ScanOptions, Store, WatchId, command};
+use keystead_store::{
+    DumpStep, Effect, LoadError, ScanCursor, ScanOptions, Store, Wanted, WatchId, command,
+};
 use keystead_types::UnixMillis;
+use naive::{Model, Step, key, step, visible};
 use proptest::prelude::*;
 use support::{CONFIG, apply, apply_with_outcome, context, dump, load, transact};
-
-#[derive(Clone, Debug)]
-enum Step {
-    Set(u8, usize, Option<u64>),
-    Append(u8, usize),
-    Delete(u8),
-    Expire(u8, u64),
-    Persist(u8),
-    SetField(u8, u8, usize),
-    DeleteField(u8, u8),
-    ExpireField(u8, u8, u64),
-    Rename(u8, u8),
-    Copy(u8, u8),
-    Flush,
-    Wait(u64),
-    RemoveDue(usize),
-    Watch(u64, u8),
-    Unwatch(u64),
-    BeginDump,
-    DumpSome(usize),
-    AbortDump,
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    let key = 0u8..12;
-    let field = 0u8..20;
-    let len = prop_oneof![4 => 0usize..40, 1 => 60usize..70, 1 => 900usize..1200];
-    let span = 1u64..60;
-    prop_oneof![
-        6 => (key.clone(), len.clone(), proptest::option::of(span.clone())).prop_map(|(k, n, t)| Step::Set(k, n, t)),
-        3 => (key.clone(), len.clone()).prop_map(|(k, n)| Step::Append(k, n)),
-        3 => key.clone().prop_map(Step::Delete),
-        3 => (key.clone(), span.clone()).prop_map(|(k, t)| Step::Expire(k, t)),
-        1 => key.clone().prop_map(Step::Persist),
-        8 => (key.clone(), field.clone(), len).prop_map(|(k, f, n)| Step::SetField(k, f, n)),
-        3 => (key.clone(), field.clone()).prop_map(|(k, f)| Step::DeleteField(k, f)),
-        4 => (key.clone(), field, span.clone()).prop_map(|(k, f, t)| Step::ExpireField(k, f, t)),
-        2 => (key.clone(), key.clone()).prop_map(|(a, b)| Step::Rename(a, b)),
-        2 => (key.clone(), key.clone()).prop_map(|(a, b)| Step::Copy(a, b)),
-        1 => Just(Step::Flush),
-        4 => span.prop_map(Step::Wait),
-        2 => (0usize..4).prop_map(Step::RemoveDue),
-        2 => (0u64..4, key).prop_map(|(id, k)| Step::Watch(id, k)),
-        1 => (0u64..4).prop_map(Step::Unwatch),
-        2 => Just(Step::BeginDump),
-        4 => (1usize..400).prop_map(Step::DumpSome),
-        1 => Just(Step::AbortDump),
-    ]
-}
-
-/// Some keys share a slot, so that copying a slot out is not copying a key out.
-fn key(number: u8) -> String {
-    format!("{{{}}}{number}", number % 5)
-}
-
-fn value(round: usize, len: usize) -> String {
-    let letter = char::from(b'a' + u8::try_from(round % 26).unwrap());
-    letter.to_string().repeat(len)
-}
-
-fn line(words: &[&str]) -> Option<Vec<String>> {
-    Some(words.iter().map(|word| (*word).to_owned()).collect())
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Held {
-    Text(String),
-    Fields(BTreeMap<String, (String, Option<u64>)>),
-}
-
-/// Keys as a client sees them; what has expired is taken out before every step.
-#[derive(Default)]
-struct Model(BTreeMap<String, (Held, Option<u64>)>);
-
-impl Model {
-    fn expire(&mut self, now: u64) {
-        let is_live = |at: &Option<u64>| at.is_none_or(|at| at > now);
-        for (held, _) in self.0.values_mut() {
-            if let Held::Fields(fields) = held {
-                fields.retain(|_, (_, at)| is_live(at));
-            }
-        }
-        self.0.retain(|_, (held, at)| {
-            is_live(at) && !matches!(held, Held::Fields(fields) if fields.is_empty())
-        });
-    }
-
-    fn fields(&mut self, key: &str) -> Option<&mut BTreeMap<String, (String, Option<u64>)>> {
-        match self.0.get_mut(key) {
-            Some((Held::Fields(fields), _)) => Some(fields),
-            _ => None,
-        }
-    }
-
-    /// Does what the command of this step does; returns the command.
-    fn step(&mut self, step: &Step, round: usize, now: u64) -> Option<Vec<String>> {
-        self.step_on_string(step, round, now)
-            .or_else(|| self.step_on_fields_or_keys(step, round, now))
-    }
-
-    fn step_on_string(&mut self, step: &Step, round: usize, now: u64) -> Option<Vec<String>> {
-        match *step {
-            Step::Set(k, len, ttl) => {
-                let (key, value) = (key(k), value(round, len));
-                self.0.insert(key.clone(), (Held::Text(value.clone()), ttl.map(|t| now + t)));
-                match ttl {
-                    Some(ttl) => line(&["SET", &key, &value, "PX", &ttl.to_string()]),
-                    None => line(&["SET", &key, &value]),
-                }
-            }
-            Step::Append(k, len) => {
-                let (key, value) = (key(k), value(round, len));
-                let entry = self.0.entry(key.clone());
-                let (held, _) = entry.or_insert((Held::Text(String::new()), None));
-                if let Held::Text(text) = held {
-                    text.push_str(&value);
-                }
-                line(&["APPEND", &key, &value])
-            }
-            Step::Delete(k) => {
-                self.0.remove(&key(k));
-                line(&["DEL", &key(k)])
-            }
-            Step::Expire(k, ttl) => {
-                if let Some((_, at)) = self.0.get_mut(&key(k)) {
-                    *at = Some(now + ttl);
-                }
-                line(&["PEXPIRE", &key(k), &ttl.to_string()])
-            }
-            Step::Persist(k) => {
-                if let Some((_, at)) = self.0.get_mut(&key(k)) {
-                    *at = None;
-                }
-                line(&["PERSIST", &key(k)])
-            }
-            _ => None,
-        }
-    }
-
-    fn step_on_fields_or_keys(
-        &mut self,
-        step: &Step,
-        round: usize,
-        now: u64,
-    ) -> Option<Vec<String>> {
-        match *step {
-            Step::SetField(k, f, len) => {
-                let (key, value) = (key(k), value(round, len));
-                let entry = self.0.entry(key.clone());
-                entry.or_insert((Held::Fields(BTreeMap::new()), None));
-                if let Some(fields) = self.fields(&key) {
-                    fields.insert(f.to_string(), (value.clone(), None));
-                }
-                line(&["HSET", &key, &f.to_string(), &value])
-            }
-            Step::DeleteField(k, f) => {
-                let field = f.to_string();
-                if let Some(fields) = self.fields(&key(k)) {
-                    fields.remove(&field);
-                }
-                line(&["HDEL", &key(k), &field])
-            }
-            Step::ExpireField(k, f, ttl) => {
-                let field = f.to_string();
-                if let Some((_, at)) = self.fields(&key(k)).and_then(|fs| fs.get_mut(&field)) {
-                    *at = Some(now + ttl);
-                }
-                line(&["HPEXPIRE", &key(k), &ttl.to_string(), "FIELDS", "1", &field])
-            }
-            Step::Rename(a, b) => {
-                if let Some(entry) = self.0.remove(&key(a)) {
-                    self.0.insert(key(b), entry);
-                }
-                line(&["RENAME", &key(a), &key(b)])
-            }
-            Step::Copy(a, b) => {
-                if let Some(entry) = self.0.get(&key(a)).cloned() {
-                    self.0.insert(key(b), entry);
-                }
-                line(&["COPY", &key(a), &key(b), "REPLACE"])
-            }
-            Step::Flush => {
-                self.0.clear();
-                line(&["FLUSHALL"])
-            }
-            _ => None,
-        }
-    }
-}
-
-/// What a client sees in the store, read back key by key.
-fn visible(store: &mut Store, now: u64) -> BTreeMap<String, (Held, Option<u64>)> {
-    let mut keys = Vec::new();
-    store.keys(UnixMillis(now), b"*", |key| keys.push(String::from_utf8(key.to_vec()).unwrap()));
-    let words = |reply: Vec<u8>| {
-        let text = String::from_utf8(reply).unwrap();
-        let lines: Vec<_> = text.lines().map(str::to_owned).collect();
-        lines.into_iter().filter(|line| !line.starts_with(['$', '*'])).collect::<Vec<_>>()
-    };
-    let mut seen = BTreeMap::new();
-    for key in keys {
-        let at = apply(store, now, &["PEXPIRETIME", &key]);
-        let at: i64 = std::str::from_utf8(&at[1..at.len() - 2]).unwrap().parse().unwrap();
-        let kind = apply(store, now, &["TYPE", &key]);
-        let held = if kind == b"+string\r\n" {
-            Held::Text(words(apply(store, now, &["GET", &key])).concat())
-        } else {
-            let names = words(apply(store, now, &["HKEYS", &key]));
-            let fields = names.into_iter().map(|name| {
-                let value = words(apply(store, now, &["HGET", &key, &name])).concat();
-                let at = apply(store, now, &["HPEXPIRETIME", &key, "FIELDS", "1", &name]);
-                let at = String::from_utf8(at).unwrap();
-                let at = at.lines().nth(1).and_then(|line| line[1..].parse().ok());
-                (name, (value, at))
-            });
-            Held::Fields(fields.collect())
-        };
-        seen.insert(key, (held, u64::try_from(at).ok()));
-    }
-    seen
-}
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
@@ -288,7 +70,7 @@ proptest! {
             }
         }
         model.expire(now);
-        prop_assert_eq!(visible(&mut store, now), model.0);
+        prop_assert_eq!(visible(&mut store, now), model.keys());
         prop_assert_eq!(store.digest(), replica.digest());
         if let Some((digest, mut bytes)) = running {
             while store.dump_step(&mut bytes, 64) == DumpStep::More {}
@@ -329,10 +111,12 @@ proptest! {
     }
 
     #[test]
-    fn no_command_line_panics_and_every_state_is_dumped(lines in proptest::collection::vec(command_line(), 1..40)) {
+    fn no_command_line_panics_or_changes_other_keys_than_its_own_and_every_state_is_dumped(lines in proptest::collection::vec(command_line(), 1..40)) {
         let mut store = Store::new(CONFIG);
+        store.want(Wanted { has_touches: true, ..Wanted::default() });
         for (round, line) in lines.iter().enumerate() {
             let (outcome, reply) = apply_with_outcome(&mut store, 1000 + round as u64, line);
+            prop_assert_eq!(touched_beside_its_keys(&mut store, line), None);
             prop_assert_eq!(outcome.is_error, reply.first() == Some(&b'-'));
             let is_ours = command::find(line[0].as_bytes()).is_some();
             prop_assert!(is_ours && !reply.is_empty());
@@ -426,6 +210,9 @@ const WORDS: &[&str] = &[
     "AFTER",
     "RANK",
     "MAXLEN",
+    "BY",
+    "ALPHA",
+    "DESC",
 ];
 
 /// A command of the table with arguments that are often nearly right.
@@ -434,6 +221,48 @@ fn command_line() -> impl Strategy<Value = Vec<String>> {
     let args = proptest::collection::vec(proptest::sample::select(WORDS), 0..7);
     (proptest::sample::select(names), args)
         .prop_map(|(name, args)| std::iter::once(name).chain(args).map(str::to_owned).collect())
+}
+
+/// INV-CMD1. A key that the line changed and that its row does not find among its arguments: nobody would have brought the
+/// command to that key's shard.
+fn touched_beside_its_keys(store: &mut Store, line: &[String]) -> Option<String> {
+    let touched = store.take_effects();
+    let found = support::with_args(line, |args| {
+        let row = command::resolve(args).ok()?;
+        Some(row.keys(args).map(<[u8]>::to_vec).collect::<Vec<_>>())
+    })?;
+    touched.into_iter().find_map(|effect| match effect {
+        Effect::Touched(key) if !found.iter().any(|known| **known == *key) => {
+            Some(format!("{} by {line:?}", key.escape_ascii()))
+        }
+        _ => None,
+    })
+}
+
+/// Options that take the word of another option for their argument, or come twice.
+#[test]
+fn the_key_of_an_option_is_found_wherever_it_stands() {
+    let mut store = Store::new(CONFIG);
+    store.want(Wanted { has_touches: true, ..Wanted::default() });
+    for line in [
+        "RPUSH l 2 1",
+        "SORT l STORE a STORE b",
+        "SORT l STORE store BY nosort",
+        "SORT l STORE by BY store",
+        "SORT l BY store STORE get GET store",
+        "SORT l GET STORE STORE limit LIMIT 0 1",
+        "GEOADD g 13 38 m",
+        "GEORADIUS g 13 38 9 km STORE a STORE b",
+        "GEORADIUS g 13 38 9 km STORE STORE",
+        "GEORADIUS g 13 38 9 km STORE a STOREDIST STORE",
+        "GEORADIUSBYMEMBER g m 9 km STOREDIST count COUNT 1",
+        "GEORADIUSBYMEMBER g m 9 km COUNT 1 STORE storedist",
+    ] {
+        let line: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        let (outcome, reply) = apply_with_outcome(&mut store, 1, &line);
+        assert!(!outcome.is_error && outcome.changes > 0, "{line:?}: {}", reply.escape_ascii());
+        assert_eq!(touched_beside_its_keys(&mut store, &line), None);
+    }
 }
 
 /// INV-S1.
