@@ -3,4 +3,5 @@
 pub(super) mod count;
 pub(super) mod debug;
 mod estimate;
+pub(super) mod self_test;
 mod sketch;

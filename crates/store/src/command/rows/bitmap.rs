@@ -39,7 +39,7 @@ pub(crate) const ROWS: &[Command] = &[
         .since("2.6.0")
         .cost("O(N) where N is the length of the strings")
         .doc(
-            "<AND | OR | XOR | NOT> destkey key [key ...]",
+            "<AND | OR | XOR | NOT | DIFF | DIFF1 | ANDOR | ONE> destkey key [key ...]",
             "Combines strings bit by bit and stores the result.",
         ),
     read("bitpos", -3, pos::bitpos)

@@ -1,7 +1,7 @@
 //! Rows of the HyperLogLog family.
 
 use super::{Command, Group, INSERT_KEY, KeySpec, flags};
-use crate::command::hyperloglog::{count, debug};
+use crate::command::hyperloglog::{count, debug, self_test};
 
 const LOGS: Group = Group::HyperLogLog;
 
@@ -32,4 +32,11 @@ pub(crate) const ROWS: &[Command] = &[
         .keys_at(&[KeySpec::one(2, "RW access")])
         .since("2.8.9")
         .doc("subcommand key", "Looks into a sketch."),
+    Command::read("pfselftest", 1, LOGS, self_test::pfselftest)
+        .without(flags::READONLY)
+        .with(flags::ADMIN)
+        .keys_at(&[])
+        .since("2.8.9")
+        .cost("O(1): it tests with sketches of its own")
+        .doc("", "Tests whether sketches are what they should be."),
 ];

@@ -2,8 +2,9 @@
 
 use super::{
     ACCESS_UPDATE_KEY, Command, Group, INSERT_KEY, KeySpec, LOOK_AT_KEY, REPLACE_KEY, UPDATE_KEY,
+    flags,
 };
-use crate::command::string::{append, get, getex, incr, incrbyfloat, lcs, set};
+use crate::command::string::{append, compare, get, getex, incr, incrbyfloat, lcs, set};
 
 const fn write(name: &'static str, arity: i32, run: super::WriteFn) -> Command {
     Command::write(name, arity, Group::String, run).deny_oom()
@@ -28,6 +29,26 @@ pub(crate) const ROWS: &[Command] = &[
         .doc("key value", "Appends to a string."),
     count("decr", 2, incr::decr).doc("key", "Takes one from a number."),
     count("decrby", 3, incr::decrby).doc("key decrement", "Takes an amount from a number."),
+    Command::write("delex", -2, Group::String, compare::delex)
+        .fast()
+        .keys_at(&[KeySpec::one(1, "RW delete variable_flags")])
+        .since("8.4.0")
+        .cost("O(1), or O(N) for IFDEQ and IFDNE, where N is the length of the string")
+        .doc(
+            "key [IFEQ ifeq-value | IFNE ifne-value | IFDEQ ifdeq-digest | IFDNE ifdne-digest]",
+            "Removes a key if its string is, or is not, the one named.",
+        ),
+    Command::write("delifeq", 3, Group::String, compare::delifeq)
+        .fast()
+        .keys_at(&[KeySpec::one(1, "RW delete variable_flags")])
+        .since("9.0.0")
+        .cost("O(N) where N is the length of the string")
+        .doc("key value", "Removes a key if its string is the one named."),
+    read("digest", 2, compare::digest)
+        .fast()
+        .since("8.4.0")
+        .cost("O(N) where N is the length of the string")
+        .doc("key", "Returns the XXH3 hash of a string, as 16 hexadecimal digits."),
     read("get", 2, get::get).fast().doc("key", "Returns the string under a key."),
     Command::write("getdel", 2, Group::String, getex::getdel)
         .fast()
@@ -76,6 +97,17 @@ pub(crate) const ROWS: &[Command] = &[
         .since("1.0.1")
         .cost("O(N) where N is the number of keys")
         .doc("key value [key value ...]", "Sets the strings under keys, all at once."),
+    write("msetex", -4, set::msetex)
+        .with(flags::MOVABLEKEYS)
+        .keys_at(&[KeySpec::counted_pairs(1, "OW update")])
+        .tips(&["request_policy:multi_shard", "response_policy:agg_min"])
+        .since("8.4.0")
+        .cost("O(N) where N is the number of keys")
+        .doc(
+            "numkeys key value [key value ...] [NX | XX] [EX seconds | PX milliseconds | \
+             EXAT unix-time-seconds | PXAT unix-time-milliseconds | KEEPTTL]",
+            "Sets the strings under keys, all at once, with one time to expire.",
+        ),
     write("msetnx", -3, set::msetnx)
         .keys_at(&[KeySpec::every(2, 1, "OW insert")])
         .tips(&["request_policy:multi_shard", "response_policy:agg_min"])
@@ -90,7 +122,8 @@ pub(crate) const ROWS: &[Command] = &[
         .keys_at(&[KeySpec::one(1, "RW access update variable_flags")
             .noted("RW and ACCESS due to the optional `GET` argument")])
         .doc(
-            "key value [NX | XX | IFEQ comparison-value] [GET] [EX seconds | PX milliseconds | \
+            "key value [NX | XX | IFEQ ifeq-value | IFNE ifne-value | IFDEQ ifdeq-digest | \
+             IFDNE ifdne-digest] [GET] [EX seconds | PX milliseconds | \
              EXAT unix-time-seconds | PXAT unix-time-milliseconds | KEEPTTL]",
             "Sets the string under a key, whatever was there before.",
         ),

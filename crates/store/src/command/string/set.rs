@@ -1,12 +1,16 @@
-//! SET with every option, SETNX, SETEX, PSETEX, GETSET, MSET, MSETNX: replacing strings.
+//! SET with every option, SETNX, SETEX, PSETEX, GETSET, MSET, MSETEX, MSETNX: replacing strings.
+//! MSETEX is that of the Redis 8.4 documentation.
 
 use keystead_resp::{Args, ReplyWriter};
 use keystead_types::UnixMillis;
 
+use super::compare::Comparison;
 use crate::command::Writer;
 use crate::command::options::TimeUnit;
 use crate::effect::EventClass;
+use crate::entry::Entry;
 use crate::error::CommandError;
+use crate::number::parse_integer;
 
 /// The options of SET.
 #[derive(Default)]
@@ -24,8 +28,8 @@ enum Condition<'a> {
     Always,
     Absent,
     Present,
-    /// IFEQ of Valkey 8.1: the key holds exactly this string.
-    Equals(&'a [u8]),
+    /// IFEQ of Valkey 8.1 and its relatives of Redis 8.4: the string that the key holds.
+    Compares(Comparison<'a>),
 }
 
 #[derive(Default)]
@@ -39,7 +43,7 @@ enum Expiry<'a> {
 impl<'a> SetOptions<'a> {
     fn parse(args: Args<'a>) -> Result<Self, CommandError> {
         let mut options = Self::default();
-        let mut rest = args.iter().skip(3);
+        let mut rest = args.iter();
         while let Some(option) = rest.next() {
             let is = |name: &str| option.eq_ignore_ascii_case(name.as_bytes());
             if let Some(unit) = TimeUnit::of_option(option) {
@@ -62,8 +66,11 @@ impl<'a> SetOptions<'a> {
                 && matches!(options.condition, Condition::Always | Condition::Present)
             {
                 options.condition = Condition::Present;
-            } else if is("IFEQ") && matches!(options.condition, Condition::Always) {
-                options.condition = Condition::Equals(rest.next().ok_or(CommandError::Syntax)?);
+            } else if matches!(options.condition, Condition::Always)
+                && let Some(value) = rest.next()
+                && let Some(comparison) = Comparison::parse(option, value)?
+            {
+                options.condition = Condition::Compares(comparison);
             } else {
                 return Err(CommandError::Syntax);
             }
@@ -82,8 +89,8 @@ pub(crate) fn set(
         reply.ok();
         return Ok(());
     }
-    let options = SetOptions::parse(args)?;
-    let mut expiry = match options.expiry {
+    let options = SetOptions::parse(args.from(3))?;
+    let expiry = match options.expiry {
         Expiry::At(unit, text) => Some(unit.positive_moment(text, writer.now(), "set")?),
         Expiry::None | Expiry::Keep => None,
     };
@@ -98,7 +105,7 @@ pub(crate) fn set(
         Condition::Always => true,
         Condition::Absent => entry.is_none(),
         Condition::Present => entry.is_some(),
-        Condition::Equals(wanted) => writer.string(&args[1])? == Some(wanted),
+        Condition::Compares(comparison) => comparison.is_met(writer.string(&args[1])?),
     };
     if !is_met {
         if !options.is_get {
@@ -107,12 +114,7 @@ pub(crate) fn set(
         return Ok(());
     }
     if matches!(options.expiry, Expiry::Keep) {
-        expiry = entry.and_then(crate::entry::Entry::expiry);
-    }
-    if matches!(options.expiry, Expiry::Keep) {
-        // What stays as it was is no event.
-        writer.keyspace.set_string(&args[1], &args[2], expiry);
-        writer.notify(EventClass::String, "set", &args[1]);
+        keep_expiry(writer, &args[1], &args[2]);
     } else {
         store(writer, &args[1], &args[2], expiry);
     }
@@ -137,6 +139,13 @@ fn store(writer: &mut Writer<'_>, key: &[u8], value: &[u8], expiry: Option<UnixM
     if has_passed {
         writer.notify(EventClass::Expired, "expired", key);
     }
+}
+
+/// Sets the string, which expires when what was there before would have. What stays as it was is no event.
+fn keep_expiry(writer: &mut Writer<'_>, key: &[u8], value: &[u8]) {
+    let expiry = writer.entry(key).and_then(Entry::expiry);
+    writer.keyspace.set_string(key, value, expiry);
+    writer.notify(EventClass::String, "set", key);
 }
 
 /// Sets the string, which does not expire.
@@ -215,6 +224,47 @@ pub(crate) fn msetnx(
         set_pairs(writer, args);
     }
     reply.integer(i64::from(are_free));
+    Ok(())
+}
+
+pub(crate) fn msetex(
+    writer: &mut Writer<'_>,
+    args: Args<'_>,
+    reply: &mut ReplyWriter<'_>,
+) -> Result<(), CommandError> {
+    const COUNT: &str = "ERR invalid numkeys value";
+    const MISMATCH: &str = "ERR wrong number of key-value pairs";
+    let count = parse_integer(&args[1]).and_then(|count| i32::try_from(count).ok());
+    let count = count.filter(|count| *count > 0).and_then(|count| usize::try_from(count).ok());
+    let count = count.ok_or(CommandError::Text { text: COUNT })?;
+    if (args.len() - 2) / 2 < count {
+        return Err(CommandError::Text { text: MISMATCH });
+    }
+    let options = SetOptions::parse(args.from(2 + 2 * count))?;
+    let expiry = match options.expiry {
+        Expiry::At(unit, text) => Some(unit.positive_moment(text, writer.now(), "msetex")?),
+        Expiry::None | Expiry::Keep => None,
+    };
+    let pairs = || (0..count).map(|pair| (&args[2 + 2 * pair], &args[3 + 2 * pair]));
+    let is_met = match options.condition {
+        Condition::Always => true,
+        Condition::Absent => pairs().all(|(key, _)| writer.entry(key).is_none()),
+        Condition::Present => pairs().all(|(key, _)| writer.entry(key).is_some()),
+        Condition::Compares(_) => return Err(CommandError::Syntax),
+    };
+    if options.is_get {
+        return Err(CommandError::Syntax);
+    }
+    if is_met {
+        for (key, value) in pairs() {
+            if matches!(options.expiry, Expiry::Keep) {
+                keep_expiry(writer, key, value);
+            } else {
+                store(writer, key, value, expiry);
+            }
+        }
+    }
+    reply.integer(i64::from(is_met));
     Ok(())
 }
 
