@@ -163,10 +163,12 @@ impl<'a> Query<'a> {
                     1
                 }
                 (Some(pattern), _) if is(b"BY") => {
-                    query.by = match Pattern::parse(pattern, slot, "BY")? {
-                        Pattern::Key(pattern) => By::Weights(pattern),
-                        Pattern::Member | Pattern::Nothing => By::Held,
-                    };
+                    // As in Redis, whoever asked once for no order gets none.
+                    match Pattern::parse(pattern, slot, "BY")? {
+                        Pattern::Key(_) if matches!(query.by, By::Held) => {}
+                        Pattern::Key(pattern) => query.by = By::Weights(pattern),
+                        Pattern::Member | Pattern::Nothing => query.by = By::Held,
+                    }
                     1
                 }
                 (Some(pattern), _) if is(b"GET") => {
