@@ -6,7 +6,7 @@ use std::hint::black_box;
 use keystead_replication::{Machine, Part, Replies};
 use keystead_resp::{Args, Protocol, ReplyWriter, RunDecoder, Span};
 use keystead_store::{Store, StoreConfig, command};
-use keystead_types::{ApplyContext, LogIndex, ShardId, Slot, UnixMillis};
+use keystead_types::{ApplyContext, DatabaseId, LogIndex, ShardId, Slot, UnixMillis};
 
 use super::{Jumps, gets, key, requests, sets};
 
@@ -83,7 +83,7 @@ pub(super) fn get() -> Box<dyn FnMut()> {
         out.clear();
         for line in &runs[turn % RUNS] {
             let mut reply = ReplyWriter::new(&mut out, Protocol::Resp2);
-            store.read(NOW, line.args(), &mut reply);
+            store.read(DatabaseId::FIRST, NOW, line.args(), &mut reply);
         }
         turn += 1;
         black_box(&out);

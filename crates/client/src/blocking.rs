@@ -45,6 +45,12 @@ impl Client {
         self.runtime.block_on(self.client.pipeline(pipeline))
     }
 
+    /// See [`Client::options`](crate::Client::options).
+    #[must_use]
+    pub const fn options(&self) -> &ConnectOptions {
+        self.client.options()
+    }
+
     /// See [`Client::home`](crate::Client::home).
     #[must_use]
     pub fn home(&self) -> &str {

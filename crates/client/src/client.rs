@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::options::ConnectOptions;
 use crate::pipeline::Pipeline;
 use crate::redirect::{Redirect, RedirectKind, Routes};
-use crate::session::{Pin, needs_connection};
+use crate::session::{Pin, Selection, needs_connection};
 
 /// Connections kept beside the one home. Past it the first by address is closed.
 const CONNECTIONS_MAX: usize = 64;
@@ -25,7 +25,8 @@ const CONNECTIONS_MAX: usize = 64;
 /// A client of one server or cluster, for one caller at a time.
 ///
 /// It reconnects by itself for the next command. What belongs to a connection is set up again from
-/// [`ConnectOptions`] (login, name, protocol); what was set by commands, such as `SELECT`, is not.
+/// [`ConnectOptions`] (login, name, protocol), and so is the database that `SELECT` selected last; what other
+/// commands set, such as `CLIENT NO-EVICT`, is not.
 #[derive(Debug)]
 pub struct Client {
     options: ConnectOptions,
@@ -36,6 +37,7 @@ pub struct Client {
     connections: BTreeMap<String, Connection>,
     routes: Routes,
     pin: Pin,
+    selection: Selection,
 }
 
 /// What is known about a pipeline before it is sent.
@@ -45,21 +47,30 @@ struct Plan {
     /// The node that all commands belong to, if it is known.
     address: Option<String>,
     pin_after: Pin,
+    /// True if one of the commands may select a database.
+    may_select: bool,
 }
 
 impl Client {
-    /// Connects to the first of `addresses` (`host:port`, several separated by commas) that answers.
+    /// Connects to the first of `addresses` (`host:port`, several separated by commas) that answers. Behind the last one
+    /// may stand the number of a database, as in URLs: `host:port/3`; it takes the place of the one in `options`.
     ///
     /// # Errors
-    /// As [`Connection::open`]; `Invalid` if there is no address in `addresses`.
-    pub async fn connect(addresses: &str, options: ConnectOptions) -> Result<Self, Error> {
+    /// As [`Connection::open`]; `Invalid` if there is no address in `addresses`, or no number behind the `/`.
+    pub async fn connect(addresses: &str, mut options: ConnectOptions) -> Result<Self, Error> {
+        let given = addresses;
+        let (addresses, database) = given.split_once('/').unwrap_or((given, ""));
+        if !database.is_empty() {
+            let number = database.parse();
+            options.database = number.map_err(|_| Error::Address { address: given.to_owned() })?;
+        }
         let seeds: Vec<String> = addresses.split(',').map(|seed| seed.trim().to_owned()).collect();
         let has_port = |seed: &String| {
             seed.rsplit_once(':')
                 .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
         };
         if !seeds.iter().all(has_port) {
-            return Err(Error::Address { address: addresses.to_owned() });
+            return Err(Error::Address { address: given.to_owned() });
         }
         let mut client = Self {
             options,
@@ -68,6 +79,7 @@ impl Client {
             connections: BTreeMap::new(),
             routes: Routes::default(),
             pin: Pin::Free,
+            selection: Selection::default(),
         };
         let deadline = client.deadline();
         client.connect_home(deadline).await?;
@@ -80,7 +92,7 @@ impl Client {
         &self.seeds[self.home]
     }
 
-    /// How this client connects.
+    /// How this client connects, with the database that is selected by now.
     #[must_use]
     pub const fn options(&self) -> &ConnectOptions {
         &self.options
@@ -127,7 +139,29 @@ impl Client {
                 *outcome = self.follow(redirect, pipeline.command(position), deadline).await;
             }
         }
+        if plan.may_select {
+            self.follow_selection(&address, pipeline, &outcomes);
+        }
         outcomes
+    }
+
+    /// Notes which database was selected: connections that are made again, and those to other nodes, work on it too.
+    fn follow_selection(
+        &mut self,
+        address: &str,
+        pipeline: &Pipeline,
+        outcomes: &[Result<Value, Error>],
+    ) {
+        let (mut run, mut spans) = (RunDecoder::new(pipeline.run()), Vec::new());
+        for outcome in outcomes {
+            let Ok(Some(args)) = run.next(&mut spans) else { return };
+            if let Some(database) = self.selection.after(args, outcome)
+                && database != self.options.database
+            {
+                self.options.database = database;
+                self.connections.retain(|other, _| other == address);
+            }
+        }
     }
 
     fn deadline(&self) -> Instant {
@@ -139,6 +173,7 @@ impl Client {
         let mut is_free = Vec::with_capacity(pipeline.len());
         let mut address = None;
         let mut is_agreed = true;
+        let mut may_select = false;
         let mut spans = Vec::new();
         let mut run = RunDecoder::new(pipeline.run());
         while let Some(args) = run.next(&mut spans).map_err(|_| Error::TooLong)? {
@@ -147,6 +182,7 @@ impl Client {
                 let command = String::from_utf8_lossy(name).into_owned();
                 return Err(Error::NeedsConnection { command });
             }
+            may_select |= Selection::may_follow(name);
             let before = pin;
             pin = pin.after(name);
             let is_this_free = before == Pin::Free && pin == Pin::Free;
@@ -158,7 +194,7 @@ impl Client {
             is_free.push(is_this_free);
         }
         let address = address.filter(|_| is_agreed).map(str::to_owned);
-        Ok(Plan { is_free, address, pin_after: pin })
+        Ok(Plan { is_free, address, pin_after: pin, may_select })
     }
 
     /// Makes sure of a connection to `address`, or else to home; returns whose it is.

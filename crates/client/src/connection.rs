@@ -257,6 +257,10 @@ impl Connection {
             }
             Err(error) => return Err(error),
         }
+        if options.database != 0 {
+            let select = ["SELECT", &options.database.to_string()];
+            self.ask(&select, options, deadline).await?;
+        }
         Ok(())
     }
 

@@ -17,6 +17,8 @@ pub struct ConnectOptions {
     pub password: Option<String>,
     /// Name shown in `CLIENT LIST`.
     pub client_name: Option<String>,
+    /// Database to select.
+    pub database: u16,
     /// Longest wait for a connection and its handshake.
     pub connect_timeout: Duration,
     /// Longest wait for the replies to one command or pipeline, reconnecting and redirects included.
@@ -34,6 +36,7 @@ impl Default for ConnectOptions {
             username: None,
             password: None,
             client_name: None,
+            database: 0,
             connect_timeout: Duration::from_secs(5),
             command_timeout: Duration::from_secs(30),
             redirects_max: 5,
@@ -49,6 +52,7 @@ impl fmt::Debug for ConnectOptions {
             .field("username", &self.username)
             .field("has_password", &self.password.is_some())
             .field("client_name", &self.client_name)
+            .field("database", &self.database)
             .field("connect_timeout", &self.connect_timeout)
             .field("command_timeout", &self.command_timeout)
             .field("redirects_max", &self.redirects_max)

@@ -23,6 +23,8 @@ pub struct GatewayConfig {
     pub io_threads: usize,
     /// Most connections at a time; further ones are answered with an error and closed.
     pub connections_max: usize,
+    /// Databases that clients may name: those with a lower number.
+    pub databases: u16,
     /// Password of the user `default`; `None` asks for none.
     pub password: Option<String>,
     /// A connection without commands for this long is closed; zero: never.
@@ -65,6 +67,7 @@ impl Default for GatewayConfig {
         Self {
             io_threads: 1,
             connections_max: limits::CONNECTIONS_MAX,
+            databases: limits::DATABASES_DEFAULT,
             password: None,
             idle_timeout: Duration::ZERO,
             bulk_bytes_max: limits::BULK_BYTES_MAX,

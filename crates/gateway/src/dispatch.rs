@@ -11,7 +11,7 @@
 use std::sync::LazyLock;
 
 use keystead_node::Access;
-use keystead_resp::{Args, ReplyWriter, decode::is_cross_protocol};
+use keystead_resp::{Args, ReplyWriter, RunDecoder, decode::is_cross_protocol};
 use keystead_store::CommandError;
 use keystead_store::command::{self, Command, GatherCommand, Handler, SessionCommand, flags};
 use keystead_types::{ShardId, Slot};
@@ -79,6 +79,27 @@ impl Dispatch<'_, '_> {
         if self.session.is_listening() && self.session.is_confined(row) {
             return self.fail(&Failure::Listening { command: row.name });
         }
+        if row.flags & flags::NAMES_DATABASE != 0 {
+            let databases = self.turn.local.shared.config.databases;
+            if let Some(bounded) = command::database::bounded(row, args, databases) {
+                return self.execute_bounded(row, &bounded);
+            }
+        }
+        self.execute_permitted(row, args)
+    }
+
+    /// Executes a command of this gateway's making, which stands in no input.
+    #[cold]
+    fn execute_bounded(&mut self, row: &'static Command, command: &[u8]) -> Verdict {
+        let mut spans = Vec::new();
+        let args = RunDecoder::new(command).next(&mut spans).ok().flatten();
+        let args = args.expect("what `bounded` encodes is a command");
+        self.input_start = None;
+        self.execute_permitted(row, args)
+    }
+
+    #[inline]
+    fn execute_permitted(&mut self, row: &'static Command, args: Args<'_>) -> Verdict {
         if self.session.is_queueing() && !ends_queueing(row) {
             return self.queue(row, args);
         }
@@ -117,11 +138,12 @@ impl Dispatch<'_, '_> {
     #[inline]
     fn try_read(&mut self, shard: ShardId, args: Args<'_>) -> bool {
         let (protocol, is_silent) = (self.session.protocol(), self.session.is_silent());
+        let command = (self.session.database(), args);
         let door = &*self.turn.door;
         let stats = &self.turn.local.stats;
         let read = |out: &mut Vec<u8>| {
             let before = out.len();
-            if !door.try_read(shard, args, &mut ReplyWriter::new(out, protocol)) {
+            if !door.try_read(shard, command, &mut ReplyWriter::new(out, protocol)) {
                 return false;
             }
             match &out[before..] {

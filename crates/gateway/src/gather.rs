@@ -1,4 +1,4 @@
-//! Commands that need every shard but no atomicity: DBSIZE, FLUSHALL, FLUSHDB, KEYS, RANDOMKEY, SCAN.
+//! Commands that need every shard but no atomicity: DBSIZE, FLUSHALL, FLUSHDB, KEYS, RANDOMKEY, SCAN, SWAPDB.
 //!
 //! Owns: asking the shards, and making one reply of theirs. Never: walks over keys (see `store`); each
 //! shard answers the command as if it were alone.
@@ -8,7 +8,7 @@
 //! becomes the beginning of the next shard.
 //!
 //! A FLUSHALL that succeeded on some shards only is answered UNCERTAIN: it is not true that nothing
-//! happened.
+//! happened. SWAPDB exchanges the databases of each shard at one moment, but not those of all shards at the same.
 
 use keystead_node::{Access, Door, Outcome, Refusal, UnknownReason};
 use keystead_resp::{Args, ReplyWriter, skip_reply};
@@ -75,7 +75,8 @@ pub(crate) fn begin(
     for shard in asked {
         let mut part = Vec::new();
         let mut writer = ReplyWriter::new(&mut part, dispatch.session.protocol());
-        if access == Access::Read && dispatch.turn.door.try_read(shard, args, &mut writer) {
+        let command = (dispatch.session.database(), args);
+        if access == Access::Read && dispatch.turn.door.try_read(shard, command, &mut writer) {
             gather.local.push(part);
         } else {
             let (wire, input_start) = (args.wire(), dispatch.input_start);
@@ -161,7 +162,7 @@ impl Gather {
             GatherCommand::DbSize => {
                 reply.integer(parts.filter_map(|part| number(part, b':')).map(|(n, _)| n).sum());
             }
-            GatherCommand::FlushAll | GatherCommand::FlushDb => reply.ok(),
+            GatherCommand::FlushAll | GatherCommand::FlushDb | GatherCommand::SwapDb => reply.ok(),
             GatherCommand::Keys => write_concatenated(parts, reply),
             GatherCommand::RandomKey => {
                 let found =

@@ -28,6 +28,7 @@ use crate::purpose::Purpose;
 use crate::reply::Failure;
 use crate::session::Session;
 use crate::session::pubsub::write_message;
+use crate::transaction::Exec;
 use crate::window::{Submission, Window};
 
 /// Bytes that are read ahead of a window in flight before the socket is left alone.
@@ -203,12 +204,8 @@ impl Pipeline {
         let before = self.output.len();
         match std::mem::take(&mut self.purpose) {
             Purpose::Replies => window.write_replies(&mut self.output, self.session.protocol()),
-            Purpose::Exec(watch) => {
-                // One that was not executed, or of which nobody knows, leaves its watch behind.
-                let is_executed = window.results().all(|(_, end)| matches!(end, Outcome::Done(_)));
-                if !is_executed {
-                    turn.local.release(watch, turn.door);
-                }
+            Purpose::Exec(exec) => {
+                self.session.end_exec(exec, &window, turn);
                 window.write_replies(&mut self.output, self.session.protocol());
             }
             Purpose::Gather(gather) => {
@@ -227,7 +224,7 @@ impl Pipeline {
     /// Takes leave of the node: what the connection left behind there is taken back.
     pub(crate) fn depart(&mut self, turn: &mut Turn<'_>) {
         // Behind an EXEC under way whose outcome nobody will see.
-        if let Purpose::Exec(watch) = std::mem::take(&mut self.purpose) {
+        if let Purpose::Exec(Exec { watch: Some(watch), .. }) = std::mem::take(&mut self.purpose) {
             turn.local.release(watch, turn.door);
         }
         self.session.depart(turn);
@@ -430,6 +427,7 @@ impl Pipeline {
             serial: turn.local.next_serial(),
             slot: turn.slot,
             protocol: self.session.protocol(),
+            database: self.session.database(),
             input: &self.input,
         };
         window.submit(submission, turn.door, &mut turn.local.buffers);

@@ -2,7 +2,7 @@
 //! Owns: [`Purpose`]. Never: the parts themselves (see `gather.rs`).
 
 use crate::gather::Gather;
-use crate::transaction::Watch;
+use crate::transaction::Exec;
 
 /// What a window in flight is for.
 #[derive(Debug, Default)]
@@ -12,6 +12,6 @@ pub(crate) enum Purpose {
     Replies,
     /// One command on several shards; its reply is made of theirs.
     Gather(Box<Gather>),
-    /// One EXEC that ends a watch, if it is executed.
-    Exec(Watch),
+    /// One EXEC that leaves something to do behind it.
+    Exec(Exec),
 }

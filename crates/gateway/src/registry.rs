@@ -38,6 +38,8 @@ pub(crate) struct Client {
     pub(crate) active_at_s: AtomicU32,
     /// Position in the command table of its last command, or [`NO_COMMAND`].
     pub(crate) last_command: AtomicU16,
+    /// The database that it works on.
+    pub(crate) database: AtomicU16,
     /// See [`flag`].
     pub(crate) flags: AtomicU8,
     /// Commands queued in MULTI plus one; 0 outside of a transaction.
@@ -129,6 +131,7 @@ impl Registry {
             connected_at_s: now_s,
             active_at_s: AtomicU32::new(now_s),
             last_command: AtomicU16::new(NO_COMMAND),
+            database: AtomicU16::new(0),
             flags: AtomicU8::new(0),
             queued_plus_one: AtomicU32::new(0),
             subscriptions: Default::default(),

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use keystead_node::{Access, Door, Outcome, Run, internal};
 use keystead_resp::{Protocol, encode};
+use keystead_types::DatabaseId;
 
 use crate::local::Local;
 use crate::transaction::Watch;
@@ -75,6 +76,7 @@ fn submit(serial: u32, watch: Watch, door: &mut dyn Door) {
     door.submit(Run {
         ticket: Address { serial, slot: NO_CONNECTION, run: 0 }.ticket(),
         shard: watch.shard,
+        database: DatabaseId::FIRST,
         commands: &commands,
         protocol: Protocol::Resp2,
         access: Access::Write,

@@ -43,8 +43,6 @@ pub(crate) enum Failure<'a> {
     Syntax,
     #[error("ERR value is not an integer or out of range")]
     NotAnInteger,
-    #[error("ERR value is out of range, value must between -2147483648 and 2147483647")]
-    NotA32BitInteger,
     #[error("ERR invalid cursor")]
     InvalidCursor,
     #[error("ERR {0}")]
@@ -102,8 +100,8 @@ pub(crate) enum Failure<'a> {
     #[error("ERR No such user '{}'", Quoted(.name))]
     NoSuchUser { name: &'a [u8] },
 
-    #[error("ERR DB index is out of range")]
-    DatabaseOutOfRange,
+    #[error(transparent)]
+    Database(keystead_store::CommandError),
     #[error("ERR MULTI calls can not be nested")]
     MultiNested,
     #[error("ERR EXEC without MULTI")]

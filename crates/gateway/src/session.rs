@@ -5,6 +5,7 @@
 
 use keystead_resp::{Args, Protocol, ReplyWriter};
 use keystead_store::command::SessionCommand;
+use keystead_types::DatabaseId;
 use std::sync::Arc;
 
 use crate::config::GatewayConfig;
@@ -34,6 +35,7 @@ pub(crate) const REDIS_VERSION: &str = "7.4.0";
 pub(crate) struct Session {
     registration: Registration,
     protocol: Protocol,
+    database: DatabaseId,
     is_authenticated: bool,
     reply_mode: ReplyMode,
     pub(crate) transaction: Option<Box<Transaction>>,
@@ -59,6 +61,7 @@ impl Session {
         Self {
             registration,
             protocol: Protocol::Resp2,
+            database: DatabaseId::FIRST,
             is_authenticated: config.password.is_none(),
             reply_mode: ReplyMode::All,
             transaction: None,
@@ -75,6 +78,11 @@ impl Session {
     /// The protocol that the client speaks.
     pub(crate) const fn protocol(&self) -> Protocol {
         self.protocol
+    }
+
+    /// The database that the connection works on.
+    pub(crate) const fn database(&self) -> DatabaseId {
+        self.database
     }
 
     /// True once the client has given the password, or if none is asked for.
@@ -114,6 +122,12 @@ impl Session {
         self.drop_subscriptions(turn);
     }
 
+    /// Makes the connection work on another database.
+    pub(crate) fn select(&mut self, database: DatabaseId) {
+        self.database = database;
+        self.client().database.store(database.0, std::sync::atomic::Ordering::Relaxed);
+    }
+
     fn set_protocol(&mut self, protocol: Protocol) {
         self.protocol = protocol;
         self.client().set_flag(flag::RESP3, protocol == Protocol::Resp3);
@@ -125,6 +139,7 @@ impl Session {
         self.drop_watch(turn);
         self.drop_subscriptions(turn);
         self.set_protocol(Protocol::Resp2);
+        self.select(DatabaseId::FIRST);
         self.reply_mode = ReplyMode::All;
         self.is_authenticated = turn.local.shared.config.password.is_none();
         let client = self.client();

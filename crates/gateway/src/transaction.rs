@@ -14,10 +14,10 @@
 //! INV-G5: a connection has at most one watch, of keys of one shard, and a transaction behind it runs
 //! in that shard.
 
-use keystead_node::{Access, internal};
+use keystead_node::{Access, Outcome, internal};
 use keystead_resp::{Args, encode};
-use keystead_store::command::{Command, Handler, SessionCommand, flags};
-use keystead_types::ShardId;
+use keystead_store::command::{self, Command, Handler, SessionCommand, flags};
+use keystead_types::{DatabaseId, ShardId};
 
 use crate::dispatch::{Dispatch, Verdict};
 use crate::pipeline::Turn;
@@ -25,7 +25,7 @@ use crate::purpose::Purpose;
 use crate::registry::flag;
 use crate::reply::Failure;
 use crate::session::Session;
-use crate::window::Entry;
+use crate::window::{Entry, Window};
 
 /// Commands queued behind MULTI.
 #[derive(Debug, Default)]
@@ -37,6 +37,17 @@ pub(crate) struct Transaction {
     shard: Option<ShardId>,
     /// True once a command was refused: EXEC will abort.
     pub(crate) is_refused: bool,
+    /// The database that the last SELECT among the commands selects.
+    selected: Option<DatabaseId>,
+}
+
+/// What follows an EXEC.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Exec {
+    /// Ends with it, if it is executed or aborted.
+    pub(crate) watch: Option<Watch>,
+    /// Stays selected behind it, if it is executed.
+    selected: Option<DatabaseId>,
 }
 
 /// A connection's watch.
@@ -80,6 +91,10 @@ impl Dispatch<'_, '_> {
         }
         transaction.shard = shard.or(transaction.shard);
         transaction.count += 1;
+        if let Handler::Session(SessionCommand::Select) = row.handler {
+            transaction.selected =
+                command::database::selected(&args[1]).ok().or(transaction.selected);
+        }
         if !transaction.is_refused {
             transaction.run.extend_from_slice(args.wire());
         }
@@ -121,7 +136,7 @@ impl Dispatch<'_, '_> {
             return self.fail(&Failure::ExecAborted);
         }
         let watch = self.session.take_watch();
-        let Transaction { mut run, shard, .. } = *transaction;
+        let Transaction { mut run, shard, selected, .. } = *transaction;
         let watched = watch.map(|watch| watch.shard);
         let Some(shard) = shard.or(watched).or_else(|| self.turn.door.shards().first().copied())
         else {
@@ -131,9 +146,11 @@ impl Dispatch<'_, '_> {
             Some(watch) => {
                 let id = watch.id.to_string();
                 encode::command(&mut run, [internal::EXEC, id.as_bytes()]);
-                *self.purpose = Purpose::Exec(watch);
             }
             None => encode::command(&mut run, [internal::EXEC]),
+        }
+        if watch.is_some() || selected.is_some() {
+            *self.purpose = Purpose::Exec(Exec { watch, selected });
         }
         self.submit_single(shard, Access::Write, &run)
     }
@@ -246,6 +263,23 @@ impl Session {
     fn take_watch(&mut self) -> Option<Watch> {
         self.client().set_flag(flag::WATCHING, false);
         self.watch.take()
+    }
+
+    /// Does what is to be done behind an EXEC whose window is complete.
+    pub(crate) fn end_exec(&mut self, exec: Exec, window: &Window, turn: &mut Turn<'_>) {
+        let replies =
+            |(_, end)| if let Outcome::Done(replies) = end { Some(replies) } else { None };
+        let reply = window.results().next().and_then(replies);
+        // One that was not executed, or of which nobody knows, leaves its watch behind.
+        if let (None, Some(watch)) = (reply, exec.watch) {
+            turn.local.release(watch, turn.door);
+        }
+        // Only commands that ran can have selected: the absent array says that they did not.
+        let is_executed =
+            reply.is_some_and(|reply| !matches!(reply, [b'*', b'-', ..] | [b'_', ..]));
+        if let Some(database) = exec.selected.filter(|_| is_executed) {
+            self.select(database);
+        }
     }
 
     /// Ends the watch, if there is one. Nobody waits for the outcome.

@@ -19,7 +19,7 @@ use std::ops::Range;
 
 use keystead_node::{Access, Door, Outcome, Refusal, Run, Ticket, UnknownReason};
 use keystead_resp::{Protocol, ReplyWriter, skip_reply};
-use keystead_types::ShardId;
+use keystead_types::{DatabaseId, ShardId};
 
 use crate::buffers::{BUFFER_BYTES, Buffers};
 use crate::reply::Failure;
@@ -176,6 +176,8 @@ pub(crate) struct Submission<'a> {
     pub(crate) serial: u32,
     pub(crate) slot: u32,
     pub(crate) protocol: Protocol,
+    /// The database that the connection has selected; it selects another only between two windows.
+    pub(crate) database: DatabaseId,
     /// The connection's input, unchanged since the window's first command.
     pub(crate) input: &'a [u8],
 }
@@ -281,7 +283,7 @@ impl Window {
         door: &mut dyn Door,
         buffers: &mut Buffers,
     ) {
-        let Submission { serial, slot, protocol, input } = submission;
+        let Submission { serial, slot, protocol, database, input } = submission;
         self.serial = serial;
         self.is_submitted = true;
         self.outstanding = self.runs.len();
@@ -290,6 +292,7 @@ impl Window {
             door.submit(Run {
                 ticket: Address { serial, slot, run: at }.ticket(),
                 shard: run.shard,
+                database,
                 commands: self.run_bytes(run, input, &mut scratch),
                 protocol,
                 access: run.access,

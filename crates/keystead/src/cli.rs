@@ -125,6 +125,9 @@ struct ShellArgs {
     /// Carry out a statement and leave; may be given several times.
     #[arg(short, long = "command", value_name = "STATEMENT")]
     command: Vec<String>,
+    /// Database to select.
+    #[arg(short = 'n', long, default_value_t = 0, value_name = "NUMBER")]
+    database: u16,
     /// How to show replies [default: pretty on a terminal, raw elsewhere].
     #[arg(long, value_enum, value_name = "FORMAT")]
     format: Option<Format>,
@@ -144,7 +147,7 @@ pub(crate) fn run() -> Exit {
         Verb::Config(args) => config::run(&args),
         Verb::Shell(args) => shell::run(Options {
             address: args.target.address.clone(),
-            connect: args.target.options(),
+            connect: ConnectOptions { database: args.database, ..args.target.options() },
             commands: args.command,
             format: if args.json { Some(Format::Json) } else { args.format },
             keeps_going: args.keep_going,

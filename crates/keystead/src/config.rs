@@ -155,6 +155,9 @@ settings! {
     /// Password that clients give with AUTH or HELLO; empty asks for none. Prefer the file or the variable: flags
     /// are visible to every user of the machine.
     requirepass: Secret = Secret::default(), Accepts::Secret, Restart;
+    /// Databases that clients may select: those with a lower number. What others hold is kept, and seen again with more.
+    databases: u16 = limits::DATABASES_DEFAULT,
+        Accepts::Number { min: 1, max: limits::DATABASES_MAX as u64 }, Restart;
     /// Most client connections at a time; further ones are refused with an error.
     maxclients: usize = limits::CONNECTIONS_MAX, Accepts::Number { min: 1, max: 1_000_000 }, Restart;
     /// Time after which a connection without commands is closed; 0 never closes one.

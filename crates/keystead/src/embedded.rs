@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use keystead_node::{Access, SyncReport};
 use keystead_resp::{Value, encode};
-use keystead_types::Slot;
+use keystead_types::{DatabaseId, Slot};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -64,6 +64,8 @@ pub const TTL_MS_MAX: u64 = 1 << 53;
 #[derive(Clone)]
 pub struct Keystead {
     inner: Arc<Inner>,
+    /// The one that this handle works on.
+    database: DatabaseId,
 }
 
 struct Inner {
@@ -157,7 +159,34 @@ impl Keystead {
     /// A handle of a node that runs.
     pub(crate) fn over(host: Box<dyn Host>) -> Self {
         let exchange = Exchange::open(&*host);
-        Self { inner: Arc::new(Inner { host: Some(host), exchange }) }
+        let inner = Arc::new(Inner { host: Some(host), exchange });
+        Self { inner, database: DatabaseId::FIRST }
+    }
+
+    /// Returns a handle of the same node that works on the database of this number, as SELECT makes a connection do.
+    /// A handle begins with database 0. Costs as much as a clone.
+    ///
+    /// # Errors
+    /// `Invalid` if the setting `databases` says that there are not so many.
+    ///
+    /// ```
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// # let options = keystead::Options::new(directory.path());
+    /// # let options = options.configure(|config| config.segment_bytes = 1 << 20);
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// # let store = keystead::Keystead::start(options).await?;
+    /// let drafts = store.database(3)?;
+    /// drafts.put("page", &"not yet").await?;
+    /// assert!(!store.exists("page").await?);
+    /// # Ok::<(), keystead::Error>(())
+    /// # }).unwrap();
+    /// ```
+    pub fn database(&self, number: u16) -> Result<Self, Error> {
+        let databases = self.inner.host().databases();
+        if number >= databases {
+            return Err(Error::NoDatabase { number, databases });
+        }
+        Ok(Self { inner: Arc::clone(&self.inner), database: DatabaseId(number) })
     }
 
     /// Stores `value` as JSON under `key`, whatever was there before, and returns once it is kept.
@@ -430,8 +459,8 @@ impl Keystead {
     /// Executes any command on keys, its name first, and returns its reply in the forms of RESP3.
     ///
     /// Commands that only read are answered from memory where possible, as [`get`](Self::get) is. Several
-    /// keys must lie in one shard (give them a common `{tag}`). `DBSIZE`, `FLUSHALL`, `KEYS`, `RANDOMKEY`
-    /// and `SCAN` go through all shards, as of no single moment. Commands of connections (`MULTI`,
+    /// keys must lie in one shard (give them a common `{tag}`). `DBSIZE`, `FLUSHALL`, `KEYS`, `RANDOMKEY`, `SCAN`
+    /// and `SWAPDB` go through all shards, as of no single moment. Commands of connections (`MULTI`,
     /// `CLIENT`, ...) and of the server (`INFO`) are refused; there is no connection.
     ///
     /// # Errors
@@ -530,6 +559,7 @@ impl Keystead {
     /// What `look` sees under `key`; `None` if this node may not say, or the key holds no string.
     fn look_at<R>(&self, key: &[u8], look: impl FnOnce(Option<&[u8]>) -> R) -> Option<R> {
         let (mut look, mut seen) = (Some(look), None);
+        let key = (self.database, key);
         self.inner.host().look_at(key, &mut |value| seen = look.take().map(|look| look(value)));
         seen
     }
@@ -553,11 +583,11 @@ impl Keystead {
         if access == Access::Read {
             let mut spans = Vec::new();
             let args = command::args_of(&bytes, &mut spans);
-            if let Some(reply) = self.inner.exchange.try_read(place, args) {
+            if let Some(reply) = self.inner.exchange.try_read((self.database, place), args) {
                 return Ok(reply);
             }
         }
-        self.inner.exchange.submit(place, access, bytes)?.leave().await
+        self.inner.exchange.submit((self.database, place), access, bytes)?.leave().await
     }
 
     fn exchange(&self) -> &Exchange {

@@ -70,6 +70,17 @@ pub enum Error {
         /// The reply's text as a Redis client would see it, its code first.
         message: String,
     },
+    /// There is no database of this number.
+    #[error(
+        "there is no database {number}: the setting databases allows {databases}, of which the first is 0; raise it, or \
+         use a lower number"
+    )]
+    NoDatabase {
+        /// What was asked for.
+        number: u16,
+        /// How many there are.
+        databases: u16,
+    },
     /// A command without a name.
     #[error("empty command: give at least its name")]
     EmptyCommand,
@@ -261,6 +272,7 @@ impl Error {
             | Self::Encode { .. }
             | Self::TimeToLive { .. }
             | Self::EmptyCommand
+            | Self::NoDatabase { .. }
             | Self::NeedsConnection { .. }
             | Self::CrossShard { .. }
             | Self::TooLarge { .. } => Kind::Invalid,

@@ -406,6 +406,7 @@ fn gateway_config(config: &Config) -> GatewayConfig {
     GatewayConfig {
         io_threads: if config.io_threads == 0 { (cores() / 2).max(1) } else { config.io_threads },
         connections_max: config.maxclients,
+        databases: config.databases,
         password: config.requirepass.reveal().map(str::to_owned),
         idle_timeout: Duration::from_millis(config.idle_timeout_ms),
         bulk_bytes_max: config.proto_max_bulk_len,

@@ -168,7 +168,7 @@ impl Shell {
         );
         io::stdout().write_all(greeting.as_bytes())?;
         loop {
-            let prompt = format!("{}> ", self.session.address());
+            let prompt = self.session.prompt();
             let line = match editor.next_line(&prompt).map_err(terminal_failed)? {
                 Line::Text(line) => line,
                 Line::Dropped => {

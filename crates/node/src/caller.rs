@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
 use keystead_resp::Protocol;
-use keystead_types::ShardId;
+use keystead_types::{DatabaseId, ShardId};
 use tokio::sync::oneshot;
 
 use crate::attended::Attended;
@@ -71,6 +71,7 @@ impl Caller {
             state.door.submit(Run {
                 ticket: Ticket(ticket),
                 shard,
+                database: DatabaseId::FIRST,
                 commands,
                 protocol: Protocol::Resp3,
                 access,

@@ -11,7 +11,7 @@
 use std::sync::Arc;
 
 use keystead_resp::{Args, Protocol, ReplyWriter};
-use keystead_types::{NodeId, ShardId, Slot};
+use keystead_types::{DatabaseId, NodeId, ShardId, Slot};
 
 use crate::status::{ClusterView, Status};
 
@@ -35,6 +35,8 @@ pub struct Run<'a> {
     pub ticket: Ticket,
     /// The shard that all of the run's keys belong to.
     pub shard: ShardId,
+    /// The database on which the commands work.
+    pub database: DatabaseId,
     /// One or more commands as RESP arrays, or a transaction: MULTI, its commands, EXEC.
     pub commands: &'a [u8],
     /// How replies are to be written.
@@ -137,11 +139,16 @@ pub trait Door {
     /// Every shard that holds keys, in slot order.
     fn shards(&self) -> Arc<[ShardId]>;
 
-    /// Executes a command flagged `readonly` at once if this node may: it leads the shard and holds a
+    /// Executes a command flagged `readonly` on a database at once if this node may: it leads the shard and holds a
     /// valid lease. Returns false, and writes nothing, if not: then the caller submits it as a run.
     ///
     /// Linearizable provided that the command had been received before the call.
-    fn try_read(&self, shard: ShardId, args: Args<'_>, reply: &mut ReplyWriter<'_>) -> bool;
+    fn try_read(
+        &self,
+        shard: ShardId,
+        command: (DatabaseId, Args<'_>),
+        reply: &mut ReplyWriter<'_>,
+    ) -> bool;
 
     /// Takes a run for the next [`flush`](Self::flush). Copies its bytes.
     fn submit(&mut self, run: Run<'_>);

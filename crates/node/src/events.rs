@@ -105,8 +105,8 @@ impl EventSetting {
 pub(crate) fn tell(bus: &Bus, effects: &[Effect]) {
     let EventFlags(flags) = bus.event_flags();
     for effect in effects {
-        let (name, key) = match effect {
-            Effect::Event { name, key, .. } => (name, key),
+        let (name, database, key) = match effect {
+            Effect::Event { name, database, key, .. } => (name, database.0, key),
             Effect::Publish { channel, message, is_sharded } => {
                 bus.publish(*is_sharded, channel, message);
                 continue;
@@ -114,10 +114,11 @@ pub(crate) fn tell(bus: &Bus, effects: &[Effect]) {
             _ => continue,
         };
         if flags & KEYSPACE != 0 {
-            bus.publish(false, &[b"__keyspace@0__:", &**key].concat(), name.as_bytes());
+            let channel = [format!("__keyspace@{database}__:").as_bytes(), key].concat();
+            bus.publish(false, &channel, name.as_bytes());
         }
         if flags & KEYEVENT != 0 {
-            bus.publish(false, &[b"__keyevent@0__:", name.as_bytes()].concat(), key);
+            bus.publish(false, format!("__keyevent@{database}__:{name}").as_bytes(), key);
         }
     }
     bus.flush();

@@ -17,7 +17,7 @@ use keystead_replication::{
 };
 use keystead_resp::{Args, ReplyWriter, RunDecoder};
 use keystead_types::mistakes::{Mistake, is_made};
-use keystead_types::{Clock, Monotonic, NodeId, ShardId, Slot, limits};
+use keystead_types::{Clock, DatabaseId, Monotonic, NodeId, ShardId, Slot, limits};
 
 use crate::core::{Core, Routes, Routing};
 use crate::door::{Access, Door, Outcome, Refusal, Run, Ticket, UnknownReason};
@@ -235,9 +235,14 @@ impl NodeDoor {
     fn moved(&self, leader: NodeId, batch: &Batch) -> Option<Refusal> {
         let address = self.routes.topology.nodes().get(&leader)?.client_addr.clone();
         let mut spans = Vec::new();
-        let args = RunDecoder::new(&batch.commands).next(&mut spans).ok()??;
-        let key = keystead_store::command::find(&args[0])?.keys(args).next()?;
-        Some(Refusal::Moved { slot: Slot::of_key(key), address })
+        let mut run = RunDecoder::new(&batch.commands);
+        let slot = loop {
+            let args = run.next(&mut spans).ok()??;
+            if internal::selected(args).is_none() {
+                break Slot::of_key(keystead_store::command::find(&args[0])?.keys(args).next()?);
+            }
+        };
+        Some(Refusal::Moved { slot, address })
     }
 
     fn wait(&mut self, run: Waiting, now: Monotonic) {
@@ -384,10 +389,15 @@ impl Door for NodeDoor {
         Arc::clone(&self.routes.shards)
     }
 
-    fn try_read(&self, shard: ShardId, args: Args<'_>, reply: &mut ReplyWriter<'_>) -> bool {
+    fn try_read(
+        &self,
+        shard: ShardId,
+        command: (DatabaseId, Args<'_>),
+        reply: &mut ReplyWriter<'_>,
+    ) -> bool {
         let Some(local) = self.routes.local(shard) else { return false };
         let (now, unix) = self.core.clock.now();
-        local.try_read(now, unix, args, reply)
+        local.try_read(now, unix, command, reply)
     }
 
     fn submit(&mut self, run: Run<'_>) {
@@ -396,12 +406,12 @@ impl Door for NodeDoor {
         {
             return self.ask_for_sync(&run, patience);
         }
-        let Run { ticket, shard, commands, protocol, access } = run;
+        let Run { ticket, shard, database, commands, protocol, access } = run;
         let form = form_of(protocol);
-        if commands.len() > limits::ENTRY_BYTES_MAX {
+        let bytes = internal::run_bytes_max(commands, database);
+        if bytes > limits::ENTRY_BYTES_MAX {
             let part = Part { ticket: ticket.0, bytes: 0, form };
-            let refusal =
-                Refusal::TooLarge { bytes: commands.len(), bytes_max: limits::ENTRY_BYTES_MAX };
+            let refusal = Refusal::TooLarge { bytes, bytes_max: limits::ENTRY_BYTES_MAX };
             self.refused.push((vec![part], refusal));
             return self.mailbox.ring();
         }
@@ -409,9 +419,10 @@ impl Door for NodeDoor {
         if self.taken.get(&key).is_some_and(|batch| batch.parts.len() == PARTS_MAX) {
             self.flush();
         }
-        let bytes = u32::try_from(commands.len()).expect("it was just bounded");
         let batch = self.taken.entry(key).or_default();
-        batch.commands.extend_from_slice(commands);
+        let start = batch.commands.len();
+        internal::write_run(&mut batch.commands, database, commands);
+        let bytes = u32::try_from(batch.commands.len() - start).expect("it was just bounded");
         batch.parts.push(Part { ticket: ticket.0, bytes, form });
     }
 

@@ -1,13 +1,20 @@
-//! Commands that only nodes put into the log, and how transactions stand in it.
+//! Commands that only nodes put into the log, and how transactions and databases stand in it.
 //!
-//! Owns: their names and forms. Never: reachable by clients: the command table does not know them.
+//! Owns: their names and forms, how a run says in which database it works. Never: reachable by clients: the command table does not know them.
 //!
 //! ```text
 //! KEYSTEAD.WATCH id key [key ...]     registers a watch over keys of one shard
 //! KEYSTEAD.UNWATCH id [id ...]        forgets watches
 //! KEYSTEAD.EXPIRE limit               removes what has expired by the entry's time, at most `limit` keys
+//! KEYSTEAD.SELECT database            what follows works on this database; has no reply
 //! MULTI, commands, EXEC [id ...]      a transaction; aborted if a watch with one of the ids is dirty
 //! ```
+//! An entry begins in the first database, and so does every run in it: a run of another one stands between two
+//! KEYSTEAD.SELECT, the second of which leads back. So a run of the first database costs not a byte for it.
+
+use keystead_resp::{Args, encode};
+use keystead_types::DatabaseId;
+use keystead_types::limits::DATABASES_MAX;
 
 /// Compares all replicas of all shards: never in a log, but a question to the node itself, asked as a run of the
 /// metadata group that only reads. Its argument is how long to wait for replicas that are behind, milliseconds.
@@ -26,3 +33,65 @@ pub const PREFIX: &[u8] = b"KEYSTEAD.";
 pub const MULTI: &[u8] = b"MULTI";
 /// Closes a transaction in the log.
 pub const EXEC: &[u8] = b"EXEC";
+/// Says on which database what follows works.
+const SELECT: &[u8] = b"KEYSTEAD.SELECT";
+/// What [`write_run`] adds to a run of another database than the first at most, bytes.
+const SELECTS_BYTES_MAX: usize = 80;
+
+/// The bytes that a run may have in the log.
+pub(crate) const fn run_bytes_max(commands: &[u8], database: DatabaseId) -> usize {
+    commands.len() + if database.0 == DatabaseId::FIRST.0 { 0 } else { SELECTS_BYTES_MAX }
+}
+
+/// Appends a run as it stands in the log.
+pub(crate) fn write_run(out: &mut Vec<u8>, database: DatabaseId, commands: &[u8]) {
+    if database == DatabaseId::FIRST {
+        return out.extend_from_slice(commands);
+    }
+    encode::command(out, [SELECT, database.0.to_string().as_bytes()]);
+    out.extend_from_slice(commands);
+    encode::command(out, [SELECT, b"0"]);
+}
+
+/// The database that the command leads to, if it is one that does.
+pub(crate) fn selected(args: Args<'_>) -> Option<DatabaseId> {
+    if &args[0] != SELECT {
+        return None;
+    }
+    let number: u16 = std::str::from_utf8(args.get(1)?).ok()?.parse().ok()?;
+    (number < DATABASES_MAX).then_some(DatabaseId(number))
+}
+
+#[cfg(test)]
+mod tests {
+    use keystead_resp::RunDecoder;
+
+    use super::*;
+
+    #[test]
+    fn a_run_leads_back_to_the_first_database_and_costs_nothing_there() {
+        let mut set = Vec::new();
+        encode::command(&mut set, [&b"SET"[..], b"k", b"v"]);
+        let mut log = Vec::new();
+        write_run(&mut log, DatabaseId::FIRST, &set);
+        assert_eq!(log, set);
+        let other = DatabaseId(DATABASES_MAX - 1);
+        write_run(&mut log, other, &set);
+        assert!(log.len() - set.len() <= run_bytes_max(&set, other));
+        let (mut run, mut spans, mut seen) = (RunDecoder::new(&log), Vec::new(), Vec::new());
+        while let Some(args) = run.next(&mut spans).unwrap() {
+            seen.push(selected(args));
+        }
+        assert_eq!(seen, [None, Some(other), None, Some(DatabaseId::FIRST)]);
+    }
+
+    #[test]
+    fn what_a_peer_may_send_instead_of_a_number_selects_nothing() {
+        for words in [&["KEYSTEAD.SELECT"][..], &["KEYSTEAD.SELECT", "1024"], &["SELECT", "1"]] {
+            let (mut bytes, mut spans) = (Vec::new(), Vec::new());
+            encode::command(&mut bytes, words.iter().map(|word| word.as_bytes()));
+            let args = RunDecoder::new(&bytes).next(&mut spans).unwrap().unwrap();
+            assert_eq!(selected(args), None, "{words:?}");
+        }
+    }
+}

@@ -17,7 +17,7 @@ use keystead_replication::transport::{Identity as PeerIdentity, Outbox, Timing};
 use keystead_replication::{GroupCell, Role, Settings};
 use keystead_store::StoreConfig;
 use keystead_topology::NodeRecord;
-use keystead_types::{Clock, Monotonic, NodeId, ShardId, Slot};
+use keystead_types::{Clock, DatabaseId, Monotonic, NodeId, ShardId, Slot};
 use keystead_wal::{
     Handle, Log, LogOptions, Preparer, RealDisk, RecoveredGroup, WalError, Writer, WriterOptions,
 };
@@ -469,17 +469,22 @@ impl Node {
         self.core.meta.role() == Role::Leader
     }
 
-    /// Shows the string under `key` if this node may answer at once: it leads the key's shard and holds a
+    /// Shows the string under `key` of a database if this node may answer at once: it leads the key's shard and holds a
     /// lease. `None`: it may not, or the key holds something else than a string; ask through a door.
     ///
     /// Linearizable; takes no hop and copies nothing.
-    pub fn look<T>(&self, key: &[u8], look: impl FnOnce(Option<&[u8]>) -> T) -> Option<T> {
+    pub fn look<T>(
+        &self,
+        (database, key): (DatabaseId, &[u8]),
+        look: impl FnOnce(Option<&[u8]>) -> T,
+    ) -> Option<T> {
         let slot = Slot::of_key(key);
         self.core.with_routes(|routes| {
             let shard = routes.local(routes.shard_of(slot)?)?;
             let (now, unix) = self.core.clock.now();
             shard.with_store(now, unix, |store, now| {
-                store.get(now, slot, key).ok().map(|found| look(found.as_deref()))
+                let found = store.get(database, now, (slot, key)).ok()?;
+                Some(look(found.as_deref()))
             })?
         })
     }

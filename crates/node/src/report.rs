@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use keystead_replication::{Durability, GroupCell, Role};
+use keystead_store::DatabaseStats;
 use keystead_topology::{NodeState, Topology};
-use keystead_types::{Clock, NodeId, ShardId};
+use keystead_types::{Clock, DatabaseId, NodeId, ShardId};
 use keystead_wal::DiskState;
 
 use crate::node::{Heard, Node};
@@ -43,6 +44,7 @@ impl Node {
             status.commands_applied += shard.commands_applied();
             if shard.cell.role() == Role::Leader {
                 status.keys_led += stats.keys;
+                add_databases(&mut status.databases, &shard.database_stats());
             }
         }
         for (id, cell) in self.all_groups() {
@@ -148,6 +150,16 @@ impl Node {
         let timeout = self.settings.replication.election_timeout();
         let now = self.core.clock.monotonic_now();
         self.outbox.last_heard(node).is_some_and(|heard| now.since(heard) <= timeout)
+    }
+}
+
+/// Adds what the databases hold in one shard.
+fn add_databases(sum: &mut BTreeMap<DatabaseId, DatabaseStats>, of_shard: &[DatabaseStats]) {
+    for stats in of_shard {
+        let all = sum.entry(stats.database).or_default();
+        all.database = stats.database;
+        all.keys += stats.keys;
+        all.keys_with_expiry += stats.keys_with_expiry;
     }
 }
 

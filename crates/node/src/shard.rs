@@ -9,8 +9,8 @@ use std::sync::{Arc, OnceLock};
 
 use keystead_replication::{DumpStep, GroupCell, Machine, Part, Replies, Role};
 use keystead_resp::{Args, Protocol, ReplyWriter, RunDecoder, Span, encode};
-use keystead_store::{Loader, Store, StoreConfig, Wanted, WatchId};
-use keystead_types::{ApplyContext, Monotonic, ShardId, UnixMillis};
+use keystead_store::{DatabaseStats, Loader, Store, StoreConfig, Wanted, WatchId};
+use keystead_types::{ApplyContext, DatabaseId, Monotonic, ShardId, UnixMillis};
 use parking_lot::RwLock;
 
 use crate::events;
@@ -60,7 +60,7 @@ impl Shard {
         &self,
         now: Monotonic,
         unix: UnixMillis,
-        args: Args<'_>,
+        (database, args): (DatabaseId, Args<'_>),
         reply: &mut ReplyWriter<'_>,
     ) -> bool {
         // ORDER: the lease is looked at under the lock. Whoever puts another state in place ends the lease
@@ -69,7 +69,7 @@ impl Shard {
         if !self.cell.may_read(now) {
             return false;
         }
-        store.read(self.cell.read_time(unix), args, reply);
+        store.read(database, self.cell.read_time(unix), args, reply);
         true
     }
 
@@ -89,6 +89,12 @@ impl Shard {
     #[must_use]
     pub fn stats(&self) -> keystead_store::Stats {
         self.store.read().stats()
+    }
+
+    /// What the databases hold, whether or not this node leads.
+    #[must_use]
+    pub fn database_stats(&self) -> Vec<DatabaseStats> {
+        self.store.read().database_stats().collect()
     }
 
     /// Commands applied through the log since the process began.
@@ -155,6 +161,8 @@ impl Machine for ShardMachine {
         let bus = self.shard.told_bus();
         let classes = bus.map_or(0, |bus| bus.event_flags().classes());
         store.want(Wanted { classes, has_messages: bus.is_some(), ..Wanted::default() });
+        // Which database is selected is no part of the state: what a snapshot began in, or a panic left, counts for nothing.
+        store.select(DatabaseId::FIRST);
         let mut count = 0;
         if parts.is_empty() {
             let mut nobody = ReplyWriter::discard();
@@ -186,8 +194,12 @@ impl Machine for ShardMachine {
             rest = behind;
             let mut reply = ReplyWriter::new(&mut replies.bytes, protocol_of(part.form));
             let mut run = RunDecoder::new(own);
+            let mut database = DatabaseId::FIRST;
             while let Some(args) = next_command(&mut run, &mut self.spans) {
-                store.read(now, args, &mut reply);
+                match internal::selected(args) {
+                    Some(selected) => database = selected,
+                    None => store.read(database, now, args, &mut reply),
+                }
             }
             replies.ends.push(replies.bytes.len());
         }
@@ -256,16 +268,23 @@ fn apply_run(
     let mut run = RunDecoder::new(commands);
     let mut count = 0;
     while let Some(args) = next_command(&mut run, spans) {
-        count += 1;
         let name = &args[0];
         if name == internal::MULTI {
+            // What SELECT selects among its commands is for the connection to remember, not for who comes next.
+            let before = store.selected();
             apply_transaction(store, context, commands, &mut run, reply);
+            store.select(before);
         } else if name.starts_with(internal::PREFIX) {
+            if let Some(database) = internal::selected(args) {
+                store.select(database);
+                continue;
+            }
             apply_internal(store, context, args, reply);
         } else {
             // Effects (blocked clients, publications) come with the commands that have them.
             let _outcome = store.apply(context, args, reply);
         }
+        count += 1;
     }
     count
 }
@@ -335,4 +354,78 @@ fn number(digits: &[u8]) -> Option<u64> {
 
 fn watch_id(digits: &[u8]) -> Option<WatchId> {
     number(digits).map(WatchId)
+}
+
+#[cfg(test)]
+mod tests {
+    use keystead_types::LogIndex;
+
+    use super::*;
+
+    fn run(lines: &[&str]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for line in lines {
+            let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+            encode::command(&mut bytes, words);
+        }
+        bytes
+    }
+
+    fn machine() -> ShardMachine {
+        let config = StoreConfig { hash_seed: 3, has_every_slot: false };
+        ShardMachine::empty(Shard::new(ShardId(1), config))
+    }
+
+    /// INV-R1, for entries in which several connections stand, each with a database of its own.
+    #[test]
+    fn runs_of_several_databases_share_an_entry_and_leave_the_next_one_alone() {
+        let (mut leader, mut follower) = (machine(), machine());
+        let runs = [
+            (0, run(&["SET k zero"])),
+            (3, run(&["SET k three", "GET k"])),
+            (3, run(&["MULTI", "GET k", "SELECT 4", "SET k four", "EXEC", "GET k"])),
+            (0, run(&["GET k"])),
+            // What only a peer gone wrong would send: nothing leads back.
+            (0, run(&["KEYSTEAD.SELECT 9", "SELECT 8", "SET k lost"])),
+            (0, run(&["MULTI", "SELECT 7", "EXEC", "SET k late"])),
+        ];
+        let (mut entry, mut parts) = (Vec::new(), Vec::new());
+        for (database, commands) in &runs {
+            let start = entry.len();
+            internal::write_run(&mut entry, DatabaseId(*database), commands);
+            let bytes = u32::try_from(entry.len() - start).unwrap();
+            parts.push(Part { ticket: 0, bytes, form: 2 });
+        }
+        let context = ApplyContext { index: LogIndex(1), now: UnixMillis(1), seed: 1 };
+        let mut replies = Replies::default();
+        leader.apply(&context, &entry, &parts, &mut replies);
+        follower.apply(&context, &entry, &[], &mut Replies::default());
+        assert_eq!(leader.digest(), follower.digest(), "INV-R1: leader and follower differ");
+
+        let mut start = 0;
+        let replies: Vec<String> = replies
+            .ends
+            .iter()
+            .map(|end| {
+                let own = replies.bytes[std::mem::replace(&mut start, *end)..*end].to_vec();
+                String::from_utf8(own).unwrap()
+            })
+            .collect();
+        let three = "$5\r\nthree\r\n";
+        assert_eq!(replies[1], format!("+OK\r\n{three}"));
+        assert_eq!(replies[2], format!("*3\r\n{three}+OK\r\n+OK\r\n{three}"));
+        assert_eq!(replies[3], "$4\r\nzero\r\n");
+
+        let next = run(&["GET k"]);
+        let parts = [Part { ticket: 0, bytes: u32::try_from(next.len()).unwrap(), form: 2 }];
+        let mut replies = Replies::default();
+        leader.apply(&context, &next, &parts, &mut replies);
+        assert_eq!(replies.bytes, b"$4\r\nzero\r\n", "an entry begins in the first database");
+        let mut reads = Vec::new();
+        internal::write_run(&mut reads, DatabaseId(3), &next);
+        let parts = [Part { ticket: 0, bytes: u32::try_from(reads.len()).unwrap(), form: 2 }];
+        let mut replies = Replies::default();
+        leader.read(UnixMillis(1), &reads, &parts, &mut replies);
+        assert_eq!(replies.bytes, three.as_bytes());
+    }
 }

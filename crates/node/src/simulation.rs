@@ -18,7 +18,7 @@ use keystead_replication::{
 };
 use keystead_store::StoreConfig;
 use keystead_topology::{Action, Command, Step, Topology};
-use keystead_types::{Clock, LogIndex, Monotonic, NodeId, ShardId};
+use keystead_types::{Clock, DatabaseId, LogIndex, Monotonic, NodeId, ShardId};
 use keystead_wal::{Batch, Disk, RecoveredGroup};
 
 use crate::clock::NodeClock;
@@ -231,7 +231,8 @@ impl Parts {
         let commands = meta::encode_command(command);
         let protocol = keystead_resp::Protocol::Resp2;
         let (ticket, shard, access) = (Ticket(0), ShardId::META, Access::Write);
-        self.control.submit(Run { ticket, shard, commands: &commands, protocol, access });
+        let (database, commands) = (DatabaseId::FIRST, commands.as_slice());
+        self.control.submit(Run { ticket, shard, database, commands, protocol, access });
         self.control.flush();
     }
 

@@ -1,7 +1,10 @@
 //! What a node says of itself and of the cluster: plain values for INFO, CLUSTER and the shell.
 //! Owns: the shapes. Never: fetches anything; `node` fills them in.
 
-use keystead_types::{Epoch, LogIndex, NodeId, ShardId, Term};
+use std::collections::BTreeMap;
+
+use keystead_store::DatabaseStats;
+use keystead_types::{DatabaseId, Epoch, LogIndex, NodeId, ShardId, Term};
 
 /// A node's own state at one moment.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +23,8 @@ pub struct Status {
     pub keys_held: u64,
     /// Keys with a time to live among [`keys_held`](Self::keys_held).
     pub keys_with_expiry: u64,
+    /// What the databases hold of [`keys_led`](Self::keys_led), those without keys left out.
+    pub databases: BTreeMap<DatabaseId, DatabaseStats>,
     /// What memory is used for.
     pub memory: MemoryStatus,
     /// The replicas on this node.

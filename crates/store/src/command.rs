@@ -7,9 +7,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use keystead_resp::{Args, ReplyWriter};
-use keystead_types::{ApplyContext, UnixMillis};
+use keystead_types::{ApplyContext, DatabaseId, Slot, UnixMillis};
 
 use crate::chance::{self, Chance};
+use crate::database::Database;
 use crate::effect::EventClass;
 use crate::entry::{Entry, Value};
 use crate::error::{CommandError, WrongType};
@@ -18,6 +19,7 @@ use crate::table::Hasher;
 use crate::value::Held;
 
 mod bitmap;
+pub mod database;
 pub mod describe;
 mod differences;
 pub mod flags;
@@ -109,13 +111,14 @@ pub enum GatherCommand {
     Keys,
     RandomKey,
     Scan,
+    SwapDb,
 }
 
 impl GatherCommand {
     /// True if it changes data and so stands in every shard's log.
     #[must_use]
     pub const fn is_write(self) -> bool {
-        matches!(self, Self::FlushAll | Self::FlushDb)
+        matches!(self, Self::FlushAll | Self::FlushDb | Self::SwapDb)
     }
 }
 
@@ -336,22 +339,25 @@ impl Command {
 /// What a reading function is given.
 pub struct Reader<'a> {
     pub(crate) keyspace: &'a Keyspace,
+    /// The database that is read.
+    pub(crate) database: &'a Database,
     pub(crate) now: UnixMillis,
     chance: &'a AtomicU64,
 }
 
 impl<'a> Reader<'a> {
-    pub(crate) const fn new(
+    pub(crate) fn new(
         keyspace: &'a Keyspace,
+        database: DatabaseId,
         now: UnixMillis,
         chance: &'a AtomicU64,
     ) -> Self {
-        Self { keyspace, now, chance }
+        Self { keyspace, database: keyspace.database(database), now, chance }
     }
 
     /// What is visible under `key`.
     pub(crate) fn entry(&self, key: &[u8]) -> Option<&'a Entry> {
-        self.keyspace.get(self.now, key)
+        self.database.visible(&self.keyspace.hasher, (Slot::of_key(key), key), self.now)
     }
 
     /// The string under `key`.
@@ -447,7 +453,7 @@ impl Writer<'_> {
     /// Calls `read` with a reader of the state as it is now.
     pub(crate) fn reading<R>(&self, read: impl FnOnce(&Reader<'_>) -> R) -> R {
         let chance = AtomicU64::new(self.ctx.seed);
-        read(&Reader::new(self.keyspace, self.ctx.now, &chance))
+        read(&Reader::new(self.keyspace, self.keyspace.selected(), self.ctx.now, &chance))
     }
 
     /// What is visible under `key`.

@@ -2,12 +2,12 @@
 //! Owns: what counts as state. Never: caches anything; a digest walks the whole store, O(keys).
 //!
 //! Two stores have the same digest if and only if (but for a chance of 2^-128) they hold the same
-//! keys with the same values, the same times to expire and the same watches. How they got there
+//! keys in the same databases with the same values, the same times to expire and the same watches. How they got there
 //! (order of inserts, capacities, packed or not) does not matter: parts are added up.
 
 use std::fmt;
 
-use keystead_types::{Slot, UnixMillis};
+use keystead_types::{DatabaseId, Slot, UnixMillis};
 use rapidhash::v3::{RapidSecrets, rapidhash_v3_seeded};
 
 use crate::entry::{Entry, Value};
@@ -33,9 +33,11 @@ const SECRETS: [RapidSecrets; 2] =
 pub(crate) fn of_keyspace(keyspace: &Keyspace) -> Digest {
     let mut scratch = Vec::new();
     let mut sum = 0u128;
-    for (_, table) in keyspace.slots.iter_from(Slot::default()) {
-        for entry in table.iter() {
-            sum = sum.wrapping_add(of_entry(entry, &mut scratch));
+    for (id, database) in keyspace.databases() {
+        for (_, table) in database.slots.iter_from(Slot::default()) {
+            for entry in table.iter() {
+                sum = sum.wrapping_add(of_entry(id, entry, &mut scratch));
+            }
         }
     }
     for (id, watch) in keyspace.watches.iter() {
@@ -44,21 +46,23 @@ pub(crate) fn of_keyspace(keyspace: &Keyspace) -> Digest {
         scratch.extend_from_slice(&id.0.to_le_bytes());
         scratch.extend_from_slice(&watch.since.0.to_le_bytes());
         scratch.push(u8::from(watch.is_dirty));
-        for (key, was) in &watch.keys {
+        for (database, key, was) in watch.keys() {
+            put_database(&mut scratch, database);
             put_bytes(&mut scratch, key);
-            scratch.push(u8::from(*was == KeyAtWatch::Expired));
+            scratch.push(u8::from(was == KeyAtWatch::Expired));
         }
         sum = sum.wrapping_add(hash(&scratch));
     }
     Digest(sum)
 }
 
-fn of_entry(entry: &Entry, scratch: &mut Vec<u8>) -> u128 {
+fn of_entry(database: DatabaseId, entry: &Entry, scratch: &mut Vec<u8>) -> u128 {
     let (code, content) = match entry.value() {
         Value::String(bytes) => (b'$', hash(bytes)),
         Value::Collection(collection) => (collection.code(), of_parts(collection, scratch)),
     };
     scratch.clear();
+    put_database(scratch, database);
     scratch.push(code);
     put_expiry(scratch, entry.expiry());
     put_bytes(scratch, entry.key());
@@ -79,6 +83,14 @@ fn of_parts(collection: &Collection, scratch: &mut Vec<u8>) -> u128 {
         sum = sum.wrapping_add(hash(scratch));
     });
     sum
+}
+
+/// The first database stands for itself: a store that uses no other has the digest that it had before there were any.
+fn put_database(out: &mut Vec<u8>, database: DatabaseId) {
+    if database != DatabaseId::FIRST {
+        out.push(b'D');
+        out.extend_from_slice(&database.0.to_le_bytes());
+    }
 }
 
 fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {

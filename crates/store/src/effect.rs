@@ -6,6 +6,8 @@
 //!
 //! [`Writer::notify`]: crate::command::Writer::notify
 
+use keystead_types::DatabaseId;
+
 /// What a command did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use]
@@ -27,6 +29,8 @@ pub enum Effect {
         class: EventClass,
         /// As Redis names it.
         name: &'static str,
+        /// The database in which it happened.
+        database: DatabaseId,
         /// The key that it happened to.
         key: Box<[u8]>,
     },
@@ -39,7 +43,7 @@ pub enum Effect {
         /// True for SPUBLISH.
         is_sharded: bool,
     },
-    /// What a client may have cached of this key is not so any more.
+    /// What a client may have cached of this key, in whichever database, is not so any more.
     Touched(Box<[u8]>),
     /// The same for every key.
     Cleared,
@@ -113,6 +117,8 @@ pub struct Wanted {
 /// Effects since they were last taken; at most a few for every key that an entry touches.
 #[derive(Debug, Default)]
 pub(crate) struct Effects {
+    /// Where what is told happens: the selected one.
+    pub(crate) database: DatabaseId,
     wanted: Wanted,
     list: Vec<Effect>,
 }
@@ -129,7 +135,8 @@ impl Effects {
     #[inline]
     pub(crate) fn notify(&mut self, class: EventClass, name: &'static str, key: &[u8]) {
         if self.wanted.classes & class.bit() != 0 {
-            self.list.push(Effect::Event { class, name, key: key.into() });
+            let (database, key) = (self.database, key.into());
+            self.list.push(Effect::Event { class, name, database, key });
         }
     }
 
@@ -148,7 +155,7 @@ impl Effects {
     }
 
     pub(crate) fn cleared(&mut self) {
-        if self.wanted.has_touches {
+        if self.wanted.has_touches && self.list.last() != Some(&Effect::Cleared) {
             self.list.push(Effect::Cleared);
         }
     }

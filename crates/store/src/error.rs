@@ -116,6 +116,10 @@ pub enum CommandError {
     SameObject,
     #[error("ERR DB index is out of range")]
     DbOutOfRange,
+    #[error("ERR invalid first DB index")]
+    FirstDatabase,
+    #[error("ERR invalid second DB index")]
+    SecondDatabase,
     #[error("ERR invalid expire time in '{command}' command")]
     InvalidExpireTime { command: &'static str },
     #[error("ERR NX and XX, GT or LT options at the same time are not compatible")]

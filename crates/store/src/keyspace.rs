@@ -1,29 +1,30 @@
-//! The keys of a store: one table per slot, and the only doors through which they change.
-//! Owns: the tables, the index of expiry, the watches, the running dump, the counts.
+//! The keys of a store, in numbered databases, and the only doors through which they change.
+//! Owns: the databases, which of them is selected, the watches, the running dump, the counts.
 //! Never: parses a command, writes a reply, reads a clock (`now` is an argument everywhere).
 //!
 //! Every change passes [`Keyspace::set_string`], [`insert`](Keyspace::insert), [`edit`](Keyspace::edit),
-//! [`take`](Keyspace::take), [`remove_due`](Keyspace::remove_due), [`load`](Keyspace::load) or [`clear`](Keyspace::clear), and these
-//! do what a change entails: copy the slot out if a dump has yet to write it, keep index and counts level,
-//! mark watches. A command cannot forget any of it.
+//! [`take`](Keyspace::take), [`remove_due`](Keyspace::remove_due), [`load`](Keyspace::load), [`clear`](Keyspace::clear)
+//! or [`swap`](Keyspace::swap), and these do what a change entails: copy the slot out if a dump has yet to write it, keep
+//! index and counts level, mark watches. A command cannot forget any of it.
+//!
+//! The doors work on the selected database; whoever runs commands selects one first, and whoever selects another in the
+//! midst of them goes back. Which one is selected is no part of the state.
 //!
 //! INV-K1: a key lies in the table of its slot.
 //! INV-K2: the index of expiry holds, per key, its own expiry and the earliest of its fields.
 //! INV-K3: no empty collection stays in a table (a stream may be without entries and is not empty).
-//! INV-D1: a slot is changed only after a running dump has written it (see `snapshot.rs`).
+//! INV-K4: what a command does is in the selected database; only MOVE, COPY, SWAPDB and FLUSHALL reach into others.
 
-use keystead_types::{SLOT_COUNT, Slot, UnixMillis};
+use keystead_types::{DatabaseId, Slot, UnixMillis};
 
+use crate::database::{Counts, Database, Position, Times, is_visible};
 use crate::effect::{Effects, EventClass};
-use crate::entry::{Entry, Value};
-use crate::expiry::ExpiryIndex;
-use crate::snapshot::Dump;
+use crate::entry::Entry;
+use crate::snapshot::{DumpStep, RunningDump};
 use crate::store::StoreConfig;
-use crate::table::{Hasher, Place, Table};
+use crate::table::{Hasher, Place};
 use crate::value::Collection;
 use crate::watch::{Cause, KeyAtWatch, WatchId, Watches};
-
-const SLOTS_PER_PAGE: usize = 256;
 
 /// What Redis 7.4 calls it when fields of a hash were removed because their time was up.
 const FIELDS_EXPIRED: &str = "hexpired";
@@ -31,34 +32,20 @@ const FIELDS_EXPIRED: &str = "hexpired";
 /// All keys of a store.
 pub(crate) struct Keyspace {
     pub(crate) hasher: Hasher,
-    pub(crate) slots: Slots,
     pub(crate) watches: Watches,
     pub(crate) effects: Effects,
     /// See [`StoreConfig::has_every_slot`].
     pub(crate) has_every_slot: bool,
-    expiries: ExpiryIndex,
-    dump: Option<Box<Dump>>,
-    counts: Counts,
+    /// Up to the highest that was selected so far; at least the first.
+    databases: Vec<Database>,
+    /// What readers find in a database that is not made yet.
+    vacant: Database,
+    /// Always below the number of `databases`.
+    selected: usize,
+    dump: Option<Box<RunningDump>>,
+    expired: u64,
     changes: u64,
 }
-
-/// What is counted as it changes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
-    /// Keys, expired ones included until they are removed.
-    pub(crate) keys: u64,
-    /// Keys with a time to expire.
-    pub(crate) timed_keys: u64,
-    /// Hashes in which some field expires.
-    pub(crate) timed_hashes: u64,
-    /// Bytes of keys and values, the allocator's headers included.
-    pub(crate) entry_bytes: u64,
-    /// Keys and fields removed because their time was up, since the store was made.
-    pub(crate) expired: u64,
-}
-
-/// The tables of all slots, made in pages: a shard's slots are neighbours.
-pub(crate) struct Slots(Vec<Option<Box<[Table]>>>);
 
 /// What an edit did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,79 +63,58 @@ impl Change {
     }
 }
 
-/// A key's place among all keys: `slot << 48 | upper 48 bits of the hash`. It is also the SCAN cursor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Position(pub(crate) u64);
-
-impl Position {
-    const HASH_BITS: u32 = 48;
-
-    pub(crate) const fn new(slot: Slot, hash: u64) -> Self {
-        Self(((slot.number() as u64) << Self::HASH_BITS) | (hash >> 16))
-    }
-
-    /// The slot; `None` if the number came from a client and names none.
-    pub(crate) fn slot(self) -> Option<Slot> {
-        u16::try_from(self.0 >> Self::HASH_BITS).ok().and_then(Slot::new)
-    }
-
-    /// The lowest hash with this position.
-    pub(crate) const fn hash(self) -> u64 {
-        self.0 << 16
-    }
-}
-
-/// The times at which an entry asks to be looked at.
-#[derive(Clone, Copy)]
-struct Times {
-    key: Option<UnixMillis>,
-    field: Option<UnixMillis>,
-    bytes: usize,
-}
-
-impl Times {
-    const NONE: Self = Self { key: None, field: None, bytes: 0 };
-
-    fn of(entry: &Entry) -> Self {
-        let field = entry.as_collection().and_then(Collection::next_expiry);
-        Self { key: entry.expiry(), field, bytes: entry.bytes() }
-    }
-}
-
 impl Keyspace {
     pub(crate) fn new(config: StoreConfig) -> Self {
         Self {
             hasher: Hasher::new(config.hash_seed),
             has_every_slot: config.has_every_slot,
-            slots: Slots::new(),
             watches: Watches::default(),
             effects: Effects::default(),
-            expiries: ExpiryIndex::default(),
+            databases: vec![Database::default()],
+            vacant: Database::default(),
+            selected: 0,
             dump: None,
-            counts: Counts::default(),
+            expired: 0,
             changes: 0,
         }
+    }
+
+    /// Selects the database on which all that follows works.
+    pub(crate) fn select(&mut self, database: DatabaseId) {
+        self.make(database);
+        self.selected = database.index();
+        self.effects.database = database;
+    }
+
+    /// The selected database.
+    #[inline]
+    pub(crate) const fn selected(&self) -> DatabaseId {
+        self.effects.database
+    }
+
+    /// The keys of a database, for reading.
+    #[inline]
+    pub(crate) fn database(&self, database: DatabaseId) -> &Database {
+        self.databases.get(database.index()).unwrap_or(&self.vacant)
+    }
+
+    /// The databases that were ever selected, and those below them.
+    pub(crate) fn databases(&self) -> impl Iterator<Item = (DatabaseId, &Database)> {
+        (0u16..).map(DatabaseId).zip(&self.databases)
     }
 
     /// The entry that is visible under `key` at `now`.
     #[inline]
     pub(crate) fn get(&self, now: UnixMillis, key: &[u8]) -> Option<&Entry> {
-        self.get_in(Slot::of_key(key), now, key)
-    }
-
-    /// As [`get`](Self::get) where the slot is known already.
-    #[inline]
-    pub(crate) fn get_in(&self, slot: Slot, now: UnixMillis, key: &[u8]) -> Option<&Entry> {
-        let table = self.slots.get(slot)?;
-        let entry = table.get(&self.hasher, self.hasher.hash(key), key)?;
-        is_visible(entry, now).then_some(entry)
+        self.current().visible(&self.hasher, (Slot::of_key(key), key), now)
     }
 
     /// The string under `key`, whatever was there before.
     pub(crate) fn set_string(&mut self, key: &[u8], value: &[u8], expiry: Option<UnixMillis>) {
         let slot = Slot::of_key(key);
         let hash = self.hasher.hash(key);
-        let table = before_change(&mut self.dump, &mut self.slots, slot);
+        let database = &mut self.databases[self.selected];
+        let table = database.table_mut(slot);
         let (old, new) = match table.find(&self.hasher, hash, key) {
             Place::Occupied(at) => {
                 let entry = table.at_mut(at);
@@ -160,12 +126,12 @@ impl Keyspace {
                 let entry = Entry::string(key, value, expiry);
                 let new = Times::of(&entry);
                 table.insert(&self.hasher, hash, entry, at);
-                self.counts.keys += 1;
+                database.counts.keys += 1;
                 self.effects.notify(EventClass::New, "new", key);
                 (Times::NONE, new)
             }
         };
-        self.follow(Position::new(slot, hash), old, new);
+        database.follow(Position::new(slot, hash), old, new);
         self.changed(key, Cause::Command);
     }
 
@@ -174,9 +140,10 @@ impl Keyspace {
         let slot = Slot::of_key(entry.key());
         let hash = self.hasher.hash(entry.key());
         let new = Times::of(&entry);
-        self.watches.mark(entry.key(), Cause::Command);
+        self.watches.mark(self.selected(), entry.key(), Cause::Command);
         self.effects.touched(entry.key());
-        let table = before_change(&mut self.dump, &mut self.slots, slot);
+        let database = &mut self.databases[self.selected];
+        let table = database.table_mut(slot);
         let mut old = Times::NONE;
         match table.find(&self.hasher, hash, entry.key()) {
             Place::Occupied(at) => {
@@ -187,11 +154,11 @@ impl Keyspace {
             Place::Vacant(at) => {
                 self.effects.notify(EventClass::New, "new", entry.key());
                 table.insert(&self.hasher, hash, entry, at);
-                self.counts.keys += 1;
+                database.counts.keys += 1;
             }
         }
         self.changes += 1;
-        self.follow(Position::new(slot, hash), old, new);
+        database.follow(Position::new(slot, hash), old, new);
     }
 
     /// Changes the entry under `key` in place; `None` if none is visible at `now`.
@@ -206,10 +173,11 @@ impl Keyspace {
     ) -> Option<R> {
         let slot = Slot::of_key(key);
         let hash = self.hasher.hash(key);
-        let Place::Occupied(at) = self.slots.get(slot)?.find(&self.hasher, hash, key) else {
+        let database = &mut self.databases[self.selected];
+        let Place::Occupied(at) = database.slots.get(slot)?.find(&self.hasher, hash, key) else {
             return None;
         };
-        let table = before_change(&mut self.dump, &mut self.slots, slot);
+        let table = database.table_mut(slot);
         if !is_visible(table.at(at), now) {
             self.remove_at(slot, at, Cause::Expiry);
             return None;
@@ -217,14 +185,14 @@ impl Keyspace {
         let entry = table.at_mut(at);
         let old = Times::of(entry);
         let due = entry.collection_mut().map_or(0, |c| c.remove_due(&self.hasher, now, usize::MAX));
-        self.counts.expired += due as u64;
+        self.expired += due as u64;
         if due > 0 {
             self.effects.notify(EventClass::Hash, FIELDS_EXPIRED, key);
         }
         let (change, result) = f(entry, &self.hasher);
         let is_empty = entry.as_collection().is_some_and(Collection::is_empty);
         let new = Times::of(entry);
-        self.follow(Position::new(slot, hash), old, new);
+        database.follow(Position::new(slot, hash), old, new);
         if is_empty {
             self.remove_at(slot, at, Cause::Command);
         } else if change == Change::Changed || due > 0 {
@@ -237,75 +205,107 @@ impl Keyspace {
     pub(crate) fn take(&mut self, now: UnixMillis, key: &[u8]) -> Option<Entry> {
         let slot = Slot::of_key(key);
         let hash = self.hasher.hash(key);
-        let Place::Occupied(at) = self.slots.get(slot)?.find(&self.hasher, hash, key) else {
+        let table = self.current().slots.get(slot)?;
+        let Place::Occupied(at) = table.find(&self.hasher, hash, key) else {
             return None;
         };
-        let was_visible = is_visible(self.slots.get(slot)?.at(at), now);
+        let was_visible = is_visible(table.at(at), now);
         let cause = if was_visible { Cause::Command } else { Cause::Expiry };
         let entry = self.remove_at(slot, at, cause);
         was_visible.then_some(entry)
     }
 
-    /// Removes what has expired by `now`, earliest first, at most `limit` keys and fields.
+    /// Removes what has expired by `now` in any database, earliest first, at most `limit` keys and fields.
     pub(crate) fn remove_due(&mut self, now: UnixMillis, limit: usize) -> usize {
+        let before = self.selected();
         let mut removed = 0;
         while removed < limit
-            && let Some((at, position)) = self.expiries.first()
+            && let Some((at, database, position)) = self.first_expiry()
             && at <= now
         {
+            self.select(database);
             removed += self.remove_due_at(Position(position), at, now, limit - removed);
         }
+        self.select(before);
         removed
     }
 
-    /// Puts in an entry of a snapshot under a key of `slot`; false if the key is there already. Nobody watches, and no
-    /// dump runs: the store is only being made.
+    /// Puts in an entry of a snapshot under a key of `slot` in the selected database; false if the key is there already.
+    /// Nobody watches, and no dump runs: the store is only being made.
     pub(crate) fn load(&mut self, slot: Slot, entry: Entry) -> bool {
         let hash = self.hasher.hash(entry.key());
         let new = Times::of(&entry);
-        let table = self.slots.get_mut(slot);
+        let database = &mut self.databases[self.selected];
+        let table = database.table_mut(slot);
         let Place::Vacant(at) = table.find(&self.hasher, hash, entry.key()) else { return false };
         table.insert(&self.hasher, hash, entry, at);
-        self.counts.keys += 1;
-        self.follow(Position::new(slot, hash), Times::NONE, new);
+        database.counts.keys += 1;
+        database.follow(Position::new(slot, hash), Times::NONE, new);
         true
     }
 
     /// Makes room for `count` keys of a slot, so that loading them in order moves nothing.
     pub(crate) fn reserve(&mut self, slot: Slot, count: u32) {
         if count > 0 {
-            before_change(&mut self.dump, &mut self.slots, slot).reserve(&self.hasher, count);
+            self.databases[self.selected].table_mut(slot).reserve(&self.hasher, count);
         }
     }
 
-    /// The earliest time at which a key or a field expires.
+    /// The earliest time at which a key or a field of any database expires.
     pub(crate) fn next_expiry(&self) -> Option<UnixMillis> {
-        self.expiries.first().map(|(at, _)| at)
+        self.first_expiry().map(|(at, ..)| at)
     }
 
-    /// Removes every key.
+    /// Removes every key of the selected database.
     pub(crate) fn clear(&mut self) {
-        let slots = std::mem::replace(&mut self.slots, Slots::new());
-        self.watches.mark_all(|key| {
+        let database = &mut self.databases[self.selected];
+        self.changes += database.counts.keys;
+        let slots = database.clear();
+        let hasher = &self.hasher;
+        self.watches.replaced(self.effects.database, |key| {
             let table = slots.get(Slot::of_key(key));
-            table.is_some_and(|t| t.get(&self.hasher, self.hasher.hash(key), key).is_some())
+            let was_there = table.is_some_and(|it| it.get(hasher, hasher.hash(key), key).is_some());
+            (was_there, None)
         });
-        if let Some(dump) = &mut self.dump {
+        if let Some(dump) = &mut database.dump {
             dump.freeze(slots);
         }
         self.effects.cleared();
-        self.changes += self.counts.keys;
-        self.expiries = ExpiryIndex::default();
-        self.counts = Counts { expired: self.counts.expired, ..Counts::default() };
     }
 
-    /// Registers a watch on `key` as it is at `now`.
+    /// Removes every key of every database.
+    pub(crate) fn clear_all(&mut self) {
+        let before = self.selected();
+        for number in (0u16..).take(self.databases.len()) {
+            self.select(DatabaseId(number));
+            self.clear();
+        }
+        self.select(before);
+    }
+
+    /// Exchanges the keys of two databases. O(1), and O(keys) of those that are watched.
+    pub(crate) fn swap(&mut self, now: UnixMillis, one: DatabaseId, other: DatabaseId) {
+        self.make(one.max(other));
+        for (emptied, filled) in [(one, other), (other, one)] {
+            let (old, new) = (&self.databases[emptied.index()], &self.databases[filled.index()]);
+            let hasher = &self.hasher;
+            self.watches.replaced(emptied, |key| {
+                let slot = Slot::of_key(key);
+                let entry = new.entry(hasher, slot, key);
+                let now_there = entry.map(|entry| KeyAtWatch::of(is_visible(entry, now)));
+                (old.entry(hasher, slot, key).is_some(), now_there)
+            });
+        }
+        self.databases.swap(one.index(), other.index());
+        self.effects.cleared();
+        self.changes += 1;
+    }
+
+    /// Registers a watch on `key` of the selected database as it is at `now`.
     pub(crate) fn watch(&mut self, id: WatchId, now: UnixMillis, key: &[u8]) {
-        let table = self.slots.get(Slot::of_key(key));
-        let entry = table.and_then(|t| t.get(&self.hasher, self.hasher.hash(key), key));
-        let is_expired = entry.is_some_and(|entry| !is_visible(entry, now));
-        let was = if is_expired { KeyAtWatch::Expired } else { KeyAtWatch::Plain };
-        self.watches.add(id, now, key, was);
+        let entry = self.current().entry(&self.hasher, Slot::of_key(key), key);
+        let was = KeyAtWatch::of(entry.is_none_or(|entry| is_visible(entry, now)));
+        self.watches.add(id, now, (self.selected(), key), was);
     }
 
     /// True if EXEC must abort: a watched key changed or expired since, or the watch is not known.
@@ -318,15 +318,20 @@ impl Keyspace {
             !is_visible(entry, now) || entry.as_collection().is_some_and(has_lost)
         };
         watch.is_dirty
-            || watch.keys.iter().any(|(key, was)| {
-                let table = self.slots.get(Slot::of_key(key));
-                let entry = table.and_then(|t| t.get(&self.hasher, self.hasher.hash(key), key));
-                *was == KeyAtWatch::Plain && entry.is_some_and(has_expired)
+            || watch.keys().any(|(database, key, was)| {
+                let entry = self.database(database).entry(&self.hasher, Slot::of_key(key), key);
+                was == KeyAtWatch::Plain && entry.is_some_and(has_expired)
             })
     }
 
-    pub(crate) const fn counts(&self) -> Counts {
-        self.counts
+    /// The counts of all databases together.
+    pub(crate) fn counts(&self) -> Counts {
+        self.databases.iter().fold(Counts::default(), |sum, database| sum.with(database.counts))
+    }
+
+    /// Keys and fields removed because their time was up, since the store was made.
+    pub(crate) const fn expired(&self) -> u64 {
+        self.expired
     }
 
     /// Changes since the store was made, one per key and command; who needs a number takes differences.
@@ -336,27 +341,62 @@ impl Keyspace {
 
     /// Bytes of the bucket arrays.
     pub(crate) fn table_bytes(&self) -> u64 {
-        self.slots.bytes() as u64
+        self.databases.iter().map(|database| database.slots.bytes() as u64).sum()
     }
 
     /// Bytes of the index of expiry.
     pub(crate) fn index_bytes(&self) -> u64 {
-        self.expiries.bytes() as u64
+        self.databases.iter().map(|database| database.expiries.bytes() as u64).sum()
     }
 
     /// Bytes that a running dump holds back.
     pub(crate) fn dump_pending_bytes(&self) -> u64 {
-        self.dump.as_ref().map_or(0, |dump| dump.pending_bytes() as u64)
+        let dumps = self.databases.iter().filter_map(|database| database.dump.as_ref());
+        let own = self.dump.as_ref().map_or(0, |dump| dump.pending_bytes());
+        (own + dumps.map(|dump| dump.pending_bytes()).sum::<usize>()) as u64
     }
 
-    /// Sets or takes the running dump.
-    pub(crate) const fn dump_mut(&mut self) -> &mut Option<Box<Dump>> {
-        &mut self.dump
+    /// Begins a dump of all databases; one that was running is given up.
+    pub(crate) fn begin_dump(&mut self) {
+        self.dump = Some(Box::new(RunningDump::begin(&self.watches, &mut self.databases)));
     }
 
-    /// The running dump and the tables that it reads.
-    pub(crate) const fn dump_and_slots(&mut self) -> (&mut Option<Box<Dump>>, &Slots) {
-        (&mut self.dump, &self.slots)
+    /// See [`Store::dump_step`](crate::Store::dump_step).
+    pub(crate) fn dump_step(&mut self, out: &mut Vec<u8>, bytes_target: usize) -> DumpStep {
+        let Some(running) = &mut self.dump else { return DumpStep::Done };
+        let step = running.step(&mut self.databases, out, bytes_target);
+        if step == DumpStep::Done {
+            self.dump = None;
+        }
+        step
+    }
+
+    /// Gives up the running dump.
+    pub(crate) fn abort_dump(&mut self) {
+        self.dump = None;
+        self.databases.iter_mut().for_each(|database| database.dump = None);
+    }
+
+    /// The selected database.
+    #[inline]
+    fn current(&self) -> &Database {
+        &self.databases[self.selected]
+    }
+
+    /// Makes sure that there is such a database.
+    #[inline]
+    fn make(&mut self, database: DatabaseId) {
+        if database.index() >= self.databases.len() {
+            self.databases.resize_with(database.index() + 1, Database::default);
+        }
+    }
+
+    /// What expires first: when, in which database, and its place there. Of what expires together, the lowest database.
+    fn first_expiry(&self) -> Option<(UnixMillis, DatabaseId, u64)> {
+        let first = |(id, database): (DatabaseId, &Database)| {
+            database.expiries.first().map(|(at, position)| (at, id, position))
+        };
+        self.databases().filter_map(first).min()
     }
 
     fn remove_due_at(
@@ -367,7 +407,8 @@ impl Keyspace {
         limit: usize,
     ) -> usize {
         let slot = position.slot().expect("INV-K2: the index holds places of this store");
-        let table = before_change(&mut self.dump, &mut self.slots, slot);
+        let database = &mut self.databases[self.selected];
+        let table = database.table_mut(slot);
         let due = table
             .iter_from(&self.hasher, position.hash())
             .find(|entry| {
@@ -390,8 +431,8 @@ impl Keyspace {
         let removed = fields.remove_due(&self.hasher, now, limit);
         let is_empty = fields.is_empty();
         let new = Times::of(entry);
-        self.counts.expired += removed as u64;
-        self.follow(Position::new(slot, hash), old, new);
+        self.expired += removed as u64;
+        database.follow(Position::new(slot, hash), old, new);
         self.effects.notify(EventClass::Hash, FIELDS_EXPIRED, &key);
         if is_empty {
             self.remove_at(slot, bucket, Cause::Expiry);
@@ -402,12 +443,12 @@ impl Keyspace {
     }
 
     fn remove_at(&mut self, slot: Slot, bucket: usize, cause: Cause) -> Entry {
-        let table = before_change(&mut self.dump, &mut self.slots, slot);
-        let entry = table.remove(&self.hasher, bucket);
+        let database = &mut self.databases[self.selected];
+        let entry = database.table_mut(slot).remove(&self.hasher, bucket);
         let position = Position::new(slot, self.hasher.hash(entry.key()));
-        self.counts.keys -= 1;
-        self.counts.expired += u64::from(cause == Cause::Expiry);
-        self.follow(position, Times::of(&entry), Times::NONE);
+        database.counts.keys -= 1;
+        database.follow(position, Times::of(&entry), Times::NONE);
+        self.expired += u64::from(cause == Cause::Expiry);
         self.changed(entry.key(), cause);
         if cause == Cause::Expiry {
             self.effects.notify(EventClass::Expired, "expired", entry.key());
@@ -417,88 +458,7 @@ impl Keyspace {
 
     fn changed(&mut self, key: &[u8], cause: Cause) {
         self.changes += 1;
-        self.watches.mark(key, cause);
+        self.watches.mark(self.effects.database, key, cause);
         self.effects.touched(key);
-    }
-
-    /// Keeps index and counts level with an entry that went from `old` to `new`.
-    fn follow(&mut self, position: Position, old: Times, new: Times) {
-        self.counts.entry_bytes = self.counts.entry_bytes + new.bytes as u64 - old.bytes as u64;
-        if old.key != new.key {
-            self.expiries.change(position.0, old.key, new.key);
-            self.counts.timed_keys += u64::from(new.key.is_some());
-            self.counts.timed_keys -= u64::from(old.key.is_some());
-        }
-        if old.field != new.field {
-            self.expiries.change(position.0, old.field, new.field);
-            self.counts.timed_hashes += u64::from(new.field.is_some());
-            self.counts.timed_hashes -= u64::from(old.field.is_some());
-        }
-    }
-}
-
-impl Slots {
-    fn new() -> Self {
-        let pages = usize::from(SLOT_COUNT) / SLOTS_PER_PAGE;
-        Self(std::iter::repeat_with(|| None).take(pages).collect())
-    }
-
-    /// The slot's table, if it ever held a key.
-    #[inline]
-    pub(crate) fn get(&self, slot: Slot) -> Option<&Table> {
-        let page = self.0[slot.index() / SLOTS_PER_PAGE].as_ref()?;
-        Some(&page[slot.index() % SLOTS_PER_PAGE])
-    }
-
-    fn get_mut(&mut self, slot: Slot) -> &mut Table {
-        let page = self.0[slot.index() / SLOTS_PER_PAGE].get_or_insert_with(|| {
-            std::iter::repeat_with(Table::default).take(SLOTS_PER_PAGE).collect()
-        });
-        &mut page[slot.index() % SLOTS_PER_PAGE]
-    }
-
-    /// The tables that hold keys, from `first` on, in the order of their slots.
-    pub(crate) fn iter_from(&self, first: Slot) -> impl Iterator<Item = (Slot, &Table)> {
-        let filled = move |page: usize| {
-            let tables = self.0[page].as_deref().unwrap_or_default();
-            tables.iter().enumerate().map(move |(at, table)| {
-                let number = u16::try_from(page * SLOTS_PER_PAGE + at).ok().and_then(Slot::new);
-                (number.expect("pages cover the slots and no more"), table)
-            })
-        };
-        (first.index() / SLOTS_PER_PAGE..self.0.len())
-            .flat_map(filled)
-            .filter(move |(slot, table)| *slot >= first && table.len() > 0)
-    }
-
-    fn bytes(&self) -> usize {
-        let pages = self.0.iter().flatten();
-        pages.map(|p| size_of_val(&**p) + p.iter().map(Table::bytes).sum::<usize>()).sum()
-    }
-}
-
-/// The table of a slot, for changing; the one place where INV-D1 is kept.
-#[inline]
-fn before_change<'a>(
-    dump: &mut Option<Box<Dump>>,
-    slots: &'a mut Slots,
-    slot: Slot,
-) -> &'a mut Table {
-    let table = slots.get_mut(slot);
-    if let Some(dump) = dump {
-        dump.before_change(slot, table);
-    }
-    table
-}
-
-/// True if a client sees the entry at `now`: neither it nor all of its fields have expired.
-#[inline]
-pub(crate) fn is_visible(entry: &Entry, now: UnixMillis) -> bool {
-    if entry.expiry().is_some_and(|at| at <= now) {
-        return false;
-    }
-    match entry.value() {
-        Value::String(_) => true,
-        Value::Collection(collection) => !collection.is_empty_at(now),
     }
 }

@@ -31,6 +31,7 @@
 mod allocation;
 mod chance;
 pub mod command;
+mod database;
 mod digest;
 mod effect;
 mod entry;
@@ -51,5 +52,5 @@ pub use effect::{Effect, EventClass, Outcome, Wanted};
 pub use error::{CommandError, JsonError, WrongType};
 pub use scan::{ScanCursor, ScanOptions, glob_matches};
 pub use snapshot::{DumpStep, LoadError, Loader};
-pub use store::{Stats, Store, StoreConfig, StringRef};
+pub use store::{DatabaseStats, Stats, Store, StoreConfig, StringRef};
 pub use watch::{WATCH_AGE_MS_MAX, WATCHES_MAX, WatchId};

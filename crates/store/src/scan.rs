@@ -1,4 +1,4 @@
-//! Walking over keys: SCAN, KEYS, RANDOMKEY, and glob patterns.
+//! Walking over the keys of a database: SCAN, KEYS, RANDOMKEY, and glob patterns.
 //! Owns: the cursor and its guarantee. Never: parses a command.
 //!
 //! A cursor is a place in the order of (slot, hash): `slot << 48 | upper 48 bits of the hash`. The next
@@ -9,9 +9,9 @@
 
 use keystead_types::{Slot, UnixMillis};
 
+use crate::database::{Database, Position, is_visible};
 use crate::entry::{Entry, Value};
-use crate::keyspace::{Keyspace, Position, is_visible};
-use crate::table::Table;
+use crate::table::{Hasher, Table};
 
 mod glob;
 
@@ -61,7 +61,7 @@ pub(crate) fn type_name(entry: &Entry) -> &'static str {
 }
 
 pub(crate) fn scan_keys(
-    keyspace: &Keyspace,
+    (database, hasher): (&Database, &Hasher),
     now: UnixMillis,
     cursor: ScanCursor,
     options: &ScanOptions<'_>,
@@ -71,10 +71,10 @@ pub(crate) fn scan_keys(
     let first = from.slot()?;
     let mut looked_at = 0;
     let mut last = None;
-    for (slot, table) in keyspace.slots.iter_from(first) {
+    for (slot, table) in database.slots.iter_from(first) {
         let hash = if slot == first { from.hash() } else { 0 };
-        for entry in table.iter_from(&keyspace.hasher, hash) {
-            let position = Position::new(slot, keyspace.hasher.hash(entry.key()));
+        for entry in table.iter_from(hasher, hash) {
+            let position = Position::new(slot, hasher.hash(entry.key()));
             if looked_at >= options.count && last != Some(position) {
                 return Some(ScanCursor(position.0));
             }
@@ -89,12 +89,12 @@ pub(crate) fn scan_keys(
 }
 
 pub(crate) fn matching_keys(
-    keyspace: &Keyspace,
+    database: &Database,
     now: UnixMillis,
     pattern: &[u8],
     mut visit: impl FnMut(&[u8]),
 ) {
-    let entries = keyspace.slots.iter_from(Slot::default()).flat_map(|(_, table)| table.iter());
+    let entries = database.slots.iter_from(Slot::default()).flat_map(|(_, table)| table.iter());
     for entry in entries {
         if (pattern == b"*" || glob_matches(pattern, entry.key())) && is_visible(entry, now) {
             visit(entry.key());
@@ -102,15 +102,15 @@ pub(crate) fn matching_keys(
     }
 }
 
-pub(crate) fn random_key(keyspace: &Keyspace, now: UnixMillis, chance: u64) -> Option<&[u8]> {
-    let keys = keyspace.counts().keys;
+pub(crate) fn random_key(database: &Database, now: UnixMillis, chance: u64) -> Option<&[u8]> {
+    let keys = database.counts.keys;
     if keys == 0 {
         return None;
     }
     let mut skip = usize::try_from((u128::from(chance) * u128::from(keys)) >> 64)
         .expect("a fraction of the number of keys is a usize");
     let mut start = None;
-    for (slot, table) in keyspace.slots.iter_from(Slot::default()) {
+    for (slot, table) in database.slots.iter_from(Slot::default()) {
         if skip < table.len() {
             start = Some((slot, table));
             break;
@@ -118,9 +118,9 @@ pub(crate) fn random_key(keyspace: &Keyspace, now: UnixMillis, chance: u64) -> O
         skip -= table.len();
     }
     let (slot, table) = start?;
-    let behind = keyspace.slots.iter_from(slot).skip(1).flat_map(|(_, table)| table.iter());
+    let behind = database.slots.iter_from(slot).skip(1).flat_map(|(_, table)| table.iter());
     let before =
-        keyspace.slots.iter_from(Slot::default()).flat_map(|(_, table): (_, &Table)| table.iter());
+        database.slots.iter_from(Slot::default()).flat_map(|(_, table): (_, &Table)| table.iter());
     table
         .iter()
         .skip(skip)

@@ -9,8 +9,10 @@
 //!                       ^ next
 //!   write to slot 0: written already, nothing to do
 //!   write to slot 3: slot 3 is first written to `pending` and marked, then changed
-//!   FLUSHALL:        the tables move into the dump, which goes on reading them there
+//!   FLUSHDB:         the tables move into the dump, which goes on reading them there
 //! ```
+//! Each database has its own part of the dump and takes it along when SWAPDB moves it: a part knows under which number
+//! its keys stood when the dump began. A part is written after the other, and the first is begun behind the watches.
 //!
 //! INV-D1: a slot is changed only after the running dump has written it.
 //! INV-D2: a slot is written exactly once.
@@ -19,21 +21,22 @@
 //! endian, lengths and counts as LEB128 ("var" below):
 //!
 //! ```text
-//!   'H' version:2                                        first section, once
-//!   'W' id:8 since:8 dirty:1 count:var (was:1 key)*      one per watch
-//!   'K' slot:2 keys of the slot:var record*              records of one slot; a slot may take several
-//!   'E' keys:8 watches:8                                 last section, once
+//!   'H' version:2                                                 first section, once
+//!   'W' id:8 since:8 dirty:1 count:var (database:2 was:1 key)*    one per watch
+//!   'K' database:2 slot:2 keys of the slot:var record*            records of one slot; a slot may take several
+//!   'E' keys:8 watches:8                                          last section, once
 //!   record: kind:1 [expiry:8 if kind has bit 7] then
 //!     0 string         key value
 //!     1 collection     key kind:1 form:1 parts:var; see `value::Kind` for what these are
 //!     2 part           part; belongs to the collection before it, may stand in a later section
 //!   key, value, part: length:var bytes
 //! ```
+//! Version 3. In version 2, which is read as well, no database stands before slots and watched keys: all are in the first.
 
 mod dump;
 mod load;
 mod wire;
 
-pub(crate) use dump::Dump;
 pub use dump::DumpStep;
+pub(crate) use dump::{Dump, RunningDump};
 pub use load::{LoadError, Loader};

@@ -6,11 +6,13 @@ use std::ops::Deref;
 use std::sync::atomic::AtomicU64;
 
 use keystead_resp::{Args, ReplyWriter};
+use keystead_types::limits::DATABASES_MAX;
 use keystead_types::mistakes::{Mistake, is_made};
-use keystead_types::{ApplyContext, Slot, UnixMillis};
+use keystead_types::{ApplyContext, DatabaseId, Slot, UnixMillis};
 
 use crate::command::{
-    self, Command, Handler, Reader, SessionCommand, Writer, gather, in_transaction, slot_keys,
+    self, Command, Handler, Reader, SessionCommand, Writer, database, gather, in_transaction,
+    slot_keys,
 };
 use crate::digest::{self, Digest};
 use crate::effect::{Effect, Outcome, Wanted};
@@ -18,7 +20,7 @@ use crate::entry::Value;
 use crate::error::{CommandError, WrongType};
 use crate::keyspace::Keyspace;
 use crate::scan::{ScanCursor, ScanOptions};
-use crate::snapshot::{Dump, DumpStep};
+use crate::snapshot::DumpStep;
 use crate::watch::WatchId;
 
 /// What every replica of a store must agree on.
@@ -64,6 +66,17 @@ pub struct Stats {
     pub changes: u64,
 }
 
+/// What a database of a store holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DatabaseStats {
+    /// Which one.
+    pub database: DatabaseId,
+    /// Keys, expired ones included until they are removed.
+    pub keys: u64,
+    /// Keys with a time to expire.
+    pub keys_with_expiry: u64,
+}
+
 /// A string in the store, borrowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StringRef<'a>(&'a [u8]);
@@ -87,7 +100,23 @@ impl Store {
         Self { keyspace, read_chance: AtomicU64::new(0) }
     }
 
-    /// Runs any command on keys, reads included, and writes its reply.
+    /// Selects the database on which commands that are applied, transactions and watches work from now on. SELECT does the
+    /// same. Which one is selected is no part of the state, so whoever applies says so before each run of commands.
+    ///
+    /// # Panics
+    /// If there can be no such database: the number is below [`DATABASES_MAX`](keystead_types::limits::DATABASES_MAX).
+    pub fn select(&mut self, database: DatabaseId) {
+        assert!(database.0 < DATABASES_MAX, "INV-K4: {database} of at most {DATABASES_MAX}");
+        self.keyspace.select(database);
+    }
+
+    /// The selected database.
+    #[must_use]
+    pub const fn selected(&self) -> DatabaseId {
+        self.keyspace.selected()
+    }
+
+    /// Runs any command on keys, reads included, in the selected database, and writes its reply.
     ///
     /// Deterministic: the same state, context and command give the same state and reply everywhere.
     /// A command that is not one on keys (PING, MULTI) gets the answer it has inside a transaction,
@@ -112,7 +141,8 @@ impl Store {
     /// Runs the commands of a MULTI as one, unless one of `watches` is dirty, and ends these watches.
     ///
     /// The reply is an array of the commands' replies, or the absent array if it was aborted. A
-    /// command that fails leaves its error in the array and does not stop the others, as in Redis.
+    /// command that fails leaves its error in the array and does not stop the others, as in Redis. What SELECT among
+    /// them selected stays selected.
     pub fn apply_transaction(
         &mut self,
         ctx: &ApplyContext,
@@ -137,11 +167,17 @@ impl Store {
         outcome
     }
 
-    /// Runs a command that only reads (a row with [`flags::READONLY`](command::flags::READONLY)) as
+    /// Runs a command that only reads (a row with [`flags::READONLY`](command::flags::READONLY)) in a database as
     /// of `now`, and writes its reply; for any other command the reply is an error.
-    pub fn read(&self, now: UnixMillis, args: Args<'_>, reply: &mut ReplyWriter<'_>) {
+    pub fn read(
+        &self,
+        database: DatabaseId,
+        now: UnixMillis,
+        args: Args<'_>,
+        reply: &mut ReplyWriter<'_>,
+    ) {
         let position = reply.position();
-        let reader = Reader::new(&self.keyspace, now, &self.read_chance);
+        let reader = Reader::new(&self.keyspace, database, now, &self.read_chance);
         let result = command::resolve(args).and_then(|row| match row.handler {
             Handler::Read(run) => run(&reader, args, reply),
             Handler::Gather(kind) => gather::read(&reader, kind, args, reply),
@@ -155,17 +191,19 @@ impl Store {
         }
     }
 
-    /// The string under `key`, whose slot the caller knows already; no parsing, no reply.
+    /// The string under `key` of a database, whose slot the caller knows already; no parsing, no reply.
     ///
     /// # Errors
     /// [`WrongType`] if the key holds something else.
     pub fn get(
         &self,
+        database: DatabaseId,
         now: UnixMillis,
-        slot: Slot,
-        key: &[u8],
+        (slot, key): (Slot, &[u8]),
     ) -> Result<Option<StringRef<'_>>, WrongType> {
-        match self.keyspace.get_in(slot, now, key).map(crate::entry::Entry::value) {
+        let database = self.keyspace.database(database);
+        let entry = database.visible(&self.keyspace.hasher, (slot, key), now);
+        match entry.map(crate::entry::Entry::value) {
             None => Ok(None),
             Some(Value::String(bytes)) => Ok(Some(StringRef(bytes))),
             Some(_) => Err(WrongType),
@@ -189,7 +227,7 @@ impl Store {
         removed + self.keyspace.watches.remove_old(ctx.now, limit - removed)
     }
 
-    /// Watches `keys` under `id`, together with what `id` watches already.
+    /// Watches `keys` of the selected database under `id`, together with what `id` watches already.
     pub fn watch<'k>(
         &mut self,
         ctx: &ApplyContext,
@@ -206,9 +244,9 @@ impl Store {
         self.keyspace.watches.remove(id);
     }
 
-    /// Removes every key: what FLUSHALL and FLUSHDB do to this store.
+    /// Removes every key of every database: what FLUSHALL does to this store.
     pub fn flush(&mut self) {
-        self.keyspace.clear();
+        self.keyspace.clear_all();
     }
 
     /// Says which effects are wanted from now on; none were before.
@@ -223,25 +261,18 @@ impl Store {
 
     /// Begins a dump of the state as it is now; a dump that was running is given up.
     pub fn begin_dump(&mut self) {
-        let dump = Dump::begin(&self.keyspace);
-        *self.keyspace.dump_mut() = Some(Box::new(dump));
+        self.keyspace.begin_dump();
     }
 
     /// Appends about `bytes_target` bytes of the running dump to `out` (whole slots, so it may be more);
     /// [`DumpStep::Done`] if that was all, or if no dump is running.
     pub fn dump_step(&mut self, out: &mut Vec<u8>, bytes_target: usize) -> DumpStep {
-        let (dump, slots) = self.keyspace.dump_and_slots();
-        let Some(running) = dump else { return DumpStep::Done };
-        let step = running.step(slots, out, bytes_target.max(1));
-        if step == DumpStep::Done {
-            *dump = None;
-        }
-        step
+        self.keyspace.dump_step(out, bytes_target.max(1))
     }
 
     /// Gives up the running dump and frees what it holds back.
     pub fn abort_dump(&mut self) {
-        *self.keyspace.dump_mut() = None;
+        self.keyspace.abort_dump();
     }
 
     /// One number for the whole state; O(keys). See [`Digest`].
@@ -258,7 +289,7 @@ impl Store {
             keys: counts.keys,
             keys_with_expiry: counts.timed_keys,
             hashes_with_field_expiry: counts.timed_hashes,
-            expired: counts.expired,
+            expired: self.keyspace.expired(),
             entry_bytes: counts.entry_bytes,
             table_bytes: self.keyspace.table_bytes(),
             index_bytes: self.keyspace.index_bytes(),
@@ -268,40 +299,51 @@ impl Store {
         }
     }
 
-    /// Number of keys, expired ones included until they are removed; O(1).
+    /// The databases that hold keys, in order.
+    pub fn database_stats(&self) -> impl Iterator<Item = DatabaseStats> + '_ {
+        let filled = self.keyspace.databases().filter(|(_, database)| database.counts.keys > 0);
+        filled.map(|(id, database)| DatabaseStats {
+            database: id,
+            keys: database.counts.keys,
+            keys_with_expiry: database.counts.timed_keys,
+        })
+    }
+
+    /// Number of keys in all databases, expired ones included until they are removed; O(databases).
     #[must_use]
-    pub const fn key_count(&self) -> u64 {
+    pub fn key_count(&self) -> u64 {
         self.keyspace.counts().keys
     }
 
-    /// The slots that hold keys, with their number of keys.
-    pub fn slot_key_counts(&self) -> impl Iterator<Item = (Slot, usize)> + '_ {
-        self.keyspace.slots.iter_from(Slot::default()).map(|(slot, table)| (slot, table.len()))
-    }
-
-    /// Visits keys from `cursor` on: one step of SCAN over this store.
+    /// Visits keys of a database from `cursor` on: one step of SCAN over this store.
     ///
-    /// Returns where the next step begins, or `None` after the store's last key. A key that is there
+    /// Returns where the next step begins, or `None` after the database's last key. A key that is there
     /// from the first step to the last is visited at least once, whatever is written in between.
     pub fn scan(
         &self,
+        (database, cursor): (DatabaseId, ScanCursor),
         now: UnixMillis,
-        cursor: ScanCursor,
         options: &ScanOptions<'_>,
         visit: impl FnMut(&[u8]),
     ) -> Option<ScanCursor> {
-        crate::scan::scan_keys(&self.keyspace, now, cursor, options, visit)
+        let keys = (self.keyspace.database(database), &self.keyspace.hasher);
+        crate::scan::scan_keys(keys, now, cursor, options, visit)
     }
 
-    /// Calls `visit` for every visible key that matches the glob `pattern`: KEYS over this store.
-    pub fn keys(&self, now: UnixMillis, pattern: &[u8], visit: impl FnMut(&[u8])) {
-        crate::scan::matching_keys(&self.keyspace, now, pattern, visit);
+    /// Calls `visit` for every visible key of a database that matches the glob `pattern`: KEYS over this store.
+    pub fn keys(
+        &self,
+        database: DatabaseId,
+        now: UnixMillis,
+        pattern: &[u8],
+        visit: impl FnMut(&[u8]),
+    ) {
+        crate::scan::matching_keys(self.keyspace.database(database), now, pattern, visit);
     }
 
-    /// A visible key chosen by `chance`, or `None` if the store is empty: RANDOMKEY over this store.
-    #[must_use]
-    pub fn random_key(&self, now: UnixMillis, chance: u64) -> Option<&[u8]> {
-        crate::scan::random_key(&self.keyspace, now, chance)
+    /// A reader of what is applied now.
+    fn reader<'a>(&'a self, ctx: &ApplyContext, chance: &'a AtomicU64) -> Reader<'a> {
+        Reader::new(&self.keyspace, self.keyspace.selected(), ctx.now, chance)
     }
 
     fn run(
@@ -317,7 +359,7 @@ impl Store {
             }
             Handler::Read(run) => {
                 let chance = AtomicU64::new(ctx.seed);
-                run(&Reader::new(&self.keyspace, ctx.now, &chance), args, reply)
+                run(&self.reader(ctx, &chance), args, reply)
             }
             Handler::Gather(kind) => {
                 let mut writer = Writer { keyspace: &mut self.keyspace, ctx };
@@ -325,8 +367,12 @@ impl Store {
             }
             Handler::Session(kind) if kind.looks_into_slot() => {
                 let chance = AtomicU64::new(ctx.seed);
-                let reader = Reader::new(&self.keyspace, ctx.now, &chance);
-                slot_keys::read(&reader, kind, args, reply)
+                slot_keys::read(&self.reader(ctx, &chance), kind, args, reply)
+            }
+            Handler::Session(SessionCommand::Select) => {
+                self.keyspace.select(database::selected(&args[1])?);
+                reply.ok();
+                Ok(())
             }
             Handler::Session(kind @ (SessionCommand::Publish | SessionCommand::SPublish)) => {
                 let is_sharded = kind == SessionCommand::SPublish;

@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use keystead_types::UnixMillis;
+use keystead_types::{DatabaseId, UnixMillis};
 
 /// Most watches of one store; beyond it the oldest is dropped and its EXEC aborts.
 pub const WATCHES_MAX: usize = 65_536;
@@ -25,7 +25,7 @@ pub struct WatchId(pub u64);
 #[derive(Default)]
 pub(crate) struct Watches {
     watches: BTreeMap<WatchId, Watch>,
-    by_key: BTreeMap<Box<[u8]>, Vec<WatchId>>,
+    by_key: BTreeMap<DatabaseId, BTreeMap<Box<[u8]>, Vec<WatchId>>>,
     by_age: BTreeSet<(UnixMillis, WatchId)>,
 }
 
@@ -37,7 +37,7 @@ pub(crate) struct Watch {
     /// True once a watched key changed.
     pub(crate) is_dirty: bool,
     /// The watched keys.
-    pub(crate) keys: BTreeMap<Box<[u8]>, KeyAtWatch>,
+    by_database: BTreeMap<DatabaseId, BTreeMap<Box<[u8]>, KeyAtWatch>>,
 }
 
 /// What a watched key was when the watch began.
@@ -49,6 +49,13 @@ pub(crate) enum KeyAtWatch {
     Expired,
 }
 
+impl KeyAtWatch {
+    /// What a key is whose entry, if there is one, is or is not visible.
+    pub(crate) const fn of(is_visible: bool) -> Self {
+        if is_visible { Self::Plain } else { Self::Expired }
+    }
+}
+
 /// Why a key changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cause {
@@ -58,15 +65,40 @@ pub(crate) enum Cause {
     Expiry,
 }
 
+impl Watch {
+    /// One without keys.
+    pub(crate) const fn new(since: UnixMillis, is_dirty: bool) -> Self {
+        Self { since, is_dirty, by_database: BTreeMap::new() }
+    }
+
+    /// Adds a key; false if it is watched already, and is from now on as `was` says.
+    pub(crate) fn add(&mut self, database: DatabaseId, key: &[u8], was: KeyAtWatch) -> bool {
+        self.by_database.entry(database).or_default().insert(key.into(), was).is_none()
+    }
+
+    /// The watched keys, in order.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = (DatabaseId, &[u8], KeyAtWatch)> {
+        self.by_database
+            .iter()
+            .flat_map(|(database, keys)| keys.iter().map(|(key, was)| (*database, &**key, *was)))
+    }
+}
+
 impl Watches {
-    /// Adds keys to a watch, which begins with its first key.
-    pub(crate) fn add(&mut self, id: WatchId, now: UnixMillis, key: &[u8], was: KeyAtWatch) {
+    /// Adds a key to a watch, which begins with its first key.
+    pub(crate) fn add(
+        &mut self,
+        id: WatchId,
+        now: UnixMillis,
+        (database, key): (DatabaseId, &[u8]),
+        was: KeyAtWatch,
+    ) {
         let watch = self.watches.entry(id).or_insert_with(|| {
             self.by_age.insert((now, id));
-            Watch { since: now, is_dirty: false, keys: BTreeMap::new() }
+            Watch::new(now, false)
         });
-        if watch.keys.insert(key.into(), was).is_none() {
-            self.by_key.entry(key.into()).or_default().push(id);
+        if watch.add(database, key, was) {
+            self.by_key.entry(database).or_default().entry(key.into()).or_default().push(id);
         }
         while self.watches.len() > WATCHES_MAX {
             let (_, oldest) = *self.by_age.first().expect("INV-W1: every watch has its age");
@@ -77,8 +109,8 @@ impl Watches {
     /// Puts back a watch from a snapshot.
     pub(crate) fn restore(&mut self, id: WatchId, watch: Watch) {
         self.remove(id);
-        for key in watch.keys.keys() {
-            self.by_key.entry(key.clone()).or_default().push(id);
+        for (database, key, _) in watch.keys() {
+            self.by_key.entry(database).or_default().entry(key.into()).or_default().push(id);
         }
         self.by_age.insert((watch.since, id));
         self.watches.insert(id, watch);
@@ -88,12 +120,16 @@ impl Watches {
     pub(crate) fn remove(&mut self, id: WatchId) -> Option<Watch> {
         let watch = self.watches.remove(&id)?;
         self.by_age.remove(&(watch.since, id));
-        for key in watch.keys.keys() {
-            if let Some(ids) = self.by_key.get_mut(key) {
+        for (database, key, _) in watch.keys() {
+            let Some(keys) = self.by_key.get_mut(&database) else { continue };
+            if let Some(ids) = keys.get_mut(key) {
                 ids.retain(|other| *other != id);
                 if ids.is_empty() {
-                    self.by_key.remove(key);
+                    keys.remove(key);
                 }
+            }
+            if keys.is_empty() {
+                self.by_key.remove(&database);
             }
         }
         Some(watch)
@@ -101,14 +137,16 @@ impl Watches {
 
     /// Marks every watch on `key`.
     #[inline]
-    pub(crate) fn mark(&mut self, key: &[u8], cause: Cause) {
+    pub(crate) fn mark(&mut self, database: DatabaseId, key: &[u8], cause: Cause) {
         if self.by_key.is_empty() {
             return;
         }
-        let Some(ids) = self.by_key.get(key) else { return };
+        let Some(ids) = self.by_key.get(&database).and_then(|keys| keys.get(key)) else { return };
         for id in ids {
             let Some(watch) = self.watches.get_mut(id) else { continue };
-            let was = watch.keys.get_mut(key).expect("INV-W1: a watch knows its keys");
+            let keys = watch.by_database.get_mut(&database);
+            let was = keys.and_then(|keys| keys.get_mut(key));
+            let was = was.expect("INV-W1: a watch knows its keys");
             match (cause, *was) {
                 // From here on the key is absent, and its next appearance is a change.
                 (Cause::Expiry, KeyAtWatch::Expired) => *was = KeyAtWatch::Plain,
@@ -117,10 +155,27 @@ impl Watches {
         }
     }
 
-    /// Marks every watch on a key that `existed`: what FLUSHALL changes.
-    pub(crate) fn mark_all(&mut self, existed: impl Fn(&[u8]) -> bool) {
+    /// Marks the watches on keys of a database whose keys are exchanged all at once, for none (FLUSHDB) or for those of
+    /// another (SWAPDB). `look` says of a key whether it was there, expired or not, and what it is now if it is there.
+    pub(crate) fn replaced(
+        &mut self,
+        database: DatabaseId,
+        look: impl Fn(&[u8]) -> (bool, Option<KeyAtWatch>),
+    ) {
         for watch in self.watches.values_mut() {
-            watch.is_dirty |= watch.keys.keys().any(|key| existed(key));
+            let Some(keys) = watch.by_database.get_mut(&database) else { continue };
+            for (key, was) in keys {
+                match (look(key), *was) {
+                    // Nothing for nothing, as clients see it. What was expired is gone, what is absent may expire.
+                    ((false, None), _) => {}
+                    ((_, None), KeyAtWatch::Expired) => *was = KeyAtWatch::Plain,
+                    ((_, Some(KeyAtWatch::Expired)), KeyAtWatch::Expired) => {}
+                    ((false, Some(KeyAtWatch::Expired)), KeyAtWatch::Plain) => {
+                        *was = KeyAtWatch::Expired;
+                    }
+                    _ => watch.is_dirty = true,
+                }
+            }
         }
     }
 

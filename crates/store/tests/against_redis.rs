@@ -15,8 +15,8 @@ use keystead_types::{ApplyContext, Clock, LogIndex, time::SystemClock};
 use proptest::prelude::*;
 
 /// Channels that events are told in, and what stands there before the event's name.
-const KEY_EVENTS_PATTERN: &str = "__keyevent@0__:*";
-const KEY_EVENTS: &str = "__keyevent@0__:";
+const KEY_EVENTS_PATTERN: &str = "__keyevent@*__:*";
+const KEY_EVENTS: &str = "__keyevent@";
 /// The event that is not compared: when it comes is another matter than what came about.
 const EXPIRED: &str = "expired";
 /// Ends the events of one command, where they are heard.
@@ -64,7 +64,7 @@ impl Redis {
         reply
     }
 
-    /// The events since the last call: name and key.
+    /// The events since the last call: database, name and key.
     fn events(&mut self) -> Vec<String> {
         self.run(&text(&["PUBLISH", END_OF_EVENTS, ""]));
         let mut events = Vec::new();
@@ -74,11 +74,14 @@ impl Redis {
             let parts = bulks(&message);
             let [_, _, channel, key] = parts[..] else { panic!("no message") };
             let Some(event) = channel.strip_prefix(KEY_EVENTS.as_bytes()) else { return events };
+            let end = event.windows(3).position(|end| end == b"__:").unwrap();
+            let (database, event) = (&event[..end], &event[end + 3..]);
             // Redis finds out that a key's time is up when somebody looks at it, or some time later.
             if event == EXPIRED.as_bytes() {
                 continue;
             }
-            events.push(format!("{} {}", event.escape_ascii(), key.escape_ascii()));
+            let words = [database, event, key].map(|word| word.escape_ascii().to_string());
+            events.push(words.join(" "));
         }
     }
 }
@@ -151,7 +154,9 @@ impl Ours {
             Effect::Event { class: EventClass::New, .. } | Effect::Event { name: EXPIRED, .. } => {
                 None
             }
-            Effect::Event { name, key, .. } => Some(format!("{name} {}", key.escape_ascii())),
+            Effect::Event { name, database, key, .. } => {
+                Some(format!("{} {name} {}", database.0, key.escape_ascii()))
+            }
             _ => None,
         });
         events.collect()
@@ -173,7 +178,7 @@ impl Ours {
         let is_read = command::resolve(args).is_ok_and(command::Command::is_read_only);
         let mut writer = ReplyWriter::new(&mut reply, self.protocol);
         if is_read {
-            self.store.read(now, args, &mut writer);
+            self.store.read(self.store.selected(), now, args, &mut writer);
         } else {
             let outcome = self.store.apply(&ctx, args, &mut writer);
             assert_eq!(outcome.is_error, reply.first() == Some(&b'-'));
@@ -275,10 +280,16 @@ scripts! {
     replies_of_set_commands_equal => "sets.txt",
     replies_of_hyperloglog_commands_equal => "hyperloglogs.txt",
     replies_of_key_commands_equal => "keys.txt",
+    replies_of_commands_on_databases_equal => "databases.txt",
     replies_of_sorted_set_commands_equal => "sorted_sets.txt",
     replies_of_stream_commands_equal => "streams.txt",
     replies_of_geo_commands_equal => "geo.txt",
     replies_of_sort_equal => "sort.txt",
+}
+
+#[test]
+fn replies_to_random_commands_on_databases_equal() {
+    compare_random(include_str!("against_redis/shapes_databases.txt"));
 }
 
 #[test]
@@ -340,7 +351,7 @@ fn compare_random(shapes: &'static str) {
 
 /// A line over a few keys and values, such that commands meet what others left: one of the shapes with
 /// a key for K, a field for F, a value for V, a number for N, a bit for B and a far time for T; a key for Z, a member for M and a
-/// score for S; a stream for X, a group for G, a consumer for C and an id for I.
+/// score for S; a stream for X, a group for G, a consumer for C and an id for I; a database for D.
 fn random_line(shapes: &'static str) -> impl Strategy<Value = String> {
     let shapes: Vec<&str> = shapes.lines().collect();
     let words = proptest::collection::vec(any::<u32>(), 8);
@@ -360,6 +371,7 @@ fn random_line(shapes: &'static str) -> impl Strategy<Value = String> {
             "S" => pick(&["0", "1", "-1", "2", "0.1", "0.3", "7e9", "inf", "-inf", "-0", "nan"]),
             "X" => pick(&["s", "t"]),
             "G" => pick(&["g", "group"]),
+            "D" => pick(&["0", "1", "2", "15"]),
             "C" => pick(&["c", "d"]),
             "I" | "(I" | "I-*" | "I-1" => {
                 word.replace('I', &pick(&["1", "2", "3", "4", "5", "6", "7", "8", "9"]))

@@ -4,6 +4,7 @@
 mod support;
 
 use keystead_store::{Effect, EventClass, Store, Wanted};
+use keystead_types::DatabaseId;
 use support::{CONFIG, apply, context};
 
 /// Steps: what is run (`expire_due` removes what is due), and the events that follow.
@@ -126,8 +127,44 @@ fn nothing_is_told_that_nobody_asked_for() {
     apply(&mut store, 1, &["SET", "a", "1"]);
     assert_eq!(store.take_effects(), []);
     apply(&mut store, 1, &["DEL", "a"]);
-    let (class, name) = (EventClass::Generic, "del");
-    assert_eq!(store.take_effects(), [Effect::Event { class, name, key: b"a"[..].into() }]);
+    let (class, name, database) = (EventClass::Generic, "del", DatabaseId::FIRST);
+    let key = b"a"[..].into();
+    assert_eq!(store.take_effects(), [Effect::Event { class, name, database, key }]);
+}
+
+#[test]
+fn events_name_the_database_in_which_they_happened() {
+    let mut store = Store::new(CONFIG);
+    let classes = EventClass::Generic.bit() | EventClass::New.bit() | EventClass::Expired.bit();
+    for line in ["SET a 1", "SET b 1", "SELECT 5", "SET c 1 PX 5", "SELECT 0"] {
+        apply(&mut store, 1, &line.split(' ').collect::<Vec<_>>());
+    }
+    store.want(Wanted { classes, ..Wanted::default() });
+    apply(&mut store, 1, &["MOVE", "a", "3"]);
+    apply(&mut store, 1, &["COPY", "b", "d", "DB", "4"]);
+    store.expire_due(&context(1, 6), 1);
+    let told: Vec<String> = store
+        .take_effects()
+        .into_iter()
+        .map(|effect| match effect {
+            Effect::Event { name, database, key, .. } => {
+                format!("{database} {name} {}", key.escape_ascii())
+            }
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "db3 new a",
+            "db0 move_from a",
+            "db3 move_to a",
+            "db4 new d",
+            "db4 copy_to d",
+            "db5 expired c"
+        ]
+    );
+    assert_eq!(store.selected(), DatabaseId::FIRST);
 }
 
 #[test]

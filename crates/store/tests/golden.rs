@@ -1,7 +1,7 @@
 //! Golden scripts: what the store holds after each step, to be read as prose.
 //!
 //! A line of `tests/golden/*.txt` that begins with `>` is a step; what follows it up to the next step is
-//! the reply and, behind `=`, everything a client can see. Steps: `at MS` (the time from here on), `due N`
+//! the reply and, behind `=`, everything a client can see, that of other databases than the first behind `dbN:`. Steps: `at MS` (the time from here on), `due N`
 //! (remove at most N of what is due), `watch ID KEY`, `exec ID CMD ; CMD`, `dump` (begin), `dump N` (N
 //! bytes more), `load` (finish the dump and show what it holds), `slots some` (an empty store from here on, one that
 //! has not every slot), anything else is a command.
@@ -14,7 +14,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use keystead_store::{DumpStep, Store, StoreConfig, WatchId};
-use keystead_types::UnixMillis;
+use keystead_types::{DatabaseId, UnixMillis};
 use support::{CONFIG, apply, context, load, transact};
 
 struct World {
@@ -80,12 +80,34 @@ fn shown(reply: &[u8]) -> String {
     format!("{}\n", lines.join(" "))
 }
 
-/// All that a client can see, in the order of the keys, then what is held in memory.
+/// All that a client can see, database by database, then what is held in memory.
 fn state(store: &mut Store, now: u64) -> String {
+    let selected = store.selected();
+    let (mut parts, mut seen) = (Vec::new(), 0);
+    for stats in store.database_stats().collect::<Vec<_>>() {
+        store.select(stats.database);
+        if stats.database != DatabaseId::FIRST {
+            parts.push(format!("{}:", stats.database));
+        }
+        let before = parts.len();
+        keys(store, now, &mut parts);
+        seen += parts.len() - before;
+    }
+    store.select(selected);
+    let hidden = store.key_count() - seen as u64;
+    if hidden > 0 {
+        parts.push(format!("({hidden} expired)"));
+    }
+    if parts.is_empty() { "nothing".to_owned() } else { parts.join(" ") }
+}
+
+/// The keys of the selected database, in their order.
+fn keys(store: &mut Store, now: u64, parts: &mut Vec<String>) {
     let mut keys = Vec::new();
-    store.keys(UnixMillis(now), b"*", |key| keys.push(String::from_utf8(key.to_vec()).unwrap()));
+    store.keys(store.selected(), UnixMillis(now), b"*", |key| {
+        keys.push(String::from_utf8(key.to_vec()).unwrap());
+    });
     keys.sort();
-    let mut parts: Vec<String> = Vec::new();
     for key in &keys {
         let mut ask = |words: &[&str]| shown(&apply(store, now, words)).trim().to_owned();
         let kind = ask(&["TYPE", key]);
@@ -120,11 +142,6 @@ fn state(store: &mut Store, now: u64) -> String {
         let at = ask(&["PEXPIRETIME", key]);
         parts.push(format!("{key}={value}{}", until(at.trim_start_matches(':'))));
     }
-    let hidden = store.key_count() - keys.len() as u64;
-    if hidden > 0 {
-        parts.push(format!("({hidden} expired)"));
-    }
-    if parts.is_empty() { "nothing".to_owned() } else { parts.join(" ") }
 }
 
 /// The entries of a stream and, behind a bar, what is pending for each group.

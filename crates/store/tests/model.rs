@@ -8,7 +8,7 @@ mod support;
 use keystead_store::{
     DumpStep, Effect, LoadError, ScanCursor, ScanOptions, Store, Wanted, WatchId, command,
 };
-use keystead_types::UnixMillis;
+use keystead_types::{DatabaseId, UnixMillis};
 use naive::{Model, Step, key, step, visible};
 use proptest::prelude::*;
 use support::{CONFIG, apply, apply_with_outcome, context, dump, load, transact};
@@ -17,6 +17,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
     /// INV-K1 and INV-K3: SCAN, which walks the tables, meets what the model holds, and nothing without a value.
     /// INV-K2 and INV-X1: counts of what expires, and nothing left to wait for in the end.
+    /// INV-K4: databases do not see each other but through MOVE, COPY, SWAPDB and FLUSHALL.
     /// INV-D1 and INV-D2: a dump that ran while keys changed holds the state of its beginning.
     #[test]
     fn the_store_equals_its_model_and_dumps_hold_what_was_when_they_began(
@@ -70,7 +71,10 @@ proptest! {
             }
         }
         model.expire(now);
-        prop_assert_eq!(visible(&mut store, now), model.keys());
+        for (database, keys) in (0u16..).zip(model.databases()) {
+            store.select(DatabaseId(database));
+            prop_assert_eq!(visible(&mut store, now), keys);
+        }
         prop_assert_eq!(store.digest(), replica.digest());
         if let Some((digest, mut bytes)) = running {
             while store.dump_step(&mut bytes, 64) == DumpStep::More {}
@@ -210,6 +214,7 @@ const WORDS: &[&str] = &[
     "AFTER",
     "RANK",
     "MAXLEN",
+    "DB",
     "BY",
     "ALPHA",
     "DESC",
@@ -277,7 +282,7 @@ fn scan_meets_every_key_that_stays_while_others_come_and_go() {
     let mut round = 0;
     while let Some(from) = cursor {
         let options = ScanOptions { pattern: Some(b"stays:*"), count: 17, kind: None };
-        cursor = store.scan(UnixMillis(1), from, &options, |key| {
+        cursor = store.scan((DatabaseId::FIRST, from), UnixMillis(1), &options, |key| {
             seen.insert(key.to_vec());
         });
         for extra in 0..20 {

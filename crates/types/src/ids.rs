@@ -45,6 +45,22 @@ id!(
     Epoch(u64), "e"
 );
 
+id!(
+    /// A numbered database, from 0; SELECT names it. Every shard holds a part of each.
+    DatabaseId(u16), "db"
+);
+
+impl DatabaseId {
+    /// The one that a connection begins with.
+    pub const FIRST: Self = Self(0);
+
+    /// The database's place in a list of all.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 impl ShardId {
     /// The metadata group.
     pub const META: Self = Self(0);

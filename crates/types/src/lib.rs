@@ -11,6 +11,6 @@ pub mod slot;
 pub mod time;
 
 pub use apply::ApplyContext;
-pub use ids::{Epoch, LogIndex, NodeId, ShardId, Term};
+pub use ids::{DatabaseId, Epoch, LogIndex, NodeId, ShardId, Term};
 pub use slot::{SLOT_COUNT, Slot};
 pub use time::{Clock, Monotonic, UnixMillis};

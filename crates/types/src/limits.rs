@@ -21,6 +21,11 @@ pub const TRANSACTION_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Open client connections (`maxclients` of Redis: 10,000), default.
 pub const CONNECTIONS_MAX: usize = 20_000;
 
+/// Most numbered databases: a shard keeps a few hundred bytes for each up to the highest that was used.
+pub const DATABASES_MAX: u16 = 1024;
+/// Numbered databases that clients may select (`databases` of Redis), default.
+pub const DATABASES_DEFAULT: u16 = 16;
+
 /// Bytes of commands packed into one log entry before the next is begun. One command may be larger.
 pub const ENTRY_BYTES_TARGET: usize = 256 * 1024;
 /// Largest log entry: one command of the greatest size and its neighbours. Larger ones are refused.

@@ -135,7 +135,7 @@ impl<'a> SessionCall<'_, '_, 'a> {
         let mut line = String::with_capacity(320);
         write!(
             line,
-            "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags={} db=0 sub={} psub={} ssub={} \
+            "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} \
              multi={} qbuf={} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem={} \
              tot-mem={} events=r cmd={} user=default redir=-1 resp={} lib-name={} lib-ver={}",
             client.id,
@@ -145,6 +145,7 @@ impl<'a> SessionCall<'_, '_, 'a> {
             now_s.saturating_sub(client.connected_at_s),
             now_s.saturating_sub(load(&client.active_at_s)),
             flags_of(client),
+            client.database.load(Ordering::Relaxed),
             load(&client.subscriptions[0]),
             load(&client.subscriptions[1]),
             load(&client.subscriptions[2]),

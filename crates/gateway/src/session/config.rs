@@ -24,7 +24,6 @@ const FIXED: &[(&str, &str)] = &[
     ("cluster-allow-reads-when-down", "no"),
     ("cluster-enabled", "yes"),
     ("cluster-require-full-coverage", "no"),
-    ("databases", "1"),
     ("hash-max-listpack-entries", "128"),
     ("hash-max-listpack-value", "64"),
     ("lazyfree-lazy-user-flush", "no"),
@@ -118,6 +117,7 @@ fn settings(shared: &Shared) -> BTreeMap<String, String> {
     all.extend(shared.config.shown_settings.iter().cloned());
     let config = &shared.config;
     let own = [
+        ("databases", config.databases.to_string()),
         ("maxclients", shared.live.connections_max().to_string()),
         ("tcp-keepalive", KEEPALIVE_TIME.as_secs().to_string()),
         ("timeout", shared.live.idle_timeout_s().to_string()),

@@ -2,12 +2,13 @@
 //! Owns: their replies. Never: state beyond the session's own.
 
 use keystead_resp::Protocol;
+use keystead_store::command;
 
 use crate::dispatch::Verdict;
 use crate::registry::flag;
 use crate::reply::Failure;
 
-use super::{Answer, SessionCall, integer};
+use super::{Answer, SessionCall};
 
 impl<'a> SessionCall<'_, '_, 'a> {
     pub(super) fn ping(&mut self) -> Answer<'a> {
@@ -48,14 +49,10 @@ impl<'a> SessionCall<'_, '_, 'a> {
         Ok(Verdict::Next)
     }
 
-    /// There is one database, number 0, as in a Redis Cluster.
     pub(super) fn select(&mut self) -> Answer<'a> {
-        let number = integer(self.arg(1)).ok_or(Failure::NotAnInteger)?;
-        match i32::try_from(number) {
-            Ok(0) => self.ok(),
-            Ok(_) => Err(Failure::DatabaseOutOfRange),
-            Err(_) => Err(Failure::NotA32BitInteger),
-        }
+        let database = command::database::selected(self.arg(1)).map_err(Failure::Database)?;
+        self.session.select(database);
+        self.ok()
     }
 
     pub(super) fn time(&mut self) -> Answer<'a> {

@@ -257,9 +257,9 @@ fn supervision(report: &Report<'_>, lines: &mut Lines) {
 }
 
 fn keyspace(report: &Report<'_>, lines: &mut Lines) {
-    let (keys, expires) = (report.status.keys_led, report.status.keys_with_expiry);
-    if keys > 0 {
-        lines.field("db0", format_args!("keys={keys},expires={expires},avg_ttl=0"));
+    for (database, stats) in &report.status.databases {
+        let (keys, expires) = (stats.keys, stats.keys_with_expiry);
+        lines.field(database, format_args!("keys={keys},expires={expires},avg_ttl=0"));
     }
 }
 

@@ -1,7 +1,7 @@
 //! A node without replication, for tests and measurements of the gateway: shards are plain stores.
 //! Owns: the stores, and when and how outcomes come back. Never: a log, a peer, an election.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -11,9 +11,11 @@ use keystead_node::{
     UnknownReason, internal,
 };
 use keystead_resp::{Args, Protocol, ReplyWriter, RunDecoder, Span};
-use keystead_store::{Store, StoreConfig, WatchId};
+use keystead_store::{DatabaseStats, Store, StoreConfig, WatchId};
 use keystead_types::time::SystemClock;
-use keystead_types::{ApplyContext, Clock, LogIndex, NodeId, SLOT_COUNT, ShardId, Slot};
+use keystead_types::{
+    ApplyContext, Clock, DatabaseId, LogIndex, NodeId, SLOT_COUNT, ShardId, Slot,
+};
 use parking_lot::{Mutex, RwLock};
 
 /// What goes wrong with a run, if anything.
@@ -97,6 +99,19 @@ impl LocalNode {
         self.wakes.lock().iter().for_each(Wake::wake);
     }
 
+    fn database_stats(&self) -> BTreeMap<DatabaseId, DatabaseStats> {
+        let mut sum = BTreeMap::<_, DatabaseStats>::new();
+        for store in &self.stores {
+            for stats in store.read().database_stats() {
+                let all = sum.entry(stats.database).or_default();
+                all.database = stats.database;
+                all.keys += stats.keys;
+                all.keys_with_expiry += stats.keys_with_expiry;
+            }
+        }
+        sum
+    }
+
     fn store(&self, shard: ShardId) -> &RwLock<Store> {
         &self.stores[shard.0 as usize - 1]
     }
@@ -106,10 +121,12 @@ impl LocalNode {
         u16::try_from(slot).expect("a shard begins at one of 16384 slots")
     }
 
-    fn execute(&self, shard: ShardId, commands: &[u8], reply: &mut ReplyWriter<'_>) {
+    fn execute(&self, run: &Submitted, reply: &mut ReplyWriter<'_>) {
+        let commands = run.commands.as_slice();
         let index = self.index.fetch_add(1, Ordering::Relaxed) + 1;
         let ctx = ApplyContext { index: LogIndex(index), now: self.clock.unix_now(), seed: index };
-        let store = &mut *self.store(shard).write();
+        let store = &mut *self.store(run.shard).write();
+        store.select(run.database);
         let mut decoder = RunDecoder::new(commands);
         let mut spans = Vec::new();
         if !commands.starts_with(b"*1\r\n$5\r\nMULTI\r\n") {
@@ -173,6 +190,7 @@ pub(crate) struct LocalDoor {
 struct Submitted {
     ticket: Ticket,
     shard: ShardId,
+    database: DatabaseId,
     protocol: Protocol,
     access: Access,
     commands: Vec<u8>,
@@ -194,11 +212,16 @@ impl Door for LocalDoor {
         Arc::clone(&self.node.shards)
     }
 
-    fn try_read(&self, shard: ShardId, args: Args<'_>, reply: &mut ReplyWriter<'_>) -> bool {
+    fn try_read(
+        &self,
+        shard: ShardId,
+        (database, args): (DatabaseId, Args<'_>),
+        reply: &mut ReplyWriter<'_>,
+    ) -> bool {
         if self.node.refuses_reads.load(Ordering::Relaxed) {
             return false;
         }
-        self.node.store(shard).read().read(self.node.clock.unix_now(), args, reply);
+        self.node.store(shard).read().read(database, self.node.clock.unix_now(), args, reply);
         true
     }
 
@@ -207,8 +230,9 @@ impl Door for LocalDoor {
         commands.clear();
         commands.extend_from_slice(run.commands);
         self.node.runs.fetch_add(1, Ordering::Relaxed);
-        let Run { ticket, shard, protocol, access, .. } = run;
-        self.submitted.push(Submitted { ticket, shard, protocol, access, commands });
+        let Run { ticket, shard, database, protocol, access, .. } = run;
+        let submitted = Submitted { ticket, shard, database, protocol, access, commands };
+        self.submitted.push(submitted);
     }
 
     fn flush(&mut self) {
@@ -235,7 +259,7 @@ impl Door for LocalDoor {
                         run.access == Access::Write
                             || !run.commands.starts_with(b"*1\r\n$5\r\nMULTI")
                     );
-                    self.node.execute(run.shard, &run.commands, writer);
+                    self.node.execute(&run, writer);
                     match verdict {
                         Verdict::Lose(reason) => Ended::Unknown(reason),
                         _ => Ended::Done(reply),
@@ -281,6 +305,7 @@ impl Door for LocalDoor {
         Status {
             node: NodeId(1),
             durability: "fsync",
+            databases: self.node.database_stats(),
             keys_led: self.node.stores.iter().map(|store| store.read().key_count()).sum(),
             replication_is_full: true,
             ..Status::default()

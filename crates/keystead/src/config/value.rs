@@ -313,6 +313,16 @@ impl Value for u32 {
     }
 }
 
+impl Value for u16 {
+    fn parse(text: &str, accepts: &Accepts) -> Option<Self> {
+        u64::parse(text, accepts)?.try_into().ok()
+    }
+
+    fn render(&self) -> String {
+        self.to_string()
+    }
+}
+
 impl Value for usize {
     fn parse(text: &str, accepts: &Accepts) -> Option<Self> {
         u64::parse(text, accepts)?.try_into().ok()

@@ -77,6 +77,14 @@ impl Keystead {
         self.store.peer_address()
     }
 
+    /// See [`database`](crate::Keystead::database).
+    ///
+    /// # Errors
+    /// See [`database`](crate::Keystead::database).
+    pub fn database(&self, number: u16) -> Result<Self, Error> {
+        self.store.database(number).map(Self::from)
+    }
+
     /// See [`put`](crate::Keystead::put).
     ///
     /// # Errors

@@ -27,6 +27,21 @@ impl Keystead {
         let args = args_of(&bytes, &mut spans);
         let row = command::resolve(args)
             .map_err(|refused| Error::Reply { message: refused.to_string() })?;
+        if let Some(bounded) = command::database::bounded(row, args, self.inner.host().databases())
+        {
+            let mut spans = Vec::new();
+            let args = args_of(&bounded, &mut spans);
+            return self.command_of_row(row, args, &args.iter().collect::<Vec<_>>()).await;
+        }
+        self.command_of_row(row, args, words).await
+    }
+
+    async fn command_of_row(
+        &self,
+        row: &'static Command,
+        args: Args<'_>,
+        words: &[&[u8]],
+    ) -> Result<Value, Error> {
         let access = if row.is_read_only() { Access::Read } else { Access::Write };
         match row.handler {
             Handler::Refused(why) => {
@@ -97,7 +112,8 @@ impl Keystead {
         for &shard in &*shards {
             let mut bytes = Vec::new();
             encode::command(&mut bytes, words.iter().copied());
-            asked.push((shard, self.exchange().submit(Place::Shard(shard), access, bytes)));
+            let place = (self.database, Place::Shard(shard));
+            asked.push((shard, self.exchange().submit(place, access, bytes)));
         }
         let mut values = Vec::new();
         let mut failed = None;
@@ -134,9 +150,10 @@ fn joined(kind: GatherCommand, values: Vec<Value>) -> Value {
             let at = chance().checked_rem(values.len()).unwrap_or(0);
             if values.is_empty() { Value::Null } else { values.swap_remove(at) }
         }
-        GatherCommand::FlushAll | GatherCommand::FlushDb | GatherCommand::Scan => {
-            values.into_iter().next().unwrap_or(Value::Null)
-        }
+        GatherCommand::FlushAll
+        | GatherCommand::FlushDb
+        | GatherCommand::Scan
+        | GatherCommand::SwapDb => values.into_iter().next().unwrap_or(Value::Null),
     }
 }
 

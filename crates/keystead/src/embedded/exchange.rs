@@ -18,7 +18,7 @@ use std::task::{Poll, Waker};
 
 use keystead_node::{Access, Attended, Door, Outcome, Run, Ticket, UnknownReason};
 use keystead_resp::{Args, Protocol, ReplyWriter};
-use keystead_types::{ShardId, Slot};
+use keystead_types::{DatabaseId, ShardId, Slot};
 use parking_lot::Mutex;
 use slab::Slab;
 
@@ -75,6 +75,7 @@ struct Call {
 
 struct Queued {
     ticket: Ticket,
+    database: DatabaseId,
     place: Place,
     access: Access,
     commands: Vec<u8>,
@@ -107,7 +108,7 @@ impl Exchange {
     /// [`Error::Closed`] and [`Error::TooManyCalls`]; all others come as the ending.
     pub(crate) fn submit(
         &self,
-        place: Place,
+        (database, place): (DatabaseId, Place),
         access: Access,
         commands: Vec<u8>,
     ) -> Result<Laid<'_>, Error> {
@@ -120,18 +121,22 @@ impl Exchange {
             return Err(Error::TooManyCalls { calls_max: CALLS_MAX });
         }
         let ticket = desk.enter(promise, access);
-        desk.queue.push(Queued { ticket, place, access, commands });
+        desk.queue.push(Queued { ticket, database, place, access, commands });
         drop(desk);
         Ok(Laid { pending, departure: Departure(self) })
     }
 
     /// Answers a command that only reads, if this node may do so at once. `None`: it may not.
-    pub(crate) fn try_read(&self, place: Place, args: Args<'_>) -> Option<Vec<u8>> {
+    pub(crate) fn try_read(
+        &self,
+        (database, place): (DatabaseId, Place),
+        args: Args<'_>,
+    ) -> Option<Vec<u8>> {
         self.with_door(|door| {
             let shard = shard_of(door, place)?;
             let mut reply = Vec::new();
-            let is_answered =
-                door.try_read(shard, args, &mut ReplyWriter::new(&mut reply, PROTOCOL));
+            let writer = &mut ReplyWriter::new(&mut reply, PROTOCOL);
+            let is_answered = door.try_read(shard, (database, args), writer);
             is_answered.then_some(reply)
         })
     }
@@ -202,10 +207,12 @@ impl Exchange {
 
     /// Hands one run to the door, or ends it if nobody knows where it belongs.
     fn pass(&self, door: &mut AnyDoor, queued: Queued, wakers: &mut Vec<Waker>) {
-        let Queued { ticket, place, access, commands } = queued;
+        let Queued { ticket, database, place, access, commands } = queued;
+        let commands = commands.as_slice();
         match shard_of(&**door, place) {
             Some(shard) => {
-                door.submit(Run { ticket, shard, commands: &commands, protocol: PROTOCOL, access });
+                let protocol = PROTOCOL;
+                door.submit(Run { ticket, shard, database, commands, protocol, access });
             }
             None => {
                 let call = self.desk.lock().leave(ticket);

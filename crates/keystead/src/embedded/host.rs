@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keystead_node::{Door, SyncReport};
+use keystead_types::DatabaseId;
 
 use crate::config::value::Address;
 use crate::error::Error;
@@ -17,9 +18,12 @@ pub(crate) trait Host: Send + Sync + 'static {
     /// any thread, also while that thread is within a method of the door.
     fn open_door(&self, wake: Arc<dyn Fn() + Send + Sync>) -> Option<Box<dyn Door + Send>>;
 
-    /// Shows the string under `key` if this node may answer at once (it leads the key's shard and
+    /// Shows the string under `key` of a database if this node may answer at once (it leads the key's shard and
     /// holds a lease) and the key holds no other type. False: `look` was not called.
-    fn look_at(&self, key: &[u8], look: &mut dyn FnMut(Option<&[u8]>)) -> bool;
+    fn look_at(&self, key: (DatabaseId, &[u8]), look: &mut dyn FnMut(Option<&[u8]>)) -> bool;
+
+    /// How many databases there are.
+    fn databases(&self) -> u16;
 
     /// Where Redis clients are served, if they are.
     fn client_address(&self) -> Option<SocketAddr>;

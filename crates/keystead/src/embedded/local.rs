@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use keystead_node::{Door, Node, SyncReport};
+use keystead_types::DatabaseId;
 use parking_lot::RwLock;
 use tokio::time::{Instant, sleep};
 
@@ -139,9 +140,13 @@ impl Host for Local {
         Some(Box::new(self.server().ok()?.node().door(wake)))
     }
 
-    fn look_at(&self, key: &[u8], look: &mut dyn FnMut(Option<&[u8]>)) -> bool {
+    fn look_at(&self, key: (DatabaseId, &[u8]), look: &mut dyn FnMut(Option<&[u8]>)) -> bool {
         let server = self.server.read();
         server.as_ref().is_some_and(|server| server.node().look(key, look).is_some())
+    }
+
+    fn databases(&self) -> u16 {
+        self.config.databases
     }
 
     fn client_address(&self) -> Option<SocketAddr> {

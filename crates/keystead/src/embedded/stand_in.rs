@@ -15,7 +15,7 @@ use keystead_node::{
 };
 use keystead_resp::{Args, Protocol, ReplyWriter, RunDecoder};
 use keystead_store::{Store, StoreConfig};
-use keystead_types::{ApplyContext, LogIndex, SLOT_COUNT, ShardId, Slot, UnixMillis};
+use keystead_types::{ApplyContext, DatabaseId, LogIndex, SLOT_COUNT, ShardId, Slot, UnixMillis};
 use parking_lot::{Mutex, RwLock};
 
 use super::host::Host;
@@ -59,6 +59,7 @@ enum Ended {
 struct Held {
     ticket: Ticket,
     shard: ShardId,
+    database: DatabaseId,
     commands: Vec<u8>,
     protocol: Protocol,
     access: Access,
@@ -149,9 +150,14 @@ impl World {
         let index = self.index.fetch_add(1, Ordering::SeqCst) + 1;
         let context = ApplyContext { index: LogIndex(index), now: self.now(), seed: index };
         match held.access {
-            Access::Read => self.store(held.shard).read().read(self.now(), args, &mut reply),
+            Access::Read => {
+                let store = self.store(held.shard).read();
+                store.read(held.database, self.now(), args, &mut reply);
+            }
             Access::Write => {
-                let _outcome = self.store(held.shard).write().apply(&context, args, &mut reply);
+                let mut store = self.store(held.shard).write();
+                store.select(held.database);
+                let _outcome = store.apply(&context, args, &mut reply);
             }
         }
         out
@@ -176,18 +182,24 @@ impl Door for StandInDoor {
         (1..=u32::try_from(self.0.shards.len()).unwrap()).map(ShardId).collect()
     }
 
-    fn try_read(&self, shard: ShardId, args: Args<'_>, reply: &mut ReplyWriter<'_>) -> bool {
+    fn try_read(
+        &self,
+        shard: ShardId,
+        (database, args): (DatabaseId, Args<'_>),
+        reply: &mut ReplyWriter<'_>,
+    ) -> bool {
         let may = self.0.is_leader.load(Ordering::SeqCst);
         if may {
-            self.0.store(shard).read().read(self.0.now(), args, reply);
+            self.0.store(shard).read().read(database, self.0.now(), args, reply);
         }
         may
     }
 
     fn submit(&mut self, run: Run<'_>) {
-        let Run { ticket, shard, commands, protocol, access } = run;
+        let Run { ticket, shard, database, commands, protocol, access } = run;
         let commands = commands.to_vec();
-        self.0.pending.lock().push(Held { ticket, shard, commands, protocol, access });
+        let held = Held { ticket, shard, database, commands, protocol, access };
+        self.0.pending.lock().push(held);
     }
 
     fn flush(&mut self) {
@@ -233,17 +245,25 @@ impl Host for StandIn {
         Some(Box::new(StandInDoor(Arc::clone(&self.world))))
     }
 
-    fn look_at(&self, key: &[u8], look: &mut dyn FnMut(Option<&[u8]>)) -> bool {
+    fn look_at(
+        &self,
+        (database, key): (DatabaseId, &[u8]),
+        look: &mut dyn FnMut(Option<&[u8]>),
+    ) -> bool {
         if !self.world.is_leader.load(Ordering::SeqCst) {
             return false;
         }
         let slot = Slot::of_key(key);
         let store = self.world.store(self.world.shard_of(slot)).read();
-        match store.get(self.world.now(), slot, key) {
+        match store.get(database, self.world.now(), (slot, key)) {
             Ok(value) => look(value.as_deref()),
             Err(_) => return false,
         }
         true
+    }
+
+    fn databases(&self) -> u16 {
+        keystead_types::limits::DATABASES_DEFAULT
     }
 
     fn client_address(&self) -> Option<SocketAddr> {

@@ -97,7 +97,6 @@ pub(crate) enum Flow {
 #[derive(Debug)]
 pub(crate) struct Session {
     address: Address,
-    options: ConnectOptions,
     style: Style,
     client: blocking::Client,
     is_in_transaction: bool,
@@ -110,13 +109,21 @@ impl Session {
         options: ConnectOptions,
         style: Style,
     ) -> Result<Self, ShellError> {
-        let client = blocking::Client::connect(&address.to_string(), options.clone())?;
-        Ok(Self { address, options, style, client, is_in_transaction: false })
+        let client = blocking::Client::connect(&address.to_string(), options)?;
+        Ok(Self { address, style, client, is_in_transaction: false })
     }
 
     /// Where commands go.
     pub(crate) const fn address(&self) -> &Address {
         &self.address
+    }
+
+    /// What stands before a line at a terminal: where it goes, and to which database if not the first.
+    pub(crate) fn prompt(&self) -> String {
+        match self.client.options().database {
+            0 => format!("{}> ", self.address),
+            database => format!("{}[{database}]> ", self.address),
+        }
     }
 
     /// How replies are shown.
@@ -176,7 +183,8 @@ impl Session {
     fn listen(&self, args: &[Vec<u8>], out: &mut dyn Write) -> Result<(), ShellError> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let address = self.address.to_string();
-        let mut connection = runtime.block_on(Connection::open(&address, &self.options))?;
+        let options = self.client.options();
+        let mut connection = runtime.block_on(Connection::open(&address, options))?;
         let mut commands = Pipeline::default();
         commands.push(args)?;
         runtime.block_on(connection.send(&commands))?;
@@ -231,7 +239,8 @@ impl Session {
 
     /// The old client is kept if the new server does not answer.
     fn connect(&mut self, address: Address, out: &mut dyn Write) -> Result<(), ShellError> {
-        self.client = blocking::Client::connect(&address.to_string(), self.options.clone())?;
+        let options = self.client.options().clone();
+        self.client = blocking::Client::connect(&address.to_string(), options)?;
         self.is_in_transaction = false;
         self.address = address;
         if self.style.format == Format::Pretty {

@@ -21,6 +21,7 @@ mod wire;
 mod channels;
 mod clients;
 mod damage;
+mod databases;
 mod disk;
 mod failover;
 mod hostile;

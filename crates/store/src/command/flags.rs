@@ -37,6 +37,8 @@ pub const NO_ASYNC_LOADING: u32 = 1 << 15;
 pub const PUBLISHES: u32 = 1 << 16;
 /// Taken in a slot that is being imported.
 pub const ASKING: u32 = 1 << 17;
+/// Names databases among its arguments (see `command/database.rs`); not shown.
+pub const NAMES_DATABASE: u32 = 1 << 18;
 
 /// Names of the flags in COMMAND INFO.
 pub const FLAG_NAMES: &[(u32, &str)] = &[

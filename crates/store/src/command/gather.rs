@@ -1,4 +1,4 @@
-//! DBSIZE, FLUSHALL, FLUSHDB, KEYS, RANDOMKEY, SCAN as one store answers them.
+//! DBSIZE, FLUSHALL, FLUSHDB, KEYS, RANDOMKEY, SCAN, SWAPDB as one store answers them.
 //! Owns: their arguments and this store's part. Never: other shards; the node asks each and joins.
 
 use keystead_resp::{Args, ReplyWriter};
@@ -7,7 +7,7 @@ use crate::error::CommandError;
 use crate::number::parse_integer;
 use crate::scan::{ScanCursor, ScanOptions, matching_keys, random_key, scan_keys};
 
-use super::{GatherCommand, Reader, Writer};
+use super::{GatherCommand, Reader, Writer, database};
 
 /// Runs the command on this store alone: inside a transaction, or as the shard's part of FLUSHALL.
 pub(crate) fn apply(
@@ -16,14 +16,23 @@ pub(crate) fn apply(
     args: Args<'_>,
     reply: &mut ReplyWriter<'_>,
 ) -> Result<(), CommandError> {
-    if kind.is_write() {
-        check_flush(args)?;
-        writer.keyspace.clear();
-        reply.ok();
-        return Ok(());
+    match kind {
+        GatherCommand::FlushAll => {
+            check_flush(args)?;
+            writer.keyspace.clear_all();
+        }
+        GatherCommand::FlushDb => {
+            check_flush(args)?;
+            writer.keyspace.clear();
+        }
+        GatherCommand::SwapDb => {
+            let (one, other) = database::swapped(args)?;
+            writer.keyspace.swap(writer.ctx.now, one, other);
+        }
+        _ => return writer.reading(|reader| read(reader, kind, args, reply)),
     }
-    let chance = std::sync::atomic::AtomicU64::new(writer.ctx.seed);
-    read(&Reader::new(writer.keyspace, writer.now(), &chance), kind, args, reply)
+    reply.ok();
+    Ok(())
 }
 
 /// Answers from this store alone.
@@ -35,18 +44,18 @@ pub(crate) fn read(
 ) -> Result<(), CommandError> {
     match kind {
         GatherCommand::DbSize => {
-            reply.integer(reader.keyspace.counts().keys.cast_signed());
+            reply.integer(reader.database.counts.keys.cast_signed());
         }
         GatherCommand::Keys => {
             let mut found = Vec::new();
-            matching_keys(reader.keyspace, reader.now, &args[1], |key| found.push(key.to_vec()));
+            matching_keys(reader.database, reader.now, &args[1], |key| found.push(key.to_vec()));
             reply.array(found.len());
             for key in &found {
                 reply.bulk(key);
             }
         }
         GatherCommand::RandomKey => {
-            match random_key(reader.keyspace, reader.now, reader.random()) {
+            match random_key(reader.database, reader.now, reader.random()) {
                 Some(key) => reply.bulk(key),
                 None => reply.null(),
             }
@@ -54,7 +63,8 @@ pub(crate) fn read(
         GatherCommand::Scan => {
             let (cursor, options) = parse_scan(args)?;
             let mut found = Vec::new();
-            let next = scan_keys(reader.keyspace, reader.now, cursor, &options, |key| {
+            let keys = (reader.database, &reader.keyspace.hasher);
+            let next = scan_keys(keys, reader.now, cursor, &options, |key| {
                 found.push(key.to_vec());
             });
             reply.array(2);
@@ -64,7 +74,7 @@ pub(crate) fn read(
                 reply.bulk(key);
             }
         }
-        GatherCommand::FlushAll | GatherCommand::FlushDb => {
+        GatherCommand::FlushAll | GatherCommand::FlushDb | GatherCommand::SwapDb => {
             return Err(CommandError::NotInTransaction);
         }
     }

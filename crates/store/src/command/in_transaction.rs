@@ -1,12 +1,11 @@
 //! Session commands that a client may queue in MULTI and that need nothing but their arguments.
-//! Owns: PING, ECHO, TIME, SELECT 0, UNWATCH and the HELP of containers on keys inside a transaction. Never: anything that needs a
+//! Owns: PING, ECHO, TIME, UNWATCH and the HELP of containers on keys inside a transaction. Never: anything that needs a
 //! connection.
 
 use keystead_resp::{Args, ReplyWriter};
 use keystead_types::ApplyContext;
 
 use crate::error::CommandError;
-use crate::number::parse_integer;
 
 use super::SessionCommand;
 
@@ -40,11 +39,6 @@ pub(crate) fn run(
             reply.bulk_integer(seconds.cast_signed());
             reply.bulk_integer(micros.cast_signed());
         }
-        SessionCommand::Select => match parse_integer(&args[1]) {
-            Some(0) => reply.ok(),
-            Some(_) => return Err(CommandError::DbOutOfRange),
-            None => return Err(CommandError::NotAnInteger),
-        },
         _ => return Err(CommandError::NotInTransaction),
     }
     Ok(())

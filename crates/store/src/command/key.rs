@@ -10,4 +10,5 @@ mod payload;
 pub(super) mod rename;
 pub(super) mod restore;
 pub(super) mod sort;
+pub(super) mod transfer;
 pub(super) mod ttl;

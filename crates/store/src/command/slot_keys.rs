@@ -1,5 +1,5 @@
 //! CLUSTER COUNTKEYSINSLOT and GETKEYSINSLOT: looking into one slot.
-//! Owns: their arguments and replies. Never: which shard serves the slot; the gateway has chosen it.
+//! Owns: their arguments and replies, which are about the selected database. Never: which shard serves the slot; the gateway has chosen it.
 
 use keystead_resp::{Args, ReplyWriter};
 use keystead_types::Slot;
@@ -29,7 +29,7 @@ pub(crate) fn read(
         SessionCommand::ClusterCountKeysInSlot => {
             let number = parse_integer(&args[2]).ok_or(CommandError::NotAnInteger)?;
             let slot = slot(number).ok_or(CommandError::InvalidSlot)?;
-            let count = reader.keyspace.slots.get(slot).map_or(0, crate::table::Table::len);
+            let count = reader.database.slots.get(slot).map_or(0, crate::table::Table::len);
             reply.integer(i64::try_from(count).unwrap_or(i64::MAX));
         }
         SessionCommand::ClusterGetKeysInSlot => {
@@ -38,7 +38,7 @@ pub(crate) fn read(
             let slot = slot(number).filter(|_| limit >= 0);
             let slot = slot.ok_or(CommandError::InvalidSlotOrCount)?;
             let limit = usize::try_from(limit).unwrap_or(LIMIT_ALL);
-            let table = reader.keyspace.slots.get(slot);
+            let table = reader.database.slots.get(slot);
             reply.array(table.map_or(0, crate::table::Table::len).min(limit));
             for entry in table.into_iter().flat_map(crate::table::Table::iter).take(limit) {
                 reply.bulk(entry.key());

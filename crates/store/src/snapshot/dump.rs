@@ -1,13 +1,13 @@
 //! The running dump of a store.
-//! Owns: which slots are written, and the bytes that wait. Never: changes a table.
+//! Owns: which slots of which database are written, and the bytes that wait. Never: changes a table.
 
 use keystead_types::mistakes::{Mistake, is_made};
-use keystead_types::{SLOT_COUNT, Slot};
+use keystead_types::{DatabaseId, SLOT_COUNT, Slot};
 
+use crate::database::{Database, Slots};
 use crate::entry::{Entry, Value};
-use crate::keyspace::{Keyspace, Slots};
 use crate::table::Table;
-use crate::watch::{KeyAtWatch, Watch, WatchId};
+use crate::watch::{KeyAtWatch, Watch, WatchId, Watches};
 use crate::wire::{put_bytes, put_var};
 
 use super::wire::{
@@ -24,41 +24,124 @@ pub enum DumpStep {
     Done,
 }
 
-/// A dump that began and is not complete.
-pub(crate) struct Dump {
-    /// One bit per slot: written.
-    written: Box<[u64; SLOT_COUNT as usize / 64]>,
-    /// Slots below it are written.
-    next: u16,
-    /// Bytes that wait for the next step: the head, and slots that had to be written early.
-    pending: Vec<u8>,
-    /// Bytes of `pending` that have gone out.
-    pending_out: usize,
-    /// The tables, if the store was cleared meanwhile.
-    frozen: Option<Slots>,
+/// A dump that began and is not complete: what concerns all databases.
+pub(crate) struct RunningDump {
+    /// What the snapshot begins with: its head and the watches.
+    head: Waiting,
+    /// Of the databases whose part is complete.
     keys_written: u64,
     watches: u64,
 }
 
-impl Dump {
-    /// A dump of the state as it is now. Watches go out at once: they are few and change often.
-    pub(crate) fn begin(keyspace: &Keyspace) -> Self {
-        let mut pending = Vec::with_capacity(1024);
-        pending.extend_from_slice(MAGIC);
-        let header = begin_section(&mut pending, SECTION_HEADER);
-        pending.extend_from_slice(&VERSION.to_le_bytes());
-        end_section(&mut pending, header);
-        for (id, watch) in keyspace.watches.iter() {
-            write_watch(&mut pending, id, watch);
+/// The part of a running dump that holds the keys of one database.
+pub(crate) struct Dump {
+    /// The database's number when the dump began.
+    pub(crate) database: DatabaseId,
+    /// One bit per slot: written.
+    written: Box<[u64; SLOT_COUNT as usize / 64]>,
+    /// Slots below it are written.
+    next: u16,
+    /// Slots that had to be written early.
+    pending: Waiting,
+    /// The tables, if the database was cleared meanwhile.
+    frozen: Option<Slots>,
+    keys_written: u64,
+}
+
+/// Bytes that wait for the next step.
+#[derive(Default)]
+struct Waiting {
+    bytes: Vec<u8>,
+    /// Bytes that have gone out.
+    out: usize,
+}
+
+impl Waiting {
+    const fn len(&self) -> usize {
+        self.bytes.len() - self.out
+    }
+
+    fn drain(&mut self, out: &mut Vec<u8>, bytes_target: usize) {
+        let len = self.len().min(bytes_target);
+        out.extend_from_slice(&self.bytes[self.out..self.out + len]);
+        self.out += len;
+        if self.out == self.bytes.len() {
+            self.bytes.clear();
+            self.bytes.shrink_to(SECTION_BYTES_TARGET * 4);
+            self.out = 0;
         }
+    }
+}
+
+impl RunningDump {
+    /// A dump of the state as it is now, a part of which each database with keys is given.
+    /// Watches go out at once: they are few and change often.
+    pub(crate) fn begin(watches: &Watches, databases: &mut [Database]) -> Self {
+        let mut head = Vec::with_capacity(1024);
+        head.extend_from_slice(MAGIC);
+        let header = begin_section(&mut head, SECTION_HEADER);
+        head.extend_from_slice(&VERSION.to_le_bytes());
+        end_section(&mut head, header);
+        for (id, watch) in watches.iter() {
+            write_watch(&mut head, id, watch);
+        }
+        for (id, database) in (0u16..).map(DatabaseId).zip(databases) {
+            let has_keys = database.counts.keys > 0;
+            database.dump = has_keys.then(|| Box::new(Dump::begin(id)));
+        }
+        let head = Waiting { bytes: head, out: 0 };
+        Self { head, keys_written: 0, watches: watches.len() as u64 }
+    }
+
+    /// Appends about `bytes_target` bytes to `out`: the head, then one database after the other.
+    pub(crate) fn step(
+        &mut self,
+        databases: &mut [Database],
+        out: &mut Vec<u8>,
+        bytes_target: usize,
+    ) -> DumpStep {
+        let end = out.len() + bytes_target;
+        self.head.drain(out, bytes_target);
+        // A part goes out whole before the next one, in the order that the databases had: SWAPDB changes their places, and
+        // what waits of a part may have gone out as far as the midst of a section.
+        while let Some(database) = databases.iter_mut().min_by_key(|database| database.dump_order())
+            && let Some(dump) = &mut database.dump
+        {
+            if dump.step(&database.slots, out, end) == DumpStep::More {
+                return DumpStep::More;
+            }
+            self.keys_written += dump.keys_written;
+            database.dump = None;
+        }
+        if out.len() >= end {
+            return DumpStep::More;
+        }
+        self.write_end(out);
+        DumpStep::Done
+    }
+
+    /// Bytes that wait in memory for the next step, apart from those of single databases.
+    pub(crate) const fn pending_bytes(&self) -> usize {
+        self.head.len()
+    }
+
+    fn write_end(&self, out: &mut Vec<u8>) {
+        let end = begin_section(out, SECTION_END);
+        out.extend_from_slice(&self.keys_written.to_le_bytes());
+        out.extend_from_slice(&self.watches.to_le_bytes());
+        end_section(out, end);
+    }
+}
+
+impl Dump {
+    fn begin(database: DatabaseId) -> Self {
         Self {
+            database,
             written: Box::new([0; SLOT_COUNT as usize / 64]),
             next: 0,
-            pending,
-            pending_out: 0,
+            pending: Waiting::default(),
             frozen: None,
             keys_written: 0,
-            watches: keyspace.watches.len() as u64,
         }
     }
 
@@ -69,24 +152,18 @@ impl Dump {
         }
         self.mark_written(slot);
         self.keys_written += table.len() as u64;
-        write_slot(&mut self.pending, slot, table);
+        write_slot(&mut self.pending.bytes, (self.database, slot), table);
     }
 
-    /// Keeps the tables of a store that is being cleared. A second clear keeps the first tables.
+    /// Keeps the tables of a database that is being cleared. A second clear keeps the first tables.
     pub(crate) fn freeze(&mut self, slots: Slots) {
         self.frozen.get_or_insert(slots);
     }
 
-    /// Appends about `bytes_target` bytes to `out`: what waits first, then whole slots.
-    pub(crate) fn step(
-        &mut self,
-        live: &Slots,
-        out: &mut Vec<u8>,
-        bytes_target: usize,
-    ) -> DumpStep {
-        let start = out.len();
-        self.drain_pending(out, bytes_target);
-        while out.len() - start < bytes_target {
+    /// Appends to `out` until it is `end` bytes long or a little longer: what waits first, then whole slots.
+    fn step(&mut self, live: &Slots, out: &mut Vec<u8>, end: usize) -> DumpStep {
+        self.pending.drain(out, end.saturating_sub(out.len()));
+        while out.len() < end {
             let slots = self.frozen.as_ref().unwrap_or(live);
             let first = Slot::new(self.next);
             let found = first
@@ -96,12 +173,9 @@ impl Dump {
                 !is_made(Mistake::SnapshotWithoutLastSlot)
                     || rest.any(|(slot, _)| !self.is_written(slot))
             });
-            let Some((slot, table)) = found else {
-                self.write_end(out);
-                return DumpStep::Done;
-            };
+            let Some((slot, table)) = found else { return DumpStep::Done };
             self.keys_written += table.len() as u64;
-            write_slot(out, slot, table);
+            write_slot(out, (self.database, slot), table);
             self.mark_written(slot);
             self.next = slot.number() + 1;
         }
@@ -110,25 +184,7 @@ impl Dump {
 
     /// Bytes that wait in memory for the next step.
     pub(crate) const fn pending_bytes(&self) -> usize {
-        self.pending.len() - self.pending_out
-    }
-
-    fn drain_pending(&mut self, out: &mut Vec<u8>, bytes_target: usize) {
-        let len = self.pending_bytes().min(bytes_target);
-        out.extend_from_slice(&self.pending[self.pending_out..self.pending_out + len]);
-        self.pending_out += len;
-        if self.pending_out == self.pending.len() {
-            self.pending.clear();
-            self.pending.shrink_to(SECTION_BYTES_TARGET * 4);
-            self.pending_out = 0;
-        }
-    }
-
-    fn write_end(&self, out: &mut Vec<u8>) {
-        let end = begin_section(out, SECTION_END);
-        out.extend_from_slice(&self.keys_written.to_le_bytes());
-        out.extend_from_slice(&self.watches.to_le_bytes());
-        end_section(out, end);
+        self.pending.len()
     }
 
     fn is_written(&self, slot: Slot) -> bool {
@@ -146,16 +202,17 @@ fn write_watch(out: &mut Vec<u8>, id: WatchId, watch: &Watch) {
     out.extend_from_slice(&id.0.to_le_bytes());
     out.extend_from_slice(&watch.since.0.to_le_bytes());
     out.push(u8::from(watch.is_dirty));
-    put_var(out, watch.keys.len() as u64);
-    for (key, was) in &watch.keys {
-        out.push(u8::from(*was == KeyAtWatch::Expired));
+    put_var(out, watch.keys().count() as u64);
+    for (database, key, was) in watch.keys() {
+        out.extend_from_slice(&database.0.to_le_bytes());
+        out.push(u8::from(was == KeyAtWatch::Expired));
         put_bytes(out, key);
     }
     end_section(out, section);
 }
 
-fn write_slot(out: &mut Vec<u8>, slot: Slot, table: &Table) {
-    let mut writer = SlotWriter { start: 0, out, slot, keys: table.len() as u64 };
+fn write_slot(out: &mut Vec<u8>, place: (DatabaseId, Slot), table: &Table) {
+    let mut writer = SlotWriter { start: 0, out, place, keys: table.len() as u64 };
     writer.open();
     for entry in table.iter() {
         writer.entry(entry);
@@ -168,14 +225,16 @@ struct SlotWriter<'a> {
     out: &'a mut Vec<u8>,
     /// Where the open section starts.
     start: usize,
-    slot: Slot,
+    place: (DatabaseId, Slot),
     keys: u64,
 }
 
 impl SlotWriter<'_> {
     fn open(&mut self) {
         self.start = begin_section(self.out, SECTION_KEYS);
-        self.out.extend_from_slice(&self.slot.number().to_le_bytes());
+        let (database, slot) = self.place;
+        self.out.extend_from_slice(&database.0.to_le_bytes());
+        self.out.extend_from_slice(&slot.number().to_le_bytes());
         put_var(self.out, self.keys);
     }
 

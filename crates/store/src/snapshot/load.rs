@@ -2,7 +2,8 @@
 //! Owns: the checks. Never: trusts a byte; damage is an error, never a panic, and never more memory
 //! than the section that is being read.
 
-use keystead_types::{Slot, UnixMillis};
+use keystead_types::limits::DATABASES_MAX;
+use keystead_types::{DatabaseId, Slot, UnixMillis};
 use thiserror::Error;
 
 use crate::entry::Entry;
@@ -15,6 +16,7 @@ use crate::wire::WireReader;
 use super::wire::{
     self, MAGIC, RECORD_COLLECTION, RECORD_PART, RECORD_STRING, SECTION_BYTES_MAX, SECTION_END,
     SECTION_HEAD, SECTION_HEADER, SECTION_KEYS, SECTION_TAIL, SECTION_WATCH, VERSION,
+    VERSION_WITHOUT_DATABASES,
 };
 
 const PARTS_MISSING: &str = "a collection has fewer parts than it says";
@@ -80,6 +82,8 @@ pub struct Loader {
     /// Offset in the stream of the buffer's first byte.
     offset: u64,
     stage: Stage,
+    /// False if the snapshot is of the time before there were databases.
+    has_databases: bool,
     open: Option<OpenCollection>,
     /// Put in place at the end: loading a key is no change of it.
     watches: Vec<(WatchId, Watch)>,
@@ -110,6 +114,7 @@ impl Loader {
             buffer: Vec::new(),
             offset: 0,
             stage: Stage::Magic,
+            has_databases: true,
             open: None,
             watches: Vec::new(),
         }
@@ -140,6 +145,7 @@ impl Loader {
         if self.stage != Stage::Ended || !self.buffer.is_empty() {
             return Err(LoadError::Incomplete { bytes: self.offset + self.buffer.len() as u64 });
         }
+        self.keyspace.select(DatabaseId::FIRST);
         for (id, watch) in self.watches.drain(..) {
             self.keyspace.watches.restore(id, watch);
         }
@@ -193,9 +199,10 @@ impl Loader {
         match self.stage {
             Stage::Header => {
                 let found = WireReader(payload.0).u16().unwrap_or(0);
-                if found != VERSION {
+                if found != VERSION && found != VERSION_WITHOUT_DATABASES {
                     return Err(LoadError::Version { found, known: VERSION });
                 }
+                self.has_databases = found == VERSION;
                 self.stage = Stage::Body;
             }
             Stage::Body if kind == SECTION_END => self.stage = Stage::Ended,
@@ -212,17 +219,31 @@ impl Loader {
         let id = WatchId(payload.u64()?);
         let since = UnixMillis(payload.u64()?);
         let is_dirty = payload.byte()? != 0;
-        let mut watch = Watch { since, is_dirty, keys: std::collections::BTreeMap::new() };
+        let mut watch = Watch::new(since, is_dirty);
         for _ in 0..payload.var()? {
-            let was = if payload.byte()? == 0 { KeyAtWatch::Plain } else { KeyAtWatch::Expired };
-            watch.keys.insert(payload.bytes()?.into(), was);
+            let database = self.database(&mut payload)?;
+            let was = KeyAtWatch::of(payload.byte()? == 0);
+            watch.add(database, payload.bytes()?, was);
         }
         self.watches.push((id, watch));
         payload.is_empty().then_some(())
     }
 
+    /// The number that stands before what lies in a database.
+    fn database(&self, payload: &mut WireReader<'_>) -> Option<DatabaseId> {
+        if !self.has_databases {
+            return Some(DatabaseId::FIRST);
+        }
+        payload.u16().filter(|number| *number < DATABASES_MAX).map(DatabaseId)
+    }
+
     fn keys(&mut self, mut payload: WireReader<'_>) -> Result<(), &'static str> {
         const SHORT: &str = "record cut short";
+        let database = self.database(&mut payload).ok_or("no such database")?;
+        if self.open.is_some() && database != self.keyspace.selected() {
+            return Err(PARTS_MISSING);
+        }
+        self.keyspace.select(database);
         let slot = payload.u16().and_then(Slot::new).ok_or("no such slot")?;
         let count = payload.var().ok_or(SHORT)?;
         // A count is a promise, not yet kept: believe it only as far as the section could hold keys.

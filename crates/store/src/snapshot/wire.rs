@@ -7,8 +7,10 @@ use crate::wire::WireReader;
 
 /// The first bytes of every snapshot.
 pub(super) const MAGIC: &[u8; 8] = b"KEYSTEAD";
-/// Version of the format; a loader refuses others.
-pub(super) const VERSION: u16 = 2;
+/// Version of the format that is written; a loader refuses others, but for the next one.
+pub(super) const VERSION: u16 = 3;
+/// The version before there were databases: all keys are in the first.
+pub(super) const VERSION_WITHOUT_DATABASES: u16 = 2;
 /// Bytes of a section's kind and length.
 pub(super) const SECTION_HEAD: usize = 5;
 /// Bytes of a section's checksum.

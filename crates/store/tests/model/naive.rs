@@ -29,7 +29,12 @@ pub(crate) enum Step {
     TrimEntries(u8, usize),
     Rename(u8, u8),
     Copy(u8, u8),
+    Select(u8),
+    Move(u8, u8),
+    CopyTo(u8, u8, u8),
+    Swap(u8, u8),
     Flush,
+    FlushSelected,
     Wait(u64),
     RemoveDue(usize),
     Watch(u64, u8),
@@ -69,6 +74,14 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
     let field = 0u8..20;
     let len = prop_oneof![4 => 0usize..40, 1 => 60usize..70, 1 => 900usize..1200];
     let span = 1u64..60;
+    let database = 0u8..3;
+    let of_databases = prop_oneof![
+        3 => database.clone().prop_map(Step::Select),
+        3 => (key.clone(), database.clone()).prop_map(|(k, d)| Step::Move(k, d)),
+        2 => (key.clone(), key.clone(), database.clone()).prop_map(|(a, b, d)| Step::CopyTo(a, b, d)),
+        1 => (database.clone(), database).prop_map(|(a, b)| Step::Swap(a, b)),
+        1 => Just(Step::FlushSelected),
+    ];
     let of_kinds = prop_oneof![
         4 => (key.clone(), len.clone(), 1usize..30).prop_map(|(k, n, c)| Step::Push(k, n, c)),
         2 => (key.clone(), 1usize..40).prop_map(|(k, c)| Step::Pop(k, c)),
@@ -81,6 +94,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
     ];
     prop_oneof![
         24 => of_kinds,
+        10 => of_databases,
         6 => (key.clone(), len.clone(), proptest::option::of(span.clone())).prop_map(|(k, n, t)| Step::Set(k, n, t)),
         3 => (key.clone(), len.clone()).prop_map(|(k, n)| Step::Append(k, n)),
         3 => key.clone().prop_map(Step::Delete),
@@ -144,33 +158,46 @@ impl Held {
     }
 }
 
-/// Keys as a client sees them; what has expired is taken out before every step.
+/// What a client sees of a database.
+pub(crate) type Keys = BTreeMap<String, (Held, Option<u64>)>;
+
+/// Keys as a client sees them, in three databases; what has expired is taken out before every step.
 #[derive(Default)]
-pub(crate) struct Model(BTreeMap<String, (Held, Option<u64>)>);
+pub(crate) struct Model {
+    databases: [Keys; 3],
+    selected: usize,
+}
 
 impl Model {
     pub(crate) fn expire(&mut self, now: u64) {
         let is_live = |at: &Option<u64>| at.is_none_or(|at| at > now);
-        for (held, _) in self.0.values_mut() {
-            if let Held::Fields(fields) = held {
-                fields.retain(|_, (_, at)| is_live(at));
+        for keys in &mut self.databases {
+            for (held, _) in keys.values_mut() {
+                if let Held::Fields(fields) = held {
+                    fields.retain(|_, (_, at)| is_live(at));
+                }
             }
+            keys.retain(|_, (held, at)| is_live(at) && !held.is_empty());
         }
-        self.0.retain(|_, (held, at)| is_live(at) && !held.is_empty());
     }
 
-    /// What a client sees.
-    pub(crate) fn keys(self) -> BTreeMap<String, (Held, Option<u64>)> {
-        self.0
+    /// What a client sees, database by database.
+    pub(crate) fn databases(self) -> [Keys; 3] {
+        self.databases
+    }
+
+    /// The keys of the selected database.
+    fn keys(&mut self) -> &mut Keys {
+        &mut self.databases[self.selected]
     }
 
     /// What is under the key, which holds `new` if it held nothing.
     fn held(&mut self, key: &str, new: Held) -> &mut Held {
-        &mut self.0.entry(key.to_owned()).or_insert((new, None)).0
+        &mut self.keys().entry(key.to_owned()).or_insert((new, None)).0
     }
 
     fn fields(&mut self, key: &str) -> Option<&mut BTreeMap<String, (String, Option<u64>)>> {
-        match self.0.get_mut(key) {
+        match self.keys().get_mut(key) {
             Some((Held::Fields(fields), _)) => Some(fields),
             _ => None,
         }
@@ -182,8 +209,9 @@ impl Model {
             .step_on_string(step, round, now)
             .or_else(|| self.step_on_fields_or_keys(step, round, now))
             .or_else(|| self.step_on_list_or_stream(step, round))
-            .or_else(|| self.step_on_members(step));
-        self.0.retain(|_, (held, _)| !held.is_empty());
+            .or_else(|| self.step_on_members(step))
+            .or_else(|| self.step_on_databases(step));
+        self.keys().retain(|_, (held, _)| !held.is_empty());
         command
     }
 
@@ -197,7 +225,7 @@ impl Model {
                 words("RPUSH", &key, vec![value; count])
             }
             Step::Pop(k, count) => {
-                if let Some((Held::Elements(elements), _)) = self.0.get_mut(&key(k)) {
+                if let Some((Held::Elements(elements), _)) = self.keys().get_mut(&key(k)) {
                     elements.drain(..count.min(elements.len()));
                 }
                 line(&["LPOP", &key(k), &count.to_string()])
@@ -210,10 +238,47 @@ impl Model {
                 line(&["XADD", &key, &id, "f", &value])
             }
             Step::TrimEntries(k, count) => {
-                if let Some((Held::Entries(entries), _)) = self.0.get_mut(&key(k)) {
+                if let Some((Held::Entries(entries), _)) = self.keys().get_mut(&key(k)) {
                     entries.drain(..entries.len().saturating_sub(count));
                 }
                 line(&["XTRIM", &key(k), "MAXLEN", &count.to_string()])
+            }
+            _ => None,
+        }
+    }
+
+    fn step_on_databases(&mut self, step: &Step) -> Option<Vec<String>> {
+        let at = usize::from;
+        match *step {
+            Step::Select(database) => {
+                self.selected = at(database);
+                line(&["SELECT", &database.to_string()])
+            }
+            Step::Move(k, to) => {
+                let (key, from) = (key(k), self.selected);
+                if from != at(to) && !self.databases[at(to)].contains_key(&key) {
+                    let entry = self.databases[from].remove(&key);
+                    self.databases[at(to)].extend(entry.map(|entry| (key.clone(), entry)));
+                }
+                line(&["MOVE", &key, &to.to_string()])
+            }
+            Step::CopyTo(a, b, to) => {
+                if let Some(entry) = self.keys().get(&key(a)).cloned() {
+                    self.databases[at(to)].insert(key(b), entry);
+                }
+                line(&["COPY", &key(a), &key(b), "DB", &to.to_string(), "REPLACE"])
+            }
+            Step::Swap(one, other) => {
+                self.databases.swap(at(one), at(other));
+                line(&["SWAPDB", &one.to_string(), &other.to_string()])
+            }
+            Step::Flush => {
+                self.databases = Default::default();
+                line(&["FLUSHALL"])
+            }
+            Step::FlushSelected => {
+                self.keys().clear();
+                line(&["FLUSHDB"])
             }
             _ => None,
         }
@@ -228,7 +293,7 @@ impl Model {
                 words("SADD", &key(k), names.texts())
             }
             Step::Remove(k, names) => {
-                if let Some((Held::Members(held), _)) = self.0.get_mut(&key(k)) {
+                if let Some((Held::Members(held), _)) = self.keys().get_mut(&key(k)) {
                     names.texts().iter().for_each(|name| {
                         held.remove(name);
                     });
@@ -243,7 +308,7 @@ impl Model {
                 words("ZADD", &key(k), pairs.collect())
             }
             Step::Unrank(k, names) => {
-                if let Some((Held::Ranks(held), _)) = self.0.get_mut(&key(k)) {
+                if let Some((Held::Ranks(held), _)) = self.keys().get_mut(&key(k)) {
                     names.texts().iter().for_each(|name| {
                         held.remove(name);
                     });
@@ -258,7 +323,7 @@ impl Model {
         match *step {
             Step::Set(k, len, ttl) => {
                 let (key, value) = (key(k), value(round, len));
-                self.0.insert(key.clone(), (Held::Text(value.clone()), ttl.map(|t| now + t)));
+                self.keys().insert(key.clone(), (Held::Text(value.clone()), ttl.map(|t| now + t)));
                 match ttl {
                     Some(ttl) => line(&["SET", &key, &value, "PX", &ttl.to_string()]),
                     None => line(&["SET", &key, &value]),
@@ -266,7 +331,7 @@ impl Model {
             }
             Step::Append(k, len) => {
                 let (key, value) = (key(k), value(round, len));
-                let entry = self.0.entry(key.clone());
+                let entry = self.keys().entry(key.clone());
                 let (held, _) = entry.or_insert((Held::Text(String::new()), None));
                 if let Held::Text(text) = held {
                     text.push_str(&value);
@@ -274,17 +339,17 @@ impl Model {
                 line(&["APPEND", &key, &value])
             }
             Step::Delete(k) => {
-                self.0.remove(&key(k));
+                self.keys().remove(&key(k));
                 line(&["DEL", &key(k)])
             }
             Step::Expire(k, ttl) => {
-                if let Some((_, at)) = self.0.get_mut(&key(k)) {
+                if let Some((_, at)) = self.keys().get_mut(&key(k)) {
                     *at = Some(now + ttl);
                 }
                 line(&["PEXPIRE", &key(k), &ttl.to_string()])
             }
             Step::Persist(k) => {
-                if let Some((_, at)) = self.0.get_mut(&key(k)) {
+                if let Some((_, at)) = self.keys().get_mut(&key(k)) {
                     *at = None;
                 }
                 line(&["PERSIST", &key(k)])
@@ -302,7 +367,7 @@ impl Model {
         match *step {
             Step::SetField(k, f, len) => {
                 let (key, value) = (key(k), value(round, len));
-                let entry = self.0.entry(key.clone());
+                let entry = self.keys().entry(key.clone());
                 entry.or_insert((Held::Fields(BTreeMap::new()), None));
                 if let Some(fields) = self.fields(&key) {
                     fields.insert(f.to_string(), (value.clone(), None));
@@ -324,20 +389,16 @@ impl Model {
                 line(&["HPEXPIRE", &key(k), &ttl.to_string(), "FIELDS", "1", &field])
             }
             Step::Rename(a, b) => {
-                if let Some(entry) = self.0.remove(&key(a)) {
-                    self.0.insert(key(b), entry);
+                if let Some(entry) = self.keys().remove(&key(a)) {
+                    self.keys().insert(key(b), entry);
                 }
                 line(&["RENAME", &key(a), &key(b)])
             }
             Step::Copy(a, b) => {
-                if let Some(entry) = self.0.get(&key(a)).cloned() {
-                    self.0.insert(key(b), entry);
+                if let Some(entry) = self.keys().get(&key(a)).cloned() {
+                    self.keys().insert(key(b), entry);
                 }
                 line(&["COPY", &key(a), &key(b), "REPLACE"])
-            }
-            Step::Flush => {
-                self.0.clear();
-                line(&["FLUSHALL"])
             }
             _ => None,
         }
@@ -345,9 +406,11 @@ impl Model {
 }
 
 /// What a client sees in the store, read back key by key.
-pub(crate) fn visible(store: &mut Store, now: u64) -> BTreeMap<String, (Held, Option<u64>)> {
+pub(crate) fn visible(store: &mut Store, now: u64) -> Keys {
     let mut keys = Vec::new();
-    store.keys(UnixMillis(now), b"*", |key| keys.push(String::from_utf8(key.to_vec()).unwrap()));
+    store.keys(store.selected(), UnixMillis(now), b"*", |key| {
+        keys.push(String::from_utf8(key.to_vec()).unwrap());
+    });
     let words = |reply: Vec<u8>| {
         let text = String::from_utf8(reply).unwrap();
         let lines: Vec<_> = text.lines().map(str::to_owned).collect();

@@ -36,8 +36,8 @@ pub(crate) const ROWS: &[Command] = &[
         .since("6.2.0")
         .doc("", "Puts the connection back as it was when it opened."),
     row("select", 2, SessionCommand::Select)
-        .with(READY)
-        .doc("index", "Chooses the database, of which there is one: 0."),
+        .with(READY | flags::NAMES_DATABASE)
+        .doc("index", "Chooses the database that the connection works on."),
 ];
 
 const CLIENT: &[Command] = &[

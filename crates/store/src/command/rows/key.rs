@@ -47,11 +47,12 @@ const fn object(name: &'static str, run: super::ReadFn) -> Command {
 }
 
 pub(crate) const ROWS: &[Command] = &[
-    write("copy", -3, key::rename::copy)
+    write("copy", -3, key::transfer::copy)
         .deny_oom()
         .keys_at(&[KeySpec::one(1, "RO access"), KeySpec::one(2, "OW update")])
         .since("6.2.0")
         .cost("O(N) where N is the number of fields of a hash, O(1) for a string")
+        .with(flags::NAMES_DATABASE)
         .doc("source destination [DB destination-db] [REPLACE]", "Copies a key."),
     write("del", -2, key::del::del)
         .keys_at(REMOVE_KEYS)
@@ -85,6 +86,11 @@ pub(crate) const ROWS: &[Command] = &[
         .tips(&["request_policy:all_shards", "nondeterministic_output_order"])
         .cost("O(N) where N is the number of keys")
         .doc("pattern", "Returns every key that matches a glob pattern."),
+    write("move", 3, key::transfer::move_between)
+        .fast()
+        .with(flags::NAMES_DATABASE)
+        .keys_at(&[KeySpec::one(1, "RW access update")])
+        .doc("key db", "Moves a key to another database, unless it is taken there."),
     Command::container("object", Group::Generic, SessionCommand::Object, OBJECT)
         .since("2.2.3")
         .doc("subcommand", "A container for commands on how values are kept."),

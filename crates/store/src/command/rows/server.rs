@@ -45,7 +45,8 @@ pub(crate) const ROWS: &[Command] = &[
         .with(SESSION | flags::ADMIN)
         .doc("subcommand", "A container for commands that tests use."),
     flush("flushall", GatherCommand::FlushAll).doc("[ASYNC | SYNC]", "Removes every key."),
-    flush("flushdb", GatherCommand::FlushDb).doc("[ASYNC | SYNC]", "Removes every key."),
+    flush("flushdb", GatherCommand::FlushDb)
+        .doc("[ASYNC | SYNC]", "Removes every key of the selected database."),
     row("info", -1, SessionCommand::Info)
         .with(ANY_TIME)
         .in_categories(flags::DANGEROUS)
@@ -67,6 +68,13 @@ pub(crate) const ROWS: &[Command] = &[
     row("shutdown", -1, SessionCommand::Shutdown)
         .with(SESSION | flags::ADMIN | flags::NO_MULTI | flags::ALLOW_BUSY)
         .doc("[NOSAVE | SAVE] [NOW] [FORCE] [ABORT]", "Stops the server."),
+    Command::gather("swapdb", 3, Group::Server, GatherCommand::SwapDb)
+        .fast()
+        .with(flags::NAMES_DATABASE)
+        .in_categories(flags::KEYSPACE | flags::DANGEROUS)
+        .since("4.0.0")
+        .cost("O(N) where N is the number of watched keys of both databases")
+        .doc("index1 index2", "Exchanges the keys of two databases."),
     row("time", 1, SessionCommand::Time)
         .with(ANY_TIME | flags::FAST)
         .tips(&["nondeterministic_output"])
