@@ -2,13 +2,18 @@
 //!
 //! Owns: playing the scripts of xtask/compat over RESP2 and RESP3, and the check that every command of the product is
 //! played. Never: leaves a line out; what differs by design stands in `crates/store/src/command/differences.txt` with its
-//! reason, and a difference listed there that no longer shows is a failure too.
+//! reason, and a difference listed there that no longer shows is a failure too. With `--failover` the sequences go
+//! through three nodes whose leader is killed (see `failover`).
 
+mod contents;
 mod differences;
+mod failover;
 mod player;
 mod script;
+mod sequence;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use crate::project::{Outcome, Project};
 use crate::server::{self, Binary, Scratch, Server};
@@ -20,7 +25,12 @@ use script::Script;
 
 const USAGE: &str = "cargo xtask compat [SCRIPT...] [--dev | --binary KEYSTEAD] [--against-itself]
 --dev takes the dev build, --binary the one named; otherwise it is the release build
---against-itself puts redis in Keystead's place: what differs then is the script's fault";
+--against-itself puts redis in Keystead's place: what differs then is the script's fault
+cargo xtask compat --failover [--seed N] [--minutes N] [--dev | --binary KEYSTEAD]
+sequences through three nodes whose leader is killed again and again; half a minute with seed 1 if nothing is said";
+
+/// What CI takes for the sequences through a failover, without the time to start and compare.
+const FAILOVER_TIME: Duration = Duration::from_secs(30);
 
 /// The one command that cannot be played beside others.
 const ENDS_THE_SERVER: &str = "shutdown";
@@ -29,12 +39,18 @@ struct Options {
     scripts: Vec<String>,
     binary: Binary,
     is_against_itself: bool,
+    failover: Option<failover::Plan>,
 }
 
 /// Plays the scripts named, or all of them.
 pub(crate) fn run(project: &Project, arguments: &[String]) -> Outcome {
     let options = parse(arguments)?;
     setup::ensure(project)?;
+    if let Some(plan) = &options.failover {
+        let scratch = Scratch::new(project, "failover")?;
+        let binary = server::keystead_binary(project, &options.binary)?;
+        return failover::run(project, &binary, &scratch, plan);
+    }
     let scripts = Script::read_all(project, &options.scripts)?;
     let scratch = Scratch::new(project, "compat")?;
     let (redis, tested) = start(project, &options, &scratch)?;
@@ -72,18 +88,31 @@ pub(crate) fn run(project: &Project, arguments: &[String]) -> Outcome {
 }
 
 fn parse(arguments: &[String]) -> Outcome<Options> {
-    let mut options =
-        Options { scripts: Vec::new(), binary: Binary::Release, is_against_itself: false };
+    let mut options = Options {
+        scripts: Vec::new(),
+        binary: Binary::Release,
+        is_against_itself: false,
+        failover: None,
+    };
+    let mut plan = failover::Plan { seed: 1, time: FAILOVER_TIME };
+    let mut is_failover = false;
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
         match argument.as_str() {
             "--against-itself" => options.is_against_itself = true,
             "--dev" => options.binary = Binary::Dev,
             "--binary" => options.binary = Binary::Named(rest.next().ok_or(USAGE)?.into()),
+            "--failover" => is_failover = true,
+            "--seed" => plan.seed = rest.next().ok_or(USAGE)?.parse()?,
+            "--minutes" => {
+                let minutes: f64 = rest.next().ok_or(USAGE)?.parse()?;
+                plan.time = Duration::try_from_secs_f64(minutes * 60.0)?;
+            }
             flag if flag.starts_with("--") => return Err(USAGE.into()),
             name => options.scripts.push(name.to_owned()),
         }
     }
+    options.failover = is_failover.then_some(plan);
     Ok(options)
 }
 

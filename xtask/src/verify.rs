@@ -39,6 +39,8 @@ pub(crate) fn verify(project: &Project, arguments: &[String]) -> Outcome {
     steps.call("docs", || docs::check_all(project));
     steps.call("generated pages", || pages::run(project, &[]));
     steps.call("replies compared with redis", || compat::run(project, &["--dev".to_owned()]));
+    let through_failovers = ["--failover", "--dev"].map(str::to_owned);
+    steps.call("replies while leaders die", || compat::run(project, &through_failovers));
     match find_program("cargo-deny") {
         Some(deny) => steps.command(
             "licences and bans",

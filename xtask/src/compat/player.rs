@@ -193,7 +193,8 @@ impl Player {
     }
 }
 
-fn is_equal(comparison: Comparison, redis: &[u8], tested: &[u8]) -> bool {
+/// True if two replies are equal as far as the script asks for it.
+pub(super) fn is_equal(comparison: Comparison, redis: &[u8], tested: &[u8]) -> bool {
     match comparison {
         Comparison::Exact => redis == tested,
         Comparison::Sorted => sorted_lines(redis) == sorted_lines(tested),
@@ -228,7 +229,7 @@ fn kinds(reply: &[u8]) -> Vec<Vec<u8>> {
 }
 
 /// A reply on one line.
-fn show(reply: &[u8]) -> String {
+pub(super) fn show(reply: &[u8]) -> String {
     const SHOWN_MAX: usize = 400;
     if reply.is_empty() {
         return "(connection closed)".to_owned();

@@ -18,14 +18,16 @@
 //!
 //! A family of commands whose whole script lies with the store's own comparison is played from there.
 
+use std::path::Path;
+
 use crate::project::{Outcome, Project};
 
 /// Where the scripts lie.
 const OWN: &str = "xtask/compat";
 /// Where those lie that the store, without a server around it, is compared by; those that are not among our own.
-const OF_THE_STORE: &str = "crates/store/tests/against_redis";
+pub(super) const OF_THE_STORE: &str = "crates/store/tests/against_redis";
 /// What files are called there that hold shapes of commands, not commands.
-const SHAPES: &str = "shapes";
+pub(super) const SHAPES: &str = "shapes";
 
 /// One file of commands.
 pub(super) struct Script {
@@ -83,15 +85,21 @@ impl Script {
         for path in own.iter().chain(others) {
             let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
             if names.is_empty() || names.contains(&name) {
-                let mut lines = vec![Line { number: 0, step: Step::Section }];
-                lines.extend(parse(&project.read(path)?).map_err(|e| format!("{name}: {e}"))?);
-                scripts.push(Self { name, lines });
+                scripts.push(Self::read(project, path)?);
             }
         }
         if scripts.is_empty() {
             return Err(format!("no script is called {}", names.join(" or ")).into());
         }
         Ok(scripts)
+    }
+
+    /// The script in this file.
+    pub(super) fn read(project: &Project, path: &Path) -> Outcome<Self> {
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let mut lines = vec![Line { number: 0, step: Step::Section }];
+        lines.extend(parse(&project.read(path)?).map_err(|e| format!("{name}: {e}"))?);
+        Ok(Self { name, lines })
     }
 
     /// The names of the commands it plays, in lower case, each alone and with the word behind it
@@ -173,7 +181,7 @@ fn parse_line(line: &str) -> Outcome<Option<Step>> {
 }
 
 /// Splits a line into words; `"..."` may hold spaces and escapes, `'...'` is taken as it is.
-fn words(line: &str) -> Outcome<Vec<Vec<u8>>> {
+pub(super) fn words(line: &str) -> Outcome<Vec<Vec<u8>>> {
     let bytes = line.as_bytes();
     let mut found = Vec::new();
     let mut at = 0;
