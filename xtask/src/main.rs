@@ -80,7 +80,7 @@ const VERBS: &[Verb] = &[
     Verb {
         name: "setup",
         arguments: "[--check]",
-        about: "installs what tests need through apt and pip; --check only names what is missing",
+        about: "installs what tests need (apt, pip, npm); --check only names what is missing",
         run: setup::run,
     },
     Verb {

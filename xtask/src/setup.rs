@@ -2,7 +2,8 @@
 //! Owns: the list of those tools and how each is installed. Never: lets a test be skipped; what
 //! is missing and cannot be installed is named, and the verb fails.
 
-use std::path::PathBuf;
+mod programs;
+
 use std::process::{Command, Stdio};
 
 use crate::project::{Outcome, Project, find_program};
@@ -34,22 +35,22 @@ const TOOLS: &[Tool] = &[
     Tool { program: "prlimit", package: "util-linux", why: "makes writes of the log fail" },
     Tool { program: "iptables", package: "iptables", why: "cuts the network in fault tests" },
     Tool { program: "valgrind", package: "valgrind", why: "counts instructions of hot pieces" },
-    Tool { program: "python3", package: "python3", why: "runs redis-py, the commonest client" },
+    Tool { program: "python3", package: "python3", why: "runs redis-py and rq, a job queue" },
+    Tool { program: "node", package: "nodejs", why: "runs connect-redis, sessions of web pages" },
+    Tool { program: "npm", package: "npm", why: "installs what node runs" },
 ];
 
 /// Programs that other systems do not have, nor the tests that start them.
 const LINUX_ONLY: &[&str] = &["ip", "iptables", "mount", "prlimit", "valgrind"];
-
-/// The version of redis-py that sessions are tested with.
-const REDIS_PY: &str = "redis==5.2.1";
 
 /// `setup`: installs what is missing; `setup --check` only looks.
 pub(crate) fn run(project: &Project, arguments: &[String]) -> Outcome {
     match arguments {
         [] => ensure(project),
         [flag] if flag == "--check" => {
-            let missing = missing_tools();
-            if missing.is_empty() && python(project)?.is_file() {
+            let are_programs_there =
+                programs::places(project)?.iter().all(|(_, place)| place.is_some());
+            if missing_tools().is_empty() && are_programs_there {
                 Ok(())
             } else {
                 doctor(project, &[])
@@ -66,9 +67,12 @@ pub(crate) fn doctor(project: &Project, _: &[String]) -> Outcome {
             .map_or_else(|| "MISSING".to_owned(), |path| path.display().to_string());
         println!("{:<16} {place:<32} {}", tool.program, tool.why);
     }
-    let python = python(project)?;
-    let place = if python.is_file() { python.display().to_string() } else { "MISSING".to_owned() };
-    println!("{:<16} {place}", "redis-py");
+    let programs = programs::places(project)?;
+    for (what, place) in &programs {
+        let place =
+            place.as_ref().map_or_else(|| "MISSING".to_owned(), |path| path.display().to_string());
+        println!("{what:<16} {place}");
+    }
     let nextest =
         if find_program("cargo-nextest").is_some() { "here" } else { "absent: cargo test is used" };
     println!("{:<16} {nextest:<32} optional", "cargo-nextest");
@@ -76,8 +80,9 @@ pub(crate) fn doctor(project: &Project, _: &[String]) -> Outcome {
     if !missing.is_empty() {
         return Err(advice(&missing).into());
     }
-    if !python.is_file() {
-        return Err("redis-py is missing; `cargo xtask setup` makes it in the target folder".into());
+    if let Some((what, _)) = programs.iter().find(|(_, place)| place.is_none()) {
+        let advice = "`cargo xtask setup` installs them into the target folder";
+        return Err(format!("{what} are missing; {advice}").into());
     }
     Ok(())
 }
@@ -93,12 +98,12 @@ pub(crate) fn ensure(project: &Project) -> Outcome {
             return Err(advice(&missing).into());
         }
     }
-    ensure_redis_py(project)
+    programs::ensure(project)
 }
 
-/// What tests find in their environment: the interpreter that has redis-py.
+/// What tests find in their environment: where the packages lie that they run.
 pub(crate) fn environment(project: &Project) -> Outcome<Vec<(String, String)>> {
-    Ok(vec![("KEYSTEAD_TEST_PYTHON".to_owned(), python(project)?.display().to_string())])
+    programs::environment(project)
 }
 
 fn needed() -> impl Iterator<Item = &'static Tool> {
@@ -177,49 +182,4 @@ fn is_sudo_silent() -> bool {
         .stderr(Stdio::null())
         .status();
     status.is_ok_and(|status| status.success())
-}
-
-/// The interpreter of the virtual environment in the target folder that holds redis-py.
-fn python(project: &Project) -> Outcome<PathBuf> {
-    let place = if cfg!(windows) { "Scripts/python.exe" } else { "bin/python3" };
-    Ok(project.target()?.join("python").join(place))
-}
-
-fn ensure_redis_py(project: &Project) -> Outcome {
-    let python = python(project)?;
-    let is_there = || {
-        let probe = Command::new(&python)
-            .args(["-c", "import redis"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status();
-        probe.is_ok_and(|status| status.success())
-    };
-    if is_there() {
-        return Ok(());
-    }
-    let folder = project.target()?.join("python");
-    println!("installing {REDIS_PY} into {}", folder.display());
-    let mut made = make_venv(&folder);
-    if made.is_err() && find_program("apt-get").is_some() {
-        // Debian's python3 leaves venv to a package of its own.
-        install_packages(&["python3-venv"])?;
-        made = make_venv(&folder);
-    }
-    made?;
-    let status = Command::new(&python)
-        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", REDIS_PY])
-        .status()?;
-    if status.success() && is_there() {
-        return Ok(());
-    }
-    Err(format!("tests need {REDIS_PY} in {}, and pip could not install it", folder.display())
-        .into())
-}
-
-fn make_venv(folder: &std::path::Path) -> Outcome {
-    let program =
-        find_program("python3").or_else(|| find_program("python")).ok_or("python3 is missing")?;
-    let status = Command::new(program).args(["-m", "venv", "--clear"]).arg(folder).status()?;
-    if status.success() { Ok(()) } else { Err(format!("python3 -m venv failed: {status}").into()) }
 }

@@ -1,13 +1,14 @@
 //! Programs that others wrote, against three nodes.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 
 use redis::Commands as _;
 
 use crate::cluster::{Cluster, Shape};
 use crate::node::Tested as _;
+use crate::others::python;
 
 /// The tests of redis-benchmark that use commands of this release.
 const BENCHMARKS: &str = "ping_inline,ping_mbulk,set,get,incr,hset,mset";
@@ -25,20 +26,8 @@ fn run(program: impl AsRef<Path>, args: &[&str]) -> Output {
     })
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// The python of the test environment, with redis-py.
-fn python() -> PathBuf {
-    let target =
-        Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("a folder in the target folder");
-    let own = target.join("python/bin/python");
-    if own.is_file() {
-        own
-    } else {
-        PathBuf::from(std::env::var_os("KEYSTEAD_TEST_PYTHON").unwrap_or(own.into()))
-    }
 }
 
 #[test]

@@ -27,6 +27,7 @@ mod failover;
 mod hostile;
 mod membership;
 mod memory;
+mod others;
 mod scenario;
 mod shutdown;
 mod snapshots;
