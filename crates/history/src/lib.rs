@@ -1,8 +1,9 @@
 //! What clients were told, and whether it can be true.
 //!
 //! Owns: the judges of histories: [`check`] (linearizability of one key, after any [`Model`]), [`Counter`] (a key that
-//! many increment), [`Ledger`] (a key to which many append). Never: sends a command, reads a clock, draws a number;
-//! whoever has a history brings it along. Called by the simulator and by `keystead torture`.
+//! many increment), [`Ledger`] (a key to which many append), [`Basket`] (a key into which many put and from which they
+//! take). Never: sends a command, reads a clock, draws a number; whoever has a history brings it along. Called by the
+//! simulator and by `keystead torture`.
 //!
 //! All of them take unknown outcomes for what they are: such an operation took effect once, at any time after it was
 //! called, however late, or never. An operation that was refused ("nothing happened") does not stand in a history: what
@@ -20,11 +21,13 @@
 //! assert!(check(&Cell, &[write, stale]).is_err());
 //! ```
 
+mod basket;
 pub mod cell;
 mod counter;
 mod ledger;
 mod linear;
 
+pub use basket::{Basket, BasketViolation};
 pub use counter::{Counter, CounterViolation};
 pub use ledger::{Ledger, LedgerViolation};
 pub use linear::{CONFIGURATIONS_MAX, Ends, Model, OPEN_MAX, Operation, Outcome, Unproven, check};

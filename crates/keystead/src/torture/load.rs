@@ -2,10 +2,11 @@
 //! write that succeeded.
 //!
 //! Owns: the clients' threads (a supervision tree of their own), the keys they use, the judge. Never: breaks anything.
-//! Clients are spread evenly over shards and nodes. Those of one shard share its keys, of three kinds: cells, counters
-//! and lists (see `story`). Histories are judged while the load goes on, and every key is asked for at the end, of every node.
+//! Clients are spread evenly over shards and nodes. Those of one shard share its keys, of four kinds: cells, counters,
+//! ledgers and baskets (see `story`), the latter two of every type that holds entries (see `form`). Histories are judged while the load goes on, and every key is asked for at the end, of every node.
 
 mod client;
+mod form;
 mod machine;
 mod pulse;
 mod story;
@@ -26,6 +27,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::runtime::Runtime;
 
 use self::client::Client;
+use self::form::Form;
 use self::machine::Machine;
 pub use self::machine::Worst;
 use self::pulse::Pulse;
@@ -150,7 +152,7 @@ struct Shared {
     /// Distinguishes the keys of one shard.
     generation: AtomicU64,
     inbox: Mutex<Vec<Arc<Story>>>,
-    remains: Mutex<Vec<(String, u32, Kind, Remains)>>,
+    remains: Mutex<Vec<(String, u32, Form, Remains)>>,
     findings: Mutex<Findings>,
     clients_alive: AtomicU64,
     /// True while nodes end only in order.
@@ -379,7 +381,9 @@ impl Shared {
         for shard in 1..=shards {
             let cells =
                 (0..clients_per_shard.div_ceil(CELL_CLIENTS_MAX)).map(|group| (Kind::Cell, group));
-            for (kind, group) in cells.chain([(Kind::Counter, 0), (Kind::List, 0)]) {
+            for (kind, group) in
+                cells.chain([Kind::Counter, Kind::Ledger, Kind::Basket].map(|kind| (kind, 0)))
+            {
                 let story = new_story(&prefix, (shard, shards), kind, &generation);
                 stories.insert((shard, kind, group), RwLock::new(story));
             }
@@ -434,7 +438,7 @@ impl Shared {
     fn story(&self, shard: u32, kind: Kind, client: usize) -> Arc<Story> {
         let group = match kind {
             Kind::Cell => client / self.shards as usize / CELL_CLIENTS_MAX,
-            Kind::Counter | Kind::List => 0,
+            Kind::Counter | Kind::Ledger | Kind::Basket => 0,
         };
         let place = &self.stories[&(shard, kind, group)];
         let story = Arc::clone(&place.read());
@@ -474,7 +478,7 @@ impl Shared {
                 Remains::Undecided
             }
         };
-        self.remains.lock().push((story.key.clone(), story.shard, story.kind, remains));
+        self.remains.lock().push((story.key.clone(), story.shard, story.form, remains));
     }
 
     fn doubt(&self, why: String) {
@@ -502,18 +506,17 @@ impl Shared {
     }
 
     /// Asks a node for every key there was.
-    fn audit(&self, node: SocketAddr, remains: &mut [(String, u32, Kind, Remains)]) {
+    fn audit(&self, node: SocketAddr, remains: &mut [(String, u32, Form, Remains)]) {
         let mut wire = Wire::connect_as(node, &self.login).ok();
-        for (key, shard, kind, remains) in remains {
+        for (key, shard, form, remains) in remains {
             let mut last = None;
             let seen = try_for(FINAL_MAX, || {
                 if wire.is_none() {
                     wire = Wire::connect_as(node, &self.login).ok();
                 }
-                let reply = wire.as_mut()?.call(["GET", key]);
+                let reply = wire.as_mut()?.call_all(&form.read(key));
                 let seen = match &reply {
-                    Ok(value) if value.is_null() => Some(Seen::nothing(*kind)),
-                    Ok(value) => value.as_str().and_then(|text| Seen::parse(*kind, text)),
+                    Ok(value) => Seen::of(*form, value),
                     Err(_) => {
                         wire = None;
                         None
@@ -546,10 +549,13 @@ fn new_story(
     let letter = match kind {
         Kind::Cell => 'r',
         Kind::Counter => 'c',
-        Kind::List => 'l',
+        Kind::Ledger => 'l',
+        Kind::Basket => 'b',
     };
     let tag = tag_in(shard, shards, usize::try_from(number % 64).unwrap_or_default());
-    Arc::new(Story::new(format!("{prefix}:{letter}:{{{tag}}}:{number}"), shard, kind))
+    let key = format!("{prefix}:{letter}:{{{tag}}}:{number}");
+    // The shards' numbers rise in step: with the shard they give each its own turn.
+    Arc::new(Story::new(key, shard, kind, Form::of(kind, number + u64::from(shard))))
 }
 
 /// A hash tag whose slot belongs to `shard`; another one for each `number`.

@@ -35,7 +35,8 @@ pub(super) struct Client {
 enum Command {
     Cell(Input),
     Increment,
-    Append(u64),
+    Put(u64),
+    Take,
     Read,
 }
 
@@ -80,9 +81,10 @@ impl Client {
             let open = self.wire.take().filter(|wire| !wire.is_closed());
             let Some(wire) = open.or_else(|| self.dial()) else { continue };
             let kind = match self.draw.below(10) {
-                0..7 => Kind::Cell,
-                7 => Kind::Counter,
-                _ => Kind::List,
+                0..6 => Kind::Cell,
+                6 => Kind::Counter,
+                7..9 => Kind::Ledger,
+                _ => Kind::Basket,
             };
             let story = self.shared.story(self.shard, kind, self.number);
             if !story.enter() {
@@ -121,7 +123,8 @@ impl Client {
         let is_over = match command {
             Command::Cell(input) => self.end_cell(story, input, &exchange),
             Command::Increment => self.end_increment(story, &exchange),
-            Command::Append(entry) => self.end_append(story, entry, &exchange),
+            Command::Put(entry) => self.end_put(story, entry, &exchange),
+            Command::Take => self.end_take(story, &exchange),
             Command::Read => self.end_read(story, &exchange),
         };
         if is_over {
@@ -142,8 +145,10 @@ impl Client {
                 _ => Input::Delete,
             }),
             Kind::Counter if choice < 16 => Command::Increment,
-            Kind::List if choice < 14 => Command::Append(story.next_number()),
-            Kind::Counter | Kind::List => Command::Read,
+            Kind::Ledger if choice < 14 => Command::Put(story.next_number()),
+            Kind::Basket if choice < 10 => Command::Put(story.next_number()),
+            Kind::Basket if choice < 16 && story.form.take(&story.key).is_some() => Command::Take,
+            Kind::Counter | Kind::Ledger | Kind::Basket => Command::Read,
         }
     }
 
@@ -157,8 +162,15 @@ impl Client {
             }
             Command::Cell(Input::Delete) => wire.send(&["DEL", key]),
             Command::Cell(Input::Increment) | Command::Increment => wire.send(&["INCR", key]),
-            Command::Append(entry) => wire.send(&["APPEND", key, &format!("{entry};")]),
-            Command::Cell(Input::Get) | Command::Read => wire.send(&["GET", key]),
+            Command::Put(entry) => {
+                let words = story.form.put(key, *entry);
+                wire.send(&words.iter().map(String::as_str).collect::<Vec<_>>())
+            }
+            Command::Take => {
+                wire.send(&story.form.take(key).expect("chosen only where there is one"))
+            }
+            Command::Cell(Input::Get) => wire.send(&["GET", key]),
+            Command::Read => wire.send(&story.form.read(key)),
         }?;
         if self.shared.hangs_up && self.draw.below(HANG_UP_EVERY) == 0 {
             self.shared.note_hang_up();
@@ -271,29 +283,52 @@ impl Client {
         story.end_increment(Some((exchange.called, outcome)))
     }
 
-    fn end_append(&self, story: &Story, entry: u64, exchange: &Exchange) -> bool {
+    fn end_put(&self, story: &Story, entry: u64, exchange: &Exchange) -> bool {
         let (fate, outcome) = match &exchange.answer {
             Answer::Refused | Answer::CutOff => {
                 self.count(exchange, exchange.answer.refusal());
-                return story.end_append(None);
+                return story.end_put(None);
             }
-            Answer::Value(value) if value.as_integer().is_some() => {
+            Answer::Value(value) if story.form.is_put(value) => {
                 (Fate::Acked, Outcome::Returned { at: exchange.returned, output: () })
             }
-            Answer::Value(_) | Answer::Lost => (Fate::Uncertain, Outcome::Unknown),
+            Answer::Value(value) => {
+                self.note_nonsense(story, &format!("putting {entry} in"), value);
+                (Fate::Uncertain, Outcome::Unknown)
+            }
+            Answer::Lost => (Fate::Uncertain, Outcome::Unknown),
         };
         self.count(exchange, fate);
-        story.end_append(Some((entry, exchange.called, outcome)))
+        story.end_put(Some((entry, exchange.called, outcome)))
+    }
+
+    fn end_take(&self, story: &Story, exchange: &Exchange) -> bool {
+        let taken = match &exchange.answer {
+            Answer::Refused | Answer::CutOff => {
+                self.count(exchange, exchange.answer.refusal());
+                return story.end_take(None);
+            }
+            Answer::Value(value) => {
+                let taken = story.form.taken(value);
+                if taken.is_none() {
+                    self.note_nonsense(story, "taking an entry out", value);
+                }
+                taken
+            }
+            Answer::Lost => None,
+        };
+        self.count(exchange, if taken.is_some() { Fate::Acked } else { Fate::Uncertain });
+        let outcome = taken
+            .map_or(Outcome::Unknown, |output| Outcome::Returned { at: exchange.returned, output });
+        story.end_take(Some((exchange.called, outcome)))
     }
 
     fn end_read(&self, story: &Story, exchange: &Exchange) -> bool {
         let seen = match &exchange.answer {
-            Answer::Value(value) if value.is_null() => Some(Seen::nothing(story.kind)),
             Answer::Value(value) => {
-                let seen = value.as_str().and_then(|text| Seen::parse(story.kind, text));
+                let seen = Seen::of(story.form, value);
                 if seen.is_none() {
-                    let what = format!("{} holds {value:?}", story.key);
-                    self.shared.note_violation(self.shard, &what, None);
+                    self.note_nonsense(story, "reading", value);
                 }
                 seen
             }
@@ -303,6 +338,11 @@ impl Client {
             self.shared.pulse(self.shard).count_read();
         }
         story.end_read(seen.map(|seen| (exchange.called, exchange.returned, seen)))
+    }
+
+    fn note_nonsense(&self, story: &Story, what: &str, value: &Value) {
+        let what = format!("{}: {what} was answered with {value:?}", story.key);
+        self.shared.note_violation(self.shard, &what, None);
     }
 }
 

@@ -8,12 +8,15 @@
 use std::collections::BTreeSet;
 
 use keystead_history::cell::{Cell, Input, Output};
-use keystead_history::{Counter, Ends, Ledger, Operation, Outcome, check};
+use keystead_history::{Basket, Counter, Ends, Ledger, Operation, Outcome, check};
+use keystead_resp::Value;
 use parking_lot::Mutex;
+
+use super::form::Form;
 
 /// Operations after which a key is left.
 const OPERATIONS_MAX: usize = 1_000;
-/// Entries after which a list is left: each read carries all of them.
+/// Operations after which a ledger or a basket is left: each read carries all entries.
 const ENTRIES_MAX: usize = 200;
 /// Unknown outcomes after which a key is left: each may take effect at any time, so each multiplies what is possible.
 const UNKNOWN_MAX: usize = 6;
@@ -38,8 +41,10 @@ pub(super) enum Kind {
     Cell,
     /// INCR of several clients.
     Counter,
-    /// APPEND of several clients, each entry with a mark of its own.
-    List,
+    /// A key to which several clients append, each entry with a mark of its own.
+    Ledger,
+    /// A key into which several clients put entries, and from which they take some.
+    Basket,
 }
 
 /// A key and its history.
@@ -48,6 +53,7 @@ pub(super) struct Story {
     pub(super) key: String,
     pub(super) shard: u32,
     pub(super) kind: Kind,
+    pub(super) form: Form,
     record: Mutex<Record>,
 }
 
@@ -55,7 +61,8 @@ pub(super) struct Story {
 struct Record {
     cell: Vec<Operation<Input, Output>>,
     counter: Counter,
-    list: Ledger,
+    ledger: Ledger,
+    basket: Basket,
     operations: usize,
     unknown: usize,
     /// Clients whose command is under way.
@@ -77,8 +84,10 @@ pub(super) enum Remains {
     Cell(Ends<Option<u64>>),
     /// A number from here to there.
     Counter { floor: u64, called: u64 },
-    /// Any list that goes on as this one.
-    List(Ledger),
+    /// Any ledger that goes on as this one.
+    Ledger(Ledger),
+    /// Any basket that goes on as this one.
+    Basket(Basket),
     /// The history was too tangled to be judged.
     Undecided,
 }
@@ -93,8 +102,8 @@ pub(super) enum Flaw {
 }
 
 impl Story {
-    pub(super) fn new(key: String, shard: u32, kind: Kind) -> Self {
-        Self { key, shard, kind, record: Mutex::default() }
+    pub(super) fn new(key: String, shard: u32, kind: Kind, form: Form) -> Self {
+        Self { key, shard, kind, form, record: Mutex::default() }
     }
 
     /// Enters the story with a command, unless it was left.
@@ -152,16 +161,28 @@ impl Story {
         })
     }
 
-    /// Ends an append that was not refused.
-    pub(super) fn end_append(&self, operation: Option<(u64, u64, Outcome<()>)>) -> bool {
+    /// Ends a command that puts an entry in. Nothing is noted of one that was refused.
+    pub(super) fn end_put(&self, operation: Option<(u64, u64, Outcome<()>)>) -> bool {
         self.end(|record| {
             let Some((entry, called, outcome)) = operation else { return false };
-            record.list.append(entry, called, outcome);
+            match self.kind {
+                Kind::Basket => record.basket.put(entry, called, outcome),
+                _ => record.ledger.append(entry, called, outcome),
+            }
             outcome == Outcome::Unknown
         })
     }
 
-    /// Ends a read of a counter or a list.
+    /// Ends a command that takes an entry out. Nothing is noted of one that was refused.
+    pub(super) fn end_take(&self, operation: Option<(u64, Outcome<Option<u64>>)>) -> bool {
+        self.end(|record| {
+            let Some((called, outcome)) = operation else { return false };
+            record.basket.take(called, outcome);
+            outcome == Outcome::Unknown
+        })
+    }
+
+    /// Ends a read of anything but a cell.
     pub(super) fn end_read(&self, seen: Option<(u64, u64, Seen)>) -> bool {
         self.end(|record| {
             match seen {
@@ -169,9 +190,10 @@ impl Story {
                     record.floor = record.floor.max(value);
                     record.counter.read(called, returned, value);
                 }
-                Some((called, returned, Seen::Entries(entries))) => {
-                    record.list.read(called, returned, entries);
-                }
+                Some((called, returned, Seen::Entries(entries))) => match self.kind {
+                    Kind::Basket => record.basket.read(called, returned, &entries),
+                    _ => record.ledger.read(called, returned, entries),
+                },
                 None => {}
             }
             false
@@ -185,8 +207,11 @@ impl Story {
         record.operations += 1;
         record.unknown += usize::from(is_unknown);
         record.open -= 1;
-        let entries_max = if self.kind == Kind::List { ENTRIES_MAX } else { OPERATIONS_MAX };
-        record.is_left |= record.operations >= entries_max || record.unknown >= UNKNOWN_MAX;
+        let operations_max = match self.kind {
+            Kind::Cell | Kind::Counter => OPERATIONS_MAX,
+            Kind::Ledger | Kind::Basket => ENTRIES_MAX,
+        };
+        record.is_left |= record.operations >= operations_max || record.unknown >= UNKNOWN_MAX;
         record.is_left && record.open == 0
     }
 
@@ -217,12 +242,18 @@ impl Story {
                 record.counter.judge().map_err(|error| violation(&error))?;
                 Ok(Remains::Counter { floor: record.floor, called: record.called })
             }
-            Kind::List => {
-                record.list.judge().map_err(|error| violation(&error))?;
-                let mut list = std::mem::take(&mut record.list);
-                // Some hundred reads of as many entries, for each of some thousand keys, would fill the memory.
-                list.settle();
-                Ok(Remains::List(list))
+            // Some hundred reads of as many entries, for each of some thousand keys, would fill the memory: hence settled.
+            Kind::Ledger => {
+                record.ledger.judge().map_err(|error| violation(&error))?;
+                let mut ledger = std::mem::take(&mut record.ledger);
+                ledger.settle();
+                Ok(Remains::Ledger(ledger))
+            }
+            Kind::Basket => {
+                record.basket.judge().map_err(|error| violation(&error))?;
+                let mut basket = std::mem::take(&mut record.basket);
+                basket.settle();
+                Ok(Remains::Basket(basket))
             }
         }
     }
@@ -245,7 +276,8 @@ impl Story {
                 }
             }
             Kind::Counter => text.push_str(&format!("{:#?}\n", record.counter)),
-            Kind::List => text.push_str(&format!("{:#?}\n", record.list)),
+            Kind::Ledger => text.push_str(&format!("{:#?}\n", record.ledger)),
+            Kind::Basket => text.push_str(&format!("{:#?}\n", record.basket)),
         }
         text
     }
@@ -256,23 +288,18 @@ impl Story {
 pub(super) enum Seen {
     /// A number; 0 if there is nothing.
     Number(u64),
-    /// The entries of a list.
+    /// Entries, in the order in which they came.
     Entries(Vec<u64>),
 }
 
 impl Seen {
-    /// Reads the text that a GET returned.
-    pub(super) fn parse(kind: Kind, text: &str) -> Option<Self> {
-        if kind != Kind::List {
-            return text.parse().ok().map(Self::Number);
+    /// Reads the reply to a read of a key of this type; nothing if it is no answer to that.
+    pub(super) fn of(form: Form, reply: &Value) -> Option<Self> {
+        match form {
+            Form::Number if reply.is_null() => Some(Self::Number(0)),
+            Form::Number => reply.as_str()?.parse().ok().map(Self::Number),
+            _ => form.entries(reply).map(Self::Entries),
         }
-        let entries = text.split_terminator(';').map(str::parse).collect::<Result<_, _>>();
-        entries.ok().map(Self::Entries)
-    }
-
-    /// What stands where nothing stands.
-    pub(super) fn nothing(kind: Kind) -> Self {
-        if kind == Kind::List { Self::Entries(Vec::new()) } else { Self::Number(0) }
     }
 }
 
@@ -298,9 +325,13 @@ impl Remains {
                 *floor = *value;
                 Ok(())
             }
-            (Self::List(ledger), Seen::Entries(entries)) => {
+            (Self::Ledger(ledger), Seen::Entries(entries)) => {
                 ledger.read(now, now, entries.clone());
                 ledger.judge().map_err(|error| error.to_string())
+            }
+            (Self::Basket(basket), Seen::Entries(entries)) => {
+                basket.read(now, now, entries);
+                basket.judge().map_err(|error| error.to_string())
             }
             (_, seen) => Err(format!("holds something of another kind: {seen:?}")),
         }
@@ -318,7 +349,7 @@ mod tests {
 
     #[test]
     fn a_story_is_judged_by_the_last_one_to_leave_it() {
-        let story = Story::new("k".into(), 1, Kind::Cell);
+        let story = Story::new("k".into(), 1, Kind::Cell, Form::Number);
         assert!(story.enter() && story.enter());
         assert!(!story.end_cell(set(1, 0, 10)));
         assert!(!story.leave());
@@ -332,7 +363,7 @@ mod tests {
 
     #[test]
     fn unknown_outcomes_end_a_story_early() {
-        let story = Story::new("k".into(), 1, Kind::Cell);
+        let story = Story::new("k".into(), 1, Kind::Cell, Form::Number);
         for value in 1..=UNKNOWN_MAX as u64 {
             assert!(story.enter());
             let lost =
@@ -346,7 +377,7 @@ mod tests {
 
     #[test]
     fn counters_end_between_certain_and_possible() {
-        let story = Story::new("c".into(), 1, Kind::Counter);
+        let story = Story::new("c".into(), 1, Kind::Counter, Form::Number);
         for outcome in [Outcome::Returned { at: 5, output: 1 }, Outcome::Unknown] {
             assert!(story.enter());
             story.end_increment(Some((1, outcome)));
@@ -359,15 +390,27 @@ mod tests {
     }
 
     #[test]
-    fn lists_keep_each_entry_once() {
-        assert_eq!(Seen::parse(Kind::List, "1;2;30;"), Some(Seen::Entries(vec![1, 2, 30])));
-        assert_eq!(Seen::parse(Kind::List, "1;x;"), None);
-        let story = Story::new("l".into(), 1, Kind::List);
+    fn ledgers_keep_each_entry_once() {
+        let story = Story::new("l".into(), 1, Kind::Ledger, Form::List);
         assert!(story.enter());
-        story.end_append(Some((1, 0, Outcome::Returned { at: 5, output: () })));
+        story.end_put(Some((1, 0, Outcome::Returned { at: 5, output: () })));
         let mut remains = story.judge().unwrap();
         remains.judge(10, &Seen::Entries(vec![1])).unwrap();
         remains.judge(10, &Seen::Entries(vec![1, 1])).unwrap_err();
-        remains.judge(10, &Seen::nothing(Kind::List)).unwrap_err();
+        remains.judge(10, &Seen::Entries(Vec::new())).unwrap_err();
+    }
+
+    #[test]
+    fn baskets_give_each_entry_out_once() {
+        let story = Story::new("b".into(), 1, Kind::Basket, Form::Set);
+        for entry in [1, 2] {
+            assert!(story.enter());
+            story.end_put(Some((entry, 0, Outcome::Returned { at: 5, output: () })));
+        }
+        assert!(story.enter());
+        story.end_take(Some((6, Outcome::Returned { at: 9, output: Some(2) })));
+        let mut remains = story.judge().unwrap();
+        remains.judge(10, &Seen::Entries(vec![1])).unwrap();
+        remains.judge(11, &Seen::Entries(vec![1, 2])).unwrap_err();
     }
 }
