@@ -138,7 +138,8 @@ pub(crate) fn redis_like(program: &Path, folder: &Path, settings: &[&str]) -> Ou
     let address = free_address()?;
     let mut command = Command::new(program);
     let port = address.port().to_string();
-    command.current_dir(folder);
+    // SORT ALPHA follows the locale there, and compares bytes here.
+    command.current_dir(folder).env("LC_ALL", "C");
     command.args(["--port", &port, "--bind", "127.0.0.1", "--daemonize", "no"]).args(settings);
     let mut server = Server::spawn(command, folder, address)?;
     server.await_ready()?;
