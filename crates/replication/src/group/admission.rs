@@ -66,7 +66,14 @@ impl<M: Machine> Group<M> {
     }
 
     /// Hands a message of raft's over, marked.
+    ///
+    /// INV-R11: no replica applies what its leader has not applied: others may have what is committed on their disks before
+    /// the leader has it on its own, and are told only then. The leader applies in the same turn, and messages leave
+    /// behind it. A node that follows may so conclude from what it has applied that a later read of the leader has seen it.
     pub(super) fn send(&self, mut message: Message, out: &mut Outputs) {
+        if self.is_leader() {
+            message.commit = message.commit.min(self.raw.raft.raft_log.persisted);
+        }
         match message.get_msg_type() {
             MessageType::MsgAppend | MessageType::MsgSnapshot => {
                 message.context = write_mark(self.admissions.granted(message.to));

@@ -48,6 +48,25 @@ fn followers_with_slow_disks_go_on_answering_an_idle_leader() {
     world.settle();
 }
 
+/// INV-R11: two followers commit what the leader's slow disk does not have yet, and must not apply it before the leader does:
+/// it still answers reads without it.
+#[test]
+fn nobody_applies_what_the_leader_has_not_applied() {
+    let mut world = three(21);
+    let (leader, others) = (leader(&world), followers(&world));
+    world.disk_delay_us.insert(leader, 200 * MS);
+    for _ in 0..40 {
+        world.submit(leader, S1, Access::Write, 2_000);
+        for _ in 0..10 {
+            world.run_ms(1);
+            let applied = |id: NodeId| world.cell(id, S1).expect("it runs").applied();
+            assert!(others.iter().all(|id| applied(*id) <= applied(leader)));
+        }
+    }
+    assert_eq!(world.leader(S1), Some(leader), "a slow disk is no reason to campaign");
+    world.settle();
+}
+
 /// A run whose apply panics, and those behind it in the same entry, were dropped without an answer.
 /// INV-WK1: it is taken out; the oracle, which looks at every lease, sees that its lease went before.
 #[test]
