@@ -60,7 +60,11 @@ impl Dispatch<'_, '_> {
         };
         let position = command_position(row);
         self.session.client().note_command(position, self.turn.local.now_s);
-        let verdict = self.execute_row(row, args);
+        let verdict = if self.session.is_tracking() {
+            self.execute_tracked(row, args)
+        } else {
+            self.execute_row(row, args)
+        };
         if verdict != Verdict::Hold {
             let stats = &self.turn.local.stats;
             stats.commands.add(1);
@@ -72,7 +76,7 @@ impl Dispatch<'_, '_> {
     }
 
     #[inline]
-    fn execute_row(&mut self, row: &'static Command, args: Args<'_>) -> Verdict {
+    pub(crate) fn execute_row(&mut self, row: &'static Command, args: Args<'_>) -> Verdict {
         if !self.session.is_authenticated() && row.flags & flags::NO_AUTH == 0 {
             return self.fail(&Failure::NotAuthenticated);
         }

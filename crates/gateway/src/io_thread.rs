@@ -87,8 +87,8 @@ impl<S: Stream> IoThread<S> {
         let pipeline = {
             let local = &mut *self.local.borrow_mut();
             local.stats.connections.add(1);
-            let shared = &local.shared;
-            let registration = shared.registry.register(ends, local.now_s);
+            let (shared, place) = (&local.shared, (Arc::clone(&local.inbox), slot));
+            let registration = shared.registry.register(ends, place, local.now_s);
             Pipeline::new(Session::new(registration, &shared.config), local)
         };
         let connection = Rc::new(Connection::new(stream, pipeline, slot, permit));

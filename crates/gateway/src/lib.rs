@@ -37,6 +37,7 @@ mod session;
 pub mod simulation;
 mod stats;
 mod sync;
+mod tracked;
 mod transaction;
 mod wake;
 mod window;

@@ -27,7 +27,6 @@ use crate::local::Local;
 use crate::purpose::Purpose;
 use crate::reply::Failure;
 use crate::session::Session;
-use crate::session::pubsub::write_message;
 use crate::transaction::Exec;
 use crate::window::{Submission, Window};
 
@@ -218,6 +217,9 @@ impl Pipeline {
             }
         }
         turn.local.give_window(window);
+        if self.session.is_tracking() {
+            self.session.end_tracked_window(&mut self.output, turn);
+        }
         self.advance(turn);
     }
 
@@ -232,13 +234,15 @@ impl Pipeline {
 
     /// Adds a message to the output, or gives the client up if it takes too few.
     pub(crate) fn push(&mut self, delivery: &Delivery, local: &mut Local) {
-        if self.life >= Life::Closing || !self.session.is_listening() {
+        if self.life >= Life::Closing {
             return;
         }
+        let awaits_replies = self.is_in_flight();
         local.buffers.equip(&mut self.output);
-        let reply = &mut ReplyWriter::new(&mut self.output, self.session.protocol());
-        write_message(delivery, reply);
-        self.pushed = self.output.len();
+        if self.session.take_delivery(delivery, awaits_replies, &mut self.output, local) {
+            self.pushed = self.output.len();
+        }
+        local.buffers.retire(&mut self.output);
         self.check_output(local);
     }
 
@@ -428,6 +432,7 @@ impl Pipeline {
             slot: turn.slot,
             protocol: self.session.protocol(),
             database: self.session.database(),
+            origin: self.session.origin(),
             input: &self.input,
         };
         window.submit(submission, turn.door, &mut turn.local.buffers);

@@ -12,6 +12,7 @@ use std::sync::atomic::{
 };
 use std::task::Waker;
 
+use keystead_node::pubsub::{Content, Delivery, Inbox, Listener};
 use parking_lot::Mutex;
 
 /// All connections of the node.
@@ -50,6 +51,10 @@ pub(crate) struct Client {
     pub(crate) input_bytes: AtomicU32,
     /// Bytes of replies not yet sent.
     pub(crate) output_bytes: AtomicU32,
+    /// The connection that is told in its place what it caches in vain (`CLIENT TRACKING ... REDIRECT`); 0: itself.
+    pub(crate) redirect: AtomicU64,
+    /// Where messages for it go, and where its thread keeps it.
+    place: (Arc<Inbox>, u32),
     labels: Mutex<Labels>,
     is_killed: AtomicBool,
     waker: Mutex<Option<Waker>>,
@@ -67,6 +72,12 @@ pub(crate) mod flag {
     pub(crate) const READONLY: u8 = 8;
     /// It has watched keys.
     pub(crate) const WATCHING: u8 = 16;
+    /// `CLIENT TRACKING ON`.
+    pub(crate) const TRACKING: u8 = 32;
+    /// The same with BCAST.
+    pub(crate) const BROADCAST: u8 = 64;
+    /// The connection that it redirects to is gone.
+    pub(crate) const BROKEN_REDIRECT: u8 = 128;
 }
 
 /// [`Client::last_command`] before the first command.
@@ -110,6 +121,11 @@ impl Registration {
     pub(crate) fn client(&self) -> &Arc<Client> {
         &self.client
     }
+
+    /// Its name to whoever tells it something; `slot` is where its thread keeps it.
+    pub(crate) fn listener(&self, slot: u32) -> Listener {
+        Listener { slot, client: self.client.id }
+    }
 }
 
 impl Registry {
@@ -121,8 +137,13 @@ impl Registry {
         admitted.is_ok().then(|| Permit { registry: Arc::clone(self) })
     }
 
-    /// Enters a connection.
-    pub(crate) fn register(self: &Arc<Self>, ends: Ends, now_s: u32) -> Registration {
+    /// Enters a connection that its thread keeps at `place`.
+    pub(crate) fn register(
+        self: &Arc<Self>,
+        ends: Ends,
+        place: (Arc<Inbox>, u32),
+        now_s: u32,
+    ) -> Registration {
         let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
         let client = Arc::new(Client {
             id,
@@ -135,6 +156,8 @@ impl Registry {
             flags: AtomicU8::new(0),
             queued_plus_one: AtomicU32::new(0),
             subscriptions: Default::default(),
+            redirect: AtomicU64::new(0),
+            place,
             input_bytes: AtomicU32::new(0),
             output_bytes: AtomicU32::new(0),
             labels: Mutex::default(),
@@ -153,6 +176,11 @@ impl Registry {
     /// The connection with this id.
     pub(crate) fn client(&self, id: u64) -> Option<Arc<Client>> {
         self.clients.lock().get(&id).cloned()
+    }
+
+    /// True if there is a connection with this id.
+    pub(crate) fn has(&self, id: u64) -> bool {
+        self.clients.lock().contains_key(&id)
     }
 
     /// Number of registered connections.
@@ -193,6 +221,12 @@ impl Client {
     /// True if it listens to channels; then it need not say anything to be alive.
     pub(crate) fn is_listening(&self) -> bool {
         self.subscriptions.iter().any(|count| count.load(Ordering::Relaxed) > 0)
+    }
+
+    /// Tells it something.
+    pub(crate) fn tell(&self, content: Content) {
+        let (inbox, slot) = &self.place;
+        inbox.put(Delivery { to: Listener { slot: *slot, client: self.id }, content });
     }
 
     /// What the client says of itself.

@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 
+use keystead_node::tracking::Origin;
 use keystead_node::{Access, Door, Outcome, Run, internal};
 use keystead_resp::{Protocol, encode};
 use keystead_types::DatabaseId;
@@ -80,5 +81,6 @@ fn submit(serial: u32, watch: Watch, door: &mut dyn Door) {
         commands: &commands,
         protocol: Protocol::Resp2,
         access: Access::Write,
+        origin: Origin::NOBODY,
     });
 }

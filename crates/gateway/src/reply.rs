@@ -102,6 +102,9 @@ pub(crate) enum Failure<'a> {
 
     #[error(transparent)]
     Database(keystead_store::CommandError),
+    #[error("ERR {0}")]
+    Tracking(TrackingFailure<'a>),
+
     #[error("ERR MULTI calls can not be nested")]
     MultiNested,
     #[error("ERR EXEC without MULTI")]
@@ -144,6 +147,55 @@ pub(crate) enum Failure<'a> {
         "ERR SHUTDOWN is switched off on this node; stop the process with SIGTERM instead, which hands its shards over first"
     )]
     ShutdownRefused,
+}
+
+/// Why CLIENT TRACKING or CLIENT CACHING changed nothing.
+#[derive(Debug, Error)]
+pub(crate) enum TrackingFailure<'a> {
+    #[error("A client can only redirect to a single other client")]
+    RedirectTwice,
+    #[error("The client ID you want redirect to does not exist")]
+    RedirectToNobody,
+    #[error("PREFIX option requires BCAST mode to be enabled")]
+    PrefixWithoutBroadcast,
+    #[error(
+        "You can't switch BCAST mode on/off before disabling tracking for this client, and then re-enabling it with a different mode."
+    )]
+    BroadcastSwitched,
+    #[error("OPTIN and OPTOUT are not compatible with BCAST")]
+    OptionWithBroadcast,
+    #[error("You can't specify both OPTIN mode and OPTOUT mode")]
+    BothOptions,
+    #[error(
+        "You can't switch OPTIN/OPTOUT mode before disabling tracking for this client, and then re-enabling it with a different mode."
+    )]
+    OptionSwitched,
+    #[error(
+        "Prefix '{}' overlaps with an existing prefix '{}'. Prefixes for a single client must not overlap.",
+        Quoted(.prefix), Quoted(.other)
+    )]
+    OverlapsExisting { prefix: &'a [u8], other: Box<[u8]> },
+    #[error(
+        "Prefix '{}' overlaps with another provided prefix '{}'. Prefixes for a single client must not overlap.",
+        Quoted(.prefix), Quoted(.other)
+    )]
+    OverlapsProvided { prefix: &'a [u8], other: &'a [u8] },
+    #[error("a connection tracks {max} prefixes at most; use shorter ones, or more connections")]
+    TooManyPrefixes { max: usize },
+    #[error(
+        "CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled"
+    )]
+    CachingWithoutTracking,
+    #[error("CLIENT CACHING YES is only valid when tracking is enabled in OPTIN mode.")]
+    CachingYes,
+    #[error("CLIENT CACHING NO is only valid when tracking is enabled in OPTOUT mode.")]
+    CachingNo,
+}
+
+impl<'a> From<TrackingFailure<'a>> for Failure<'a> {
+    fn from(failure: TrackingFailure<'a>) -> Self {
+        Self::Tracking(failure)
+    }
 }
 
 /// Why one shard's part of a command is missing.

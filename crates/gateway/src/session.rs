@@ -25,6 +25,7 @@ mod hello;
 mod info;
 mod memory;
 pub(crate) mod pubsub;
+pub(crate) mod tracking;
 mod wait;
 
 /// The version of Redis that clients may take this server for when they look for features.
@@ -42,6 +43,8 @@ pub(crate) struct Session {
     pub(crate) watch: Option<Watch>,
     /// What the connection listens to, if it does.
     subscriptions: Option<Box<pubsub::Subscriptions>>,
+    /// How the connection tracks the keys it reads, if it does.
+    tracking: Option<Box<tracking::Tracked>>,
 }
 
 /// Which replies the client wants (CLIENT REPLY).
@@ -67,6 +70,7 @@ impl Session {
             transaction: None,
             watch: None,
             subscriptions: None,
+            tracking: None,
         }
     }
 
@@ -120,6 +124,7 @@ impl Session {
     pub(crate) fn depart(&mut self, turn: &mut Turn<'_>) {
         self.drop_watch(turn);
         self.drop_subscriptions(turn);
+        self.stop_tracking(turn.local);
     }
 
     /// Makes the connection work on another database.
@@ -138,6 +143,7 @@ impl Session {
         self.transaction = None;
         self.drop_watch(turn);
         self.drop_subscriptions(turn);
+        self.stop_tracking(turn.local);
         self.set_protocol(Protocol::Resp2);
         self.select(DatabaseId::FIRST);
         self.reply_mode = ReplyMode::All;

@@ -50,10 +50,13 @@ impl Desk {
     /// If there are more connections than 32 bits can number.
     pub fn connect(&mut self) -> u32 {
         let shared = &self.local.shared;
-        let registration = shared.registry.register(Ends::default(), self.local.now_s);
+        let entry = self.connections.vacant_entry();
+        let slot = u32::try_from(entry.key()).expect("fewer connections than 32 bits number");
+        let place = (Arc::clone(&self.local.inbox), slot);
+        let registration = shared.registry.register(Ends::default(), place, self.local.now_s);
         let session = Session::new(registration, &shared.config);
-        let slot = self.connections.insert(Pipeline::new(session, &self.local));
-        u32::try_from(slot).expect("fewer connections than 32 bits number")
+        entry.insert(Pipeline::new(session, &self.local));
+        slot
     }
 
     /// Bytes came from a client. True if [`pump`](Self::pump) is to run.

@@ -50,6 +50,18 @@ pub(crate) struct Exec {
     selected: Option<DatabaseId>,
 }
 
+impl Transaction {
+    /// Takes the queue out, to look at it beside the session.
+    pub(crate) fn take_run(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.run)
+    }
+
+    /// Puts it back.
+    pub(crate) fn give_run(&mut self, run: Vec<u8>) {
+        self.run = run;
+    }
+}
+
 /// A connection's watch.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Watch {

@@ -17,6 +17,7 @@
 
 use std::ops::Range;
 
+use keystead_node::tracking::Origin;
 use keystead_node::{Access, Door, Outcome, Refusal, Run, Ticket, UnknownReason};
 use keystead_resp::{Protocol, ReplyWriter, skip_reply};
 use keystead_types::{DatabaseId, ShardId};
@@ -178,6 +179,8 @@ pub(crate) struct Submission<'a> {
     pub(crate) protocol: Protocol,
     /// The database that the connection has selected; it selects another only between two windows.
     pub(crate) database: DatabaseId,
+    /// What the connection's own changes are known by.
+    pub(crate) origin: Origin,
     /// The connection's input, unchanged since the window's first command.
     pub(crate) input: &'a [u8],
 }
@@ -283,7 +286,7 @@ impl Window {
         door: &mut dyn Door,
         buffers: &mut Buffers,
     ) {
-        let Submission { serial, slot, protocol, database, input } = submission;
+        let Submission { serial, slot, protocol, database, origin, input } = submission;
         self.serial = serial;
         self.is_submitted = true;
         self.outstanding = self.runs.len();
@@ -296,6 +299,7 @@ impl Window {
                 commands: self.run_bytes(run, input, &mut scratch),
                 protocol,
                 access: run.access,
+                origin,
             });
         }
         buffers.give(scratch);

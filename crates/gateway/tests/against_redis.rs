@@ -5,54 +5,8 @@
 
 mod support;
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
-
-use support::{Client, Server, command, wait_until};
-
-/// A redis-server on a free port; ends with the test.
-struct Redis {
-    process: Child,
-    address: SocketAddr,
-}
-
-impl Redis {
-    fn start() -> Self {
-        Self::start_with(&[])
-    }
-
-    /// One that serves all slots as a cluster of its own.
-    fn start_cluster(dir: &std::path::Path) -> Self {
-        let dir = dir.to_str().expect("a path in UTF-8");
-        let redis = Self::start_with(&["--cluster-enabled", "yes", "--dir", dir]);
-        let mut client = Client::connect(redis.address);
-        assert_eq!(client.call("CLUSTER ADDSLOTSRANGE 0 16383"), "+OK\r\n");
-        wait_until("the cluster serves", || client.call("SET a 1") == "+OK\r\n");
-        redis
-    }
-
-    fn start_with(flags: &[&str]) -> Self {
-        let free = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
-        let address = free.local_addr().expect("a bound socket has an address");
-        drop(free);
-        let port = address.port().to_string();
-        let process = Command::new("redis-server")
-            .args(["--port", &port, "--save", "", "--appendonly", "no"])
-            .args(flags)
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("redis-server 7 is installed (apt-get install redis-server)");
-        wait_until("redis-server accepts", || TcpStream::connect(address).is_ok());
-        Self { process, address }
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        self.process.kill().ok();
-        self.process.wait().ok();
-    }
-}
+use support::redis::{Redis, play_together, text};
+use support::{Client, Server, command};
 
 /// One connection's life a paragraph.
 const SCRIPTS: &[&[&str]] = &[
@@ -212,10 +166,6 @@ fn play(
     }
 }
 
-fn text(reply: &[u8]) -> String {
-    String::from_utf8_lossy(reply).into_owned()
-}
-
 /// {a} is slot 15495, {b} slot 3300; several shards have to find the one that serves them.
 const SLOT_SCRIPT: &[&str] = &[
     "CLUSTER COUNTKEYSINSLOT 15495",
@@ -372,25 +322,6 @@ const CONFINED: &[(&str, &str, usize)] = &[
     ("a", "UNSUBSCRIBE", 1),
     ("a", "GET k", 1),
 ];
-
-fn play_together(script: &[(&str, &str, usize)], protocol: u8, address: SocketAddr) -> Vec<String> {
-    let mut clients = std::collections::BTreeMap::new();
-    let mut heard = Vec::new();
-    for (name, line, replies) in script {
-        let client = clients.entry(*name).or_insert_with(|| {
-            let mut client = Client::connect(address);
-            client.call(&format!("HELLO {protocol}"));
-            client
-        });
-        if !line.is_empty() {
-            client.send(&command(&line.split(' ').collect::<Vec<_>>()));
-        }
-        for _ in 0..*replies {
-            heard.push(format!("RESP{protocol} {name} {line}: {:?}", text(&client.reply())));
-        }
-    }
-    heard
-}
 
 #[test]
 fn channels_are_those_of_redis() {

@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use crate::attended::Attended;
 use crate::door::{Access, Door, Outcome, Refusal, Run, Ticket, UnknownReason};
 use crate::execute::NodeDoor;
+use crate::tracking::Origin;
 
 /// How a call ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,6 +76,7 @@ impl Caller {
                 commands,
                 protocol: Protocol::Resp3,
                 access,
+                origin: Origin::NOBODY,
             });
             state.door.flush();
         });

@@ -13,10 +13,11 @@ use keystead_replication::transport::FrameBatch;
 use keystead_replication::{GroupCell, Inbox, Input, Role, Submission};
 use keystead_topology::Topology;
 use keystead_types::limits::SHARDS_MAX;
-use keystead_types::{NodeId, SLOT_COUNT, ShardId, Slot};
+use keystead_types::{Clock, NodeId, SLOT_COUNT, ShardId, Slot};
 use parking_lot::{Mutex, RwLock};
 
 use crate::clock::NodeClock;
+use crate::door::Standing;
 use crate::machine::NodeMachine;
 use crate::mailbox::{Letter, Mailbox};
 use crate::pubsub::Bus;
@@ -285,7 +286,28 @@ impl Core {
     pub(crate) fn tick_mailboxes(&self) {
         // A peer that was behind may take messages again.
         self.bus.flush();
+        self.look_after_copies();
         self.each_mailbox(Mailbox::tick);
+    }
+
+    /// Has copies dropped of keys whose changes this node does not hear of.
+    fn look_after_copies(&self) {
+        let tracking = self.bus.tracking();
+        if tracking.is_active() {
+            let routes = self.routes();
+            let is_lost = |id: &&ShardId| self.standing(**id, &routes) == Standing::Apart;
+            let lost = routes.shards.iter().filter(is_lost).copied().collect();
+            tracking.look(self.clock.monotonic_now(), lost);
+        }
+    }
+
+    /// How this node hears of changes to a shard.
+    pub(crate) fn standing(&self, shard: ShardId, routes: &Routes) -> Standing {
+        match self.cell_of(shard, routes) {
+            Some(cell) if cell.role() == Role::Leader => Standing::Leads,
+            Some(cell) if cell.leader().is_some() => Standing::Follows,
+            _ => Standing::Apart,
+        }
     }
 
     /// The connection to a node broke.

@@ -14,6 +14,7 @@ use keystead_resp::{Args, Protocol, ReplyWriter};
 use keystead_types::{DatabaseId, NodeId, ShardId, Slot};
 
 use crate::status::{ClusterView, Status};
+use crate::tracking::Origin;
 
 /// What the caller wants to be told the outcome under; chosen by the caller, opaque to the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,6 +27,17 @@ pub enum Access {
     Read,
     /// Anything else: goes through the log.
     Write,
+}
+
+/// How a node hears of what changes in a shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It leads, and applies a change before its caller is answered.
+    Leads,
+    /// It follows a leader that it knows, and applies a change a little later.
+    Follows,
+    /// It has no replica of the shard, or one that hears of no leader.
+    Apart,
 }
 
 /// Commands of one shard that succeed or are refused together; each has its own reply.
@@ -43,6 +55,8 @@ pub struct Run<'a> {
     pub protocol: Protocol,
     /// Whether the run reads only.
     pub access: Access,
+    /// Who is spared the news of what the run changes, where this node leads.
+    pub origin: Origin,
 }
 
 /// How a run ended.
@@ -149,6 +163,11 @@ pub trait Door {
         command: (DatabaseId, Args<'_>),
         reply: &mut ReplyWriter<'_>,
     ) -> bool;
+
+    /// How this node hears of changes to a shard.
+    fn standing(&self, _shard: ShardId) -> Standing {
+        Standing::Leads
+    }
 
     /// Takes a run for the next [`flush`](Self::flush). Copies its bytes.
     fn submit(&mut self, run: Run<'_>);

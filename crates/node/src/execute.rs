@@ -20,7 +20,7 @@ use keystead_types::mistakes::{Mistake, is_made};
 use keystead_types::{Clock, DatabaseId, Monotonic, NodeId, ShardId, Slot, limits};
 
 use crate::core::{Core, Routes, Routing};
-use crate::door::{Access, Door, Outcome, Refusal, Run, Ticket, UnknownReason};
+use crate::door::{Access, Door, Outcome, Refusal, Run, Standing, Ticket, UnknownReason};
 use crate::forward::{Answer, AnswerEnding, Call, CallId, FRAMES_ROOM_BYTES, PARTS_MAX};
 use crate::internal;
 use crate::mailbox::{Letter, Mailbox};
@@ -371,7 +371,7 @@ impl NodeDoor {
 impl NodeDoor {
     /// A question to the node itself: no log takes part.
     fn ask_for_sync(&self, run: &Run<'_>, patience: Duration) {
-        let form = form_of(run.protocol);
+        let form = form_of(run.protocol, run.origin);
         self.syncs.put(SyncRequest {
             part: Part { ticket: run.ticket.0, bytes: 0, form },
             deadline: self.core.clock.monotonic_now().after(patience),
@@ -400,14 +400,18 @@ impl Door for NodeDoor {
         local.try_read(now, unix, command, reply)
     }
 
+    fn standing(&self, shard: ShardId) -> Standing {
+        self.core.standing(shard, &self.routes)
+    }
+
     fn submit(&mut self, run: Run<'_>) {
         if run.shard.is_meta()
             && let Some(patience) = sync_patience(run.commands)
         {
             return self.ask_for_sync(&run, patience);
         }
-        let Run { ticket, shard, database, commands, protocol, access } = run;
-        let form = form_of(protocol);
+        let Run { ticket, shard, database, commands, protocol, access, origin } = run;
+        let form = form_of(protocol, origin);
         let bytes = internal::run_bytes_max(commands, database);
         if bytes > limits::ENTRY_BYTES_MAX {
             let part = Part { ticket: ticket.0, bytes: 0, form };

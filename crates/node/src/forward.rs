@@ -111,7 +111,9 @@ impl Call {
         out.put_u32_le(u32::try_from(patience.as_millis()).unwrap_or(u32::MAX));
         for part in parts {
             out.put_u32_le(part.bytes);
-            out.put_u8(part.form);
+            // Who asks is known by a number of this node alone.
+            let [protocol, ..] = part.form.to_le_bytes();
+            out.put_u8(protocol);
         }
         out.extend_from_slice(commands);
     }
@@ -134,7 +136,7 @@ impl Call {
         let parts: Vec<Part> = (0..count)
             .map(|position| Part {
                 bytes: bytes.get_u32_le(),
-                form: bytes.get_u8(),
+                form: bytes.get_u8().into(),
                 ticket: position as u64,
             })
             .collect();

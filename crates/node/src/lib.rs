@@ -38,13 +38,14 @@ pub mod simulation;
 mod snapshots;
 pub mod status;
 mod sync;
+pub mod tracking;
 
 pub use attended::Attended;
 pub use caller::{CallOutcome, Caller};
 pub use children::{OnFatal, children};
 pub use clock::NodeClock;
 pub use core::{Core, CoreSettings, Post, Routing};
-pub use door::{Access, Door, Outcome, Refusal, Run, Ticket, UnknownReason};
+pub use door::{Access, Door, Outcome, Refusal, Run, Standing, Ticket, UnknownReason};
 pub use execute::NodeDoor;
 pub use identity::{Identity, IdentityError, Stage};
 pub use node::{Node, NodeSettings, StartError};

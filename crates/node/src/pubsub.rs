@@ -25,6 +25,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::core::Post;
 use crate::events::{EventFlags, EventSetting};
+use crate::tracking::Tracking;
 
 /// Bytes of messages that wait for one peer; past it the oldest are dropped: who comes late finds news, not history.
 pub const PEER_MESSAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -35,6 +36,8 @@ const PEER_BACKLOG_BYTES_MAX: usize = 1024 * 1024;
 pub const INBOX_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// First byte of a frame that carries no message but which keyspace events are told.
 const EVENT_SETTING: u8 = 2;
+/// Deliveries that are looked at for one that says the same: enough for the connections of a thread that track.
+const SAME_LOOKED_AT: usize = 64;
 /// Bytes of messages sent to a peer in one write; a single one may be longer.
 const BATCH_BYTES: usize = 256 * 1024;
 
@@ -69,16 +72,33 @@ pub struct Listener {
     pub client: u64,
 }
 
-/// A message on its way to one connection.
+/// Something on its way to one connection that did not ask for it just now.
 #[derive(Clone, Debug)]
 pub struct Delivery {
     /// For whom.
     pub to: Listener,
     /// What.
-    pub publication: Arc<Publication>,
-    /// The pattern that matched, if that is why.
-    pub pattern: Option<Arc<[u8]>>,
+    pub content: Content,
 }
+
+/// What a connection is told.
+#[derive(Clone, Debug)]
+pub enum Content {
+    /// A message of a publisher.
+    Message {
+        /// What was published.
+        publication: Arc<Publication>,
+        /// The pattern that matched, if that is why.
+        pattern: Option<Arc<[u8]>>,
+    },
+    /// Copies that it may hold are of no use any more (see `tracking.rs`).
+    Stale(Stale),
+    /// The same about what another connection reads, which has it told here.
+    StaleElsewhere(Stale),
+}
+
+/// The keys of which copies are of no use any more; `None`: all keys.
+pub type Stale = Option<Arc<[Box<[u8]>]>>;
 
 /// Where messages wait for the connections of one thread.
 pub struct Inbox {
@@ -111,8 +131,12 @@ impl Inbox {
         taken
     }
 
-    fn put(&self, delivery: Delivery) {
+    /// Adds something for a connection of this thread. One that finds no room has the connection closed.
+    pub fn put(&self, delivery: Delivery) {
         let mut state = self.state.lock();
+        if state.has_it_coming(&delivery) {
+            return;
+        }
         let bytes = delivery.bytes();
         if state.bytes > 0 && state.bytes + bytes > INBOX_BYTES_MAX {
             if !state.overrun.contains(&delivery.to) {
@@ -127,6 +151,16 @@ impl Inbox {
     }
 }
 
+impl Waiting {
+    /// True if the connection is about to be told to drop everything, and this says the same. The shards of one
+    /// FLUSHALL say it one after the other.
+    fn has_it_coming(&self, delivery: &Delivery) -> bool {
+        let says_all = |it: &Delivery| matches!(it.content, Content::Stale(None));
+        let latest = self.deliveries.iter().rev().take(SAME_LOOKED_AT);
+        says_all(delivery) && latest.clone().find(|it| it.to == delivery.to).is_some_and(says_all)
+    }
+}
+
 impl fmt::Debug for Inbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Inbox").finish_non_exhaustive()
@@ -135,7 +169,13 @@ impl fmt::Debug for Inbox {
 
 impl Delivery {
     fn bytes(&self) -> usize {
-        self.publication.bytes() + size_of::<Self>()
+        let own = match &self.content {
+            Content::Message { publication, .. } => publication.bytes(),
+            Content::Stale(keys) | Content::StaleElsewhere(keys) => {
+                keys.iter().flat_map(|keys| keys.iter()).map(|key| key.len()).sum()
+            }
+        };
+        own + size_of::<Self>()
     }
 }
 
@@ -185,6 +225,7 @@ pub struct Bus {
     post: Option<Arc<dyn Post>>,
     dropped: AtomicU64,
     events: EventSetting,
+    tracking: Tracking,
 }
 
 #[derive(Default)]
@@ -287,6 +328,12 @@ impl Bus {
         *peers = nodes.map(|node| (node, old.remove(&node).unwrap_or_default())).collect();
     }
 
+    /// Who caches which keys on this node's word.
+    #[must_use]
+    pub fn tracking(&self) -> &Tracking {
+        &self.tracking
+    }
+
     /// Which keyspace events the cluster tells, as this node knows it.
     pub fn event_flags(&self) -> EventFlags {
         self.events.flags()
@@ -356,8 +403,9 @@ impl Bus {
         let mut put = |subscribers: &[Subscriber], pattern: Option<&Arc<[u8]>>| {
             count += subscribers.len();
             for Subscriber { inbox, listener } in subscribers {
-                let (to, publication) = (*listener, Arc::clone(publication));
-                inbox.put(Delivery { to, publication, pattern: pattern.cloned() });
+                let publication = Arc::clone(publication);
+                let content = Content::Message { publication, pattern: pattern.cloned() };
+                inbox.put(Delivery { to: *listener, content });
             }
         };
         let plain = if publication.is_sharded { &topics.sharded } else { &topics.channels };
@@ -457,10 +505,12 @@ mod tests {
         let mut waiting = Waiting::default();
         inbox.take(&mut waiting);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let lines = waiting
-            .deliveries
-            .iter()
-            .map(|it| (it.to.slot, it.pattern.as_deref().map(text), text(&it.publication.message)));
+        let lines = waiting.deliveries.iter().map(|it| match &it.content {
+            Content::Message { publication, pattern } => {
+                (it.to.slot, pattern.as_deref().map(text), text(&publication.message))
+            }
+            other => panic!("{other:?} is no message"),
+        });
         lines.collect()
     }
 

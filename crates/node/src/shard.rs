@@ -16,6 +16,7 @@ use parking_lot::RwLock;
 use crate::events;
 use crate::internal;
 use crate::pubsub::Bus;
+use crate::tracking::{Origin, Tracking};
 
 /// A shard on this node, for whoever reads it.
 pub struct Shard {
@@ -53,6 +54,18 @@ impl Shard {
     /// Where events of what is applied now are told: nowhere on a replica that follows.
     fn told_bus(&self) -> Option<&Arc<Bus>> {
         self.bus.get().filter(|_| self.cell.role() == Role::Leader)
+    }
+
+    /// Who is told of changed keys, on every replica.
+    fn tracking(&self) -> Option<&Tracking> {
+        self.bus.get().map(|bus| bus.tracking())
+    }
+
+    /// The state was replaced by one that other entries led to, which were not told.
+    fn drop_copies(&self) {
+        if let Some(tracking) = self.tracking() {
+            tracking.clear();
+        }
     }
 
     /// Answers a command that only reads, if this node may at `now`; false if it may not.
@@ -134,6 +147,7 @@ impl ShardMachine {
         // INV-N4: the lease of the state that goes ends first.
         shard.cell.close();
         *shard.store.write() = store;
+        shard.drop_copies();
         Self { shard, spans: Vec::new() }
     }
 
@@ -160,7 +174,10 @@ impl Machine for ShardMachine {
         let closing = CloseOnPanic(&self.shard.cell);
         let bus = self.shard.told_bus();
         let classes = bus.map_or(0, |bus| bus.event_flags().classes());
-        store.want(Wanted { classes, has_messages: bus.is_some(), ..Wanted::default() });
+        let tracking = self.shard.tracking().filter(|tracking| tracking.is_active());
+        let (has_messages, has_touches) = (bus.is_some(), tracking.is_some());
+        store.want(Wanted { classes, has_messages, has_touches });
+        let mut origins = Vec::new();
         // Which database is selected is no part of the state: what a snapshot began in, or a panic left, counts for nothing.
         store.select(DatabaseId::FIRST);
         let mut count = 0;
@@ -175,14 +192,23 @@ impl Machine for ShardMachine {
             let mut reply = ReplyWriter::new(&mut replies.bytes, protocol_of(part.form));
             count += apply_run(&mut store, context, own, &mut self.spans, &mut reply);
             replies.ends.push(replies.bytes.len());
+            if has_touches {
+                origins.push((store.effect_count(), origin_of(part.form)));
+            }
         }
         self.shard.commands_applied.fetch_add(count, Ordering::Relaxed);
         let effects = store.take_effects();
-        if let Some(bus) = bus.filter(|_| !effects.is_empty()) {
-            drop(closing);
-            // Readers need not wait for what is told to others.
-            drop(store);
+        if effects.is_empty() {
+            return;
+        }
+        drop(closing);
+        // Readers need not wait for what is told to others.
+        drop(store);
+        if let Some(bus) = bus {
             events::tell(bus, &effects);
+        }
+        if let Some(tracking) = tracking {
+            tracking.tell(self.shard.id, &effects, &origins);
         }
     }
 
@@ -222,6 +248,7 @@ impl Machine for ShardMachine {
 
     fn install(&mut self, state: Store) {
         *self.shard.store.write() = state;
+        self.shard.drop_copies();
     }
 
     fn digest(&self) -> u128 {
@@ -236,16 +263,24 @@ impl Machine for ShardMachine {
     }
 }
 
-/// How replies are to be written, as it travels through the log's waiters.
-pub(crate) const fn form_of(protocol: Protocol) -> u8 {
-    match protocol {
+/// How replies are to be written, and in the bits above who asks, as it travels through the log's waiters.
+pub(crate) const fn form_of(protocol: Protocol, origin: Origin) -> u32 {
+    let protocol = match protocol {
         Protocol::Resp2 => 2,
         Protocol::Resp3 => 3,
-    }
+    };
+    origin.bits() << PROTOCOL_BITS | protocol
 }
 
-pub(crate) const fn protocol_of(form: u8) -> Protocol {
-    if form == 3 { Protocol::Resp3 } else { Protocol::Resp2 }
+const PROTOCOL_BITS: u32 = 8;
+const _: () = assert!(PROTOCOL_BITS + Origin::BITS == u32::BITS, "both fit exactly");
+
+pub(crate) const fn protocol_of(form: u32) -> Protocol {
+    if form & ((1 << PROTOCOL_BITS) - 1) == 3 { Protocol::Resp3 } else { Protocol::Resp2 }
+}
+
+const fn origin_of(form: u32) -> Origin {
+    Origin::from_bits(form >> PROTOCOL_BITS)
 }
 
 /// The next command of a run that was checked before it was proposed.

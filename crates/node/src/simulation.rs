@@ -33,6 +33,7 @@ use crate::reconcile::{self, Memory, Seen};
 use crate::shard::{Shard, ShardMachine};
 use crate::snapshots::{LoadError, load_file};
 use crate::status::Status;
+use crate::tracking::Origin;
 
 /// How a node is set up.
 #[derive(Clone, Copy, Debug)]
@@ -231,8 +232,8 @@ impl Parts {
         let commands = meta::encode_command(command);
         let protocol = keystead_resp::Protocol::Resp2;
         let (ticket, shard, access) = (Ticket(0), ShardId::META, Access::Write);
-        let (database, commands) = (DatabaseId::FIRST, commands.as_slice());
-        self.control.submit(Run { ticket, shard, database, commands, protocol, access });
+        let (database, commands, origin) = (DatabaseId::FIRST, commands.as_slice(), Origin::NOBODY);
+        self.control.submit(Run { ticket, shard, database, commands, protocol, access, origin });
         self.control.flush();
     }
 

@@ -12,8 +12,8 @@ pub struct Part {
     pub ticket: u64,
     /// Length of its commands within the run, bytes.
     pub bytes: u32,
-    /// How the caller wants its replies written; opaque here.
-    pub form: u8,
+    /// How the caller wants its replies written, and what else the machine is to know of it; opaque here.
+    pub form: u32,
 }
 
 /// The replies to a run's parts, one after the other in one buffer.

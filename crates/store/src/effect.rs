@@ -132,6 +132,10 @@ impl Effects {
         std::mem::take(&mut self.list)
     }
 
+    pub(crate) const fn len(&self) -> usize {
+        self.list.len()
+    }
+
     #[inline]
     pub(crate) fn notify(&mut self, class: EventClass, name: &'static str, key: &[u8]) {
         if self.wanted.classes & class.bit() != 0 {

@@ -259,6 +259,12 @@ impl Store {
         self.keyspace.effects.take()
     }
 
+    /// How many of them there are by now: what comes next is behind so many.
+    #[must_use]
+    pub const fn effect_count(&self) -> usize {
+        self.keyspace.effects.len()
+    }
+
     /// Begins a dump of the state as it is now; a dump that was running is given up.
     pub fn begin_dump(&mut self) {
         self.keyspace.begin_dump();

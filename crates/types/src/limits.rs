@@ -55,3 +55,7 @@ pub const REPLICAS_DEFAULT: usize = 3;
 pub const SYNC_MS_DEFAULT: u64 = 30_000;
 /// Longest wait of CLUSTER SYNC, milliseconds: a connection is held up for that long.
 pub const SYNC_MS_MAX: u64 = 600_000;
+
+/// Keys in the table of client-side caching of one node, default (`tracking-table-max-keys` of Redis). Past it, keys are let
+/// go of, and whoever registered them is told.
+pub const TRACKING_KEYS_MAX: usize = 1_000_000;

@@ -46,15 +46,12 @@ impl<'a> SessionCall<'_, '_, 'a> {
             Cmd::ClientReply => self.client_reply(),
             Cmd::ClientNoEvict => self.client_switch(flag::NO_EVICT),
             Cmd::ClientNoTouch => self.client_switch(flag::NO_TOUCH),
-            Cmd::ClientGetRedir => {
-                self.reply().integer(-1);
-                Ok(Verdict::Next)
-            }
             Cmd::ClientUnblock => self.client_unblock(),
+            Cmd::ClientGetRedir => self.client_getredir(),
+            Cmd::ClientTracking => self.client_tracking(),
             Cmd::ClientTrackingInfo => self.client_tracking_state(),
+            Cmd::ClientCaching => self.client_caching(),
             Cmd::ClientHelp => self.help("client"),
-            Cmd::ClientTracking => Err(Failure::Unsupported { what: "CLIENT TRACKING" }),
-            Cmd::ClientCaching => Err(Failure::Unsupported { what: "CLIENT CACHING" }),
             Cmd::ClientPause => Err(Failure::Unsupported { what: "CLIENT PAUSE" }),
             Cmd::ClientUnpause => Err(Failure::Unsupported { what: "CLIENT UNPAUSE" }),
             _ => Err(Failure::Unsupported { what: "this command" }),
@@ -137,7 +134,7 @@ impl<'a> SessionCall<'_, '_, 'a> {
             line,
             "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} \
              multi={} qbuf={} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem={} \
-             tot-mem={} events=r cmd={} user=default redir=-1 resp={} lib-name={} lib-ver={}",
+             tot-mem={} events=r cmd={} user=default redir={} resp={} lib-name={} lib-ver={}",
             client.id,
             address(client.peer),
             address(client.local),
@@ -154,6 +151,7 @@ impl<'a> SessionCall<'_, '_, 'a> {
             load(&client.output_bytes),
             u64::from(load(&client.input_bytes)) + u64::from(load(&client.output_bytes)),
             command.map_or("NULL", |row| row.name),
+            redirect_of(client),
             if client.has_flag(flag::RESP3) { 3 } else { 2 },
             text(&labels.library),
             text(&labels.library_version),
@@ -255,19 +253,6 @@ impl<'a> SessionCall<'_, '_, 'a> {
         self.reply().integer(0);
         Ok(Verdict::Next)
     }
-
-    fn client_tracking_state(&mut self) -> Answer<'a> {
-        let mut reply = self.reply();
-        reply.map(3);
-        reply.bulk(b"flags");
-        reply.set(1);
-        reply.bulk(b"off");
-        reply.bulk(b"redirect");
-        reply.integer(-1);
-        reply.bulk(b"prefixes");
-        reply.array(0);
-        Ok(Verdict::Next)
-    }
 }
 
 impl Filter<'_> {
@@ -298,10 +283,23 @@ fn flags_of(client: &Client) -> String {
     if client.queued_plus_one.load(Ordering::Relaxed) > 0 {
         letters.push('x');
     }
+    for (bit, letter) in
+        [(flag::TRACKING, 't'), (flag::BROKEN_REDIRECT, 'R'), (flag::BROADCAST, 'B')]
+    {
+        if client.has_flag(bit) {
+            letters.push(letter);
+        }
+    }
     if letters.is_empty() {
         letters.push('N');
     }
     letters
+}
+
+/// What `redir=` shows.
+fn redirect_of(client: &Client) -> i64 {
+    let id = client.redirect.load(Ordering::Relaxed);
+    if client.has_flag(flag::TRACKING) { i64::try_from(id).unwrap_or(i64::MAX) } else { -1 }
 }
 
 /// True for the type that all connections here have; the other types of Redis exist, but nobody has them.

@@ -93,6 +93,9 @@ impl<'a> SessionCall<'_, '_, 'a> {
                     let shared = &self.turn.local.shared;
                     shared.config.bus.set_event_flags(flags, shared.clock.unix_now().0);
                 }
+                Change::TrackingKeysMax(keys) => {
+                    self.turn.local.shared.config.bus.tracking().set_keys_max(keys);
+                }
                 Change::IdleTimeout(seconds) => {
                     live.idle_timeout_s.store(seconds, Ordering::Relaxed);
                 }
@@ -108,6 +111,7 @@ enum Change {
     ConnectionsMax(usize),
     IdleTimeout(u64),
     Events(EventFlags),
+    TrackingKeysMax(usize),
 }
 
 /// All settings with their present values.
@@ -122,6 +126,7 @@ fn settings(shared: &Shared) -> BTreeMap<String, String> {
         ("tcp-keepalive", KEEPALIVE_TIME.as_secs().to_string()),
         ("timeout", shared.live.idle_timeout_s().to_string()),
         ("notify-keyspace-events", config.bus.event_flags().letters()),
+        ("tracking-table-max-keys", config.bus.tracking().keys_max().to_string()),
         ("io-threads", config.io_threads.to_string()),
         ("proto-max-bulk-len", config.bulk_bytes_max.to_string()),
         ("client-output-buffer-limit", format!("normal {} 0 0", config.output_bytes_max)),
@@ -155,6 +160,11 @@ fn change<'a>(
             let flags = text.and_then(EventFlags::parse);
             let reason = "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.";
             flags.map(Change::Events).ok_or(Failure::SettingRefused { name, reason })
+        }
+        "tracking-table-max-keys" => {
+            let keys = text.and_then(|text| text.parse().ok());
+            let reason = "argument must be a number of keys, 0 for no bound";
+            keys.map(Change::TrackingKeysMax).ok_or(Failure::SettingRefused { name, reason })
         }
         // Clients that set what is so anyway need not be told that it cannot be changed.
         _ if text == Some(present) => Ok(Change::None),

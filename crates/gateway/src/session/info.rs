@@ -120,7 +120,7 @@ fn clients(report: &Report<'_>, lines: &mut Lines) {
     lines.field("cluster_connections", 0);
     lines.field("maxclients", report.shared.live.connections_max());
     lines.field("blocked_clients", 0);
-    lines.field("tracking_clients", 0);
+    lines.field("tracking_clients", report.shared.config.bus.tracking().stats().clients);
 }
 
 fn memory(report: &Report<'_>, lines: &mut Lines) {
@@ -173,6 +173,10 @@ fn stats(report: &Report<'_>, lines: &mut Lines) {
     lines.field("keyspace_misses", totals.keyspace_misses);
     lines.field("pubsub_channels", 0);
     lines.field("pubsub_patterns", 0);
+    let tracking = report.shared.config.bus.tracking().stats();
+    lines.field("tracking_total_keys", tracking.keys);
+    lines.field("tracking_total_items", tracking.items);
+    lines.field("tracking_total_prefixes", tracking.prefixes);
     lines.field("total_error_replies", totals.errors);
     lines.field("protocol_errors", totals.protocol_errors);
     lines.field("slow_readers_closed", totals.slow_readers);

@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
-use keystead_node::pubsub::{Delivery, Listener, Topic};
+use keystead_node::pubsub::{Listener, Publication, Topic};
 use keystead_resp::{Protocol, ReplyWriter};
 use keystead_store::command::{Command, Handler, SessionCommand};
 
@@ -83,8 +83,8 @@ impl Session {
         self.show_subscriptions();
     }
 
-    fn listener(&self, turn: &Turn<'_>) -> Listener {
-        Listener { slot: turn.slot, client: self.client().id }
+    pub(crate) fn listener(&self, turn: &Turn<'_>) -> Listener {
+        self.registration.listener(turn.slot)
     }
 
     /// Renews what CLIENT LIST shows.
@@ -100,9 +100,12 @@ impl Session {
 }
 
 /// Writes a message as its subscriber reads it.
-pub(crate) fn write_message(delivery: &Delivery, reply: &mut ReplyWriter<'_>) {
-    let publication = &delivery.publication;
-    match &delivery.pattern {
+pub(super) fn write_message(
+    publication: &Publication,
+    pattern: Option<&[u8]>,
+    reply: &mut ReplyWriter<'_>,
+) {
+    match pattern {
         Some(pattern) => {
             reply.push(4);
             reply.bulk(b"pmessage");
@@ -172,7 +175,7 @@ impl<'a> SessionCall<'_, '_, 'a> {
         if self.session.is_listening() {
             let own = self.turn.local.inbox.take_of(self.session.listener(self.turn));
             for delivery in own {
-                write_message(&delivery, &mut self.reply());
+                self.session.take_delivery(&delivery, false, self.output, self.turn.local);
             }
         }
     }

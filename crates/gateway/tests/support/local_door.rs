@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use keystead_gateway::Wake;
+use keystead_node::pubsub::Bus;
+use keystead_node::tracking::Origin;
 use keystead_node::{
-    Access, ClusterView, Door, NodeView, Outcome, Refusal, Run, ShardView, Status, Ticket,
-    UnknownReason, internal,
+    Access, ClusterView, Door, NodeView, Outcome, Refusal, Run, ShardView, Standing, Status,
+    Ticket, UnknownReason, internal,
 };
 use keystead_resp::{Args, Protocol, ReplyWriter, RunDecoder, Span};
-use keystead_store::{DatabaseStats, Store, StoreConfig, WatchId};
+use keystead_store::{DatabaseStats, Store, StoreConfig, Wanted, WatchId};
 use keystead_types::time::SystemClock;
 use keystead_types::{
     ApplyContext, Clock, DatabaseId, LogIndex, NodeId, SLOT_COUNT, ShardId, Slot,
@@ -36,6 +38,10 @@ pub(crate) enum Verdict {
 pub(crate) struct LocalNode {
     shards: Arc<[ShardId]>,
     stores: Vec<RwLock<Store>>,
+    /// Where changed keys are told.
+    bus: Arc<Bus>,
+    /// How this node hears of changes: `Leads` unless a test says otherwise.
+    pub(crate) standing: Mutex<Standing>,
     clock: SystemClock,
     index: AtomicU64,
     /// Reads go through the window like writes while this is set.
@@ -55,12 +61,19 @@ pub(crate) struct LocalNode {
 impl LocalNode {
     /// A node with that many shards.
     pub(crate) fn new(shards: u32) -> Arc<Self> {
+        Self::with_bus(shards, Arc::default())
+    }
+
+    /// The same, telling changed keys on this bus.
+    pub(crate) fn with_bus(shards: u32, bus: Arc<Bus>) -> Arc<Self> {
         let ids: Vec<ShardId> = (1..=shards).map(ShardId).collect();
         let store =
             |_| RwLock::new(Store::new(StoreConfig { hash_seed: 7, has_every_slot: shards == 1 }));
         Arc::new(Self {
             stores: ids.iter().map(store).collect(),
             shards: ids.into(),
+            bus,
+            standing: Mutex::new(Standing::Leads),
             clock: SystemClock::new(),
             index: AtomicU64::new(0),
             refuses_reads: AtomicBool::new(false),
@@ -119,6 +132,15 @@ impl LocalNode {
     fn first_slot(&self, shard: usize) -> u16 {
         let slot = (shard * usize::from(SLOT_COUNT)).div_ceil(self.shards.len());
         u16::try_from(slot).expect("a shard begins at one of 16384 slots")
+    }
+
+    /// Executes a run and tells of what it changed, as a shard's machine does.
+    fn execute_run(&self, run: &Submitted, reply: &mut ReplyWriter<'_>) {
+        let has_touches = self.bus.tracking().is_active();
+        self.store(run.shard).write().want(Wanted { has_touches, ..Wanted::default() });
+        self.execute(run, reply);
+        let effects = self.store(run.shard).write().take_effects();
+        self.bus.tracking().tell(run.shard, &effects, &[(effects.len(), run.origin)]);
     }
 
     fn execute(&self, run: &Submitted, reply: &mut ReplyWriter<'_>) {
@@ -193,6 +215,7 @@ struct Submitted {
     database: DatabaseId,
     protocol: Protocol,
     access: Access,
+    origin: Origin,
     commands: Vec<u8>,
 }
 
@@ -225,13 +248,17 @@ impl Door for LocalDoor {
         true
     }
 
+    fn standing(&self, _shard: ShardId) -> Standing {
+        *self.node.standing.lock()
+    }
+
     fn submit(&mut self, run: Run<'_>) {
         let mut commands = self.spare.pop().unwrap_or_default();
         commands.clear();
         commands.extend_from_slice(run.commands);
         self.node.runs.fetch_add(1, Ordering::Relaxed);
-        let Run { ticket, shard, database, protocol, access, .. } = run;
-        let submitted = Submitted { ticket, shard, database, protocol, access, commands };
+        let Run { ticket, shard, database, protocol, access, origin, .. } = run;
+        let submitted = Submitted { ticket, shard, database, protocol, access, origin, commands };
         self.submitted.push(submitted);
     }
 
@@ -259,7 +286,7 @@ impl Door for LocalDoor {
                         run.access == Access::Write
                             || !run.commands.starts_with(b"*1\r\n$5\r\nMULTI")
                     );
-                    self.node.execute(&run, writer);
+                    self.node.execute_run(&run, writer);
                     match verdict {
                         Verdict::Lose(reason) => Ended::Unknown(reason),
                         _ => Ended::Done(reply),

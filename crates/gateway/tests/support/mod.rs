@@ -5,6 +5,7 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 pub(crate) mod local_door;
+pub(crate) mod redis;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -40,7 +41,7 @@ impl Server {
     }
 
     pub(crate) fn start_with(shards: u32, config: GatewayConfig) -> Self {
-        let node = LocalNode::new(shards);
+        let node = LocalNode::with_bus(shards, Arc::clone(&config.bus));
         let gateway = Gateway::new(config, Arc::new(SystemClock::new()), 0x1234_5678);
         let shutdown = Shutdown::new();
         let mut threads = Vec::new();

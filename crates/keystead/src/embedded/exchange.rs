@@ -16,6 +16,7 @@ use std::future::poll_fn;
 use std::sync::{Arc, Weak};
 use std::task::{Poll, Waker};
 
+use keystead_node::tracking::Origin;
 use keystead_node::{Access, Attended, Door, Outcome, Run, Ticket, UnknownReason};
 use keystead_resp::{Args, Protocol, ReplyWriter};
 use keystead_types::{DatabaseId, ShardId, Slot};
@@ -211,8 +212,8 @@ impl Exchange {
         let commands = commands.as_slice();
         match shard_of(&**door, place) {
             Some(shard) => {
-                let protocol = PROTOCOL;
-                door.submit(Run { ticket, shard, database, commands, protocol, access });
+                let (protocol, origin) = (PROTOCOL, Origin::NOBODY);
+                door.submit(Run { ticket, shard, database, commands, protocol, access, origin });
             }
             None => {
                 let call = self.desk.lock().leave(ticket);

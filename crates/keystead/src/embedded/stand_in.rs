@@ -196,7 +196,7 @@ impl Door for StandInDoor {
     }
 
     fn submit(&mut self, run: Run<'_>) {
-        let Run { ticket, shard, database, commands, protocol, access } = run;
+        let Run { ticket, shard, database, commands, protocol, access, .. } = run;
         let commands = commands.to_vec();
         let held = Held { ticket, shard, database, commands, protocol, access };
         self.0.pending.lock().push(held);

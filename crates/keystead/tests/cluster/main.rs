@@ -33,3 +33,4 @@ mod shutdown;
 mod snapshots;
 mod supervision;
 mod torture;
+mod tracking;
