@@ -13,7 +13,7 @@ mod seal;
 pub mod targets;
 
 use targets::{
-    commands, configuration, control, forwarded, frames, greetings, inline, log, messages,
+    commands, configuration, control, forwarded, frames, greetings, inline, json, log, messages,
     metadata, payloads, records, replies, requests, snapshot_files, store_dumps,
 };
 
@@ -37,6 +37,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "frames", run: frames::run, seeds: frames::seeds },
     Target { name: "greetings", run: greetings::run, seeds: greetings::seeds },
     Target { name: "inline", run: inline::run, seeds: inline::seeds },
+    Target { name: "json", run: json::run, seeds: json::seeds },
     Target { name: "log", run: log::run, seeds: log::seeds },
     Target { name: "messages", run: messages::run, seeds: messages::seeds },
     Target { name: "metadata", run: metadata::run, seeds: metadata::seeds },

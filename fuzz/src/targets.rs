@@ -7,6 +7,7 @@ pub mod forwarded;
 pub mod frames;
 pub mod greetings;
 pub mod inline;
+pub mod json;
 pub mod log;
 pub mod messages;
 pub mod metadata;

@@ -36,14 +36,14 @@ pub fn run(bytes: &[u8]) {
     assert_eq!(again, Some(dumped), "two dumps of one value");
 }
 
-fn call(store: &mut Store, command: &[&[u8]]) -> Vec<u8> {
+pub(super) fn call(store: &mut Store, command: &[&[u8]]) -> Vec<u8> {
     let mut reply = Vec::new();
     let _outcome = super::commands::apply(store, &CTX, command, &mut reply);
     reply
 }
 
 /// The content of a bulk string; `None` for the absent value.
-fn bulk(reply: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn bulk(reply: &[u8]) -> Option<Vec<u8>> {
     let head = reply.iter().position(|byte| *byte == b'\n')? + 1;
     let content = reply.get(head..reply.len().checked_sub(2)?)?;
     reply.starts_with(b"$").then(|| content.to_vec())
