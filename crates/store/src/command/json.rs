@@ -9,7 +9,7 @@ use keystead_resp::{Args, Protocol, ReplyWriter};
 use crate::command::{Reader, Writer};
 use crate::error::{CommandError, JsonError};
 use crate::table::Hasher;
-use crate::value::json::path::{Path, Selection, select};
+use crate::value::json::path::{Path, Selection, TooMuch, select};
 use crate::value::json::{Json, NESTING_MAX, Node, read};
 
 pub(super) mod array;
@@ -55,8 +55,16 @@ fn selected<'d>(
     document: &'d Json,
     hasher: &Hasher,
 ) -> Result<Selection<'d>, CommandError> {
-    select(path, document, hasher)
-        .map_err(|error| JsonError::TooManyLooks { looks_max: error.looks_max }.into())
+    select(path, document, hasher).map_err(too_much)
+}
+
+/// Takes looks for what is done with what a path found.
+fn look(selection: &Selection<'_>, times: usize) -> Result<(), CommandError> {
+    selection.look(times as u64).map_err(too_much)
+}
+
+fn too_much(error: TooMuch) -> CommandError {
+    JsonError::TooManyLooks { looks_max: error.looks_max }.into()
 }
 
 /// Reads a value that goes into a document.

@@ -52,6 +52,8 @@ pub enum JsonError {
     NotFinite,
     #[error("ERR recursion limit exceeded: values may be nested {depth_max} deep")]
     TooDeep { depth_max: usize },
+    #[error("ERR the reply exceeds {bytes_max} bytes; ask for less at a time")]
+    ReplyTooLong { bytes_max: usize },
     #[error("ERR the values that {places} places would get exceed {bytes_max} bytes together")]
     TooLarge { places: usize, bytes_max: usize },
 }

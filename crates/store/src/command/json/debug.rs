@@ -5,7 +5,7 @@
 use keystead_resp::{Args, ReplyWriter};
 
 use crate::command::Reader;
-use crate::command::json::{document, path_at, read_path, selected};
+use crate::command::json::{document, look, path_at, read_path, selected};
 use crate::error::{CommandError, JsonError};
 use crate::value::json::Node;
 
@@ -32,6 +32,10 @@ pub(crate) fn memory(
         return Ok(());
     }
     reply.array(selection.len());
-    selection.nodes().for_each(|node| reply.integer(bytes(node)));
+    for node in selection.nodes() {
+        let bytes = bytes(node);
+        look(&selection, usize::try_from(bytes).unwrap_or(usize::MAX) / size_of::<Node>())?;
+        reply.integer(bytes);
+    }
     Ok(())
 }

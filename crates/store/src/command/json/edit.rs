@@ -7,12 +7,15 @@ use keystead_resp::ReplyWriter;
 use keystead_types::limits::BULK_BYTES_MAX;
 
 use crate::command::Writer;
-use crate::command::json::{read_path, selected, written};
+use crate::command::json::{look, read_path, selected, written};
 use crate::effect::EventClass;
 use crate::error::{CommandError, JsonError};
 use crate::keyspace::Change;
 use crate::table::Hasher;
 use crate::value::json::{Json, Location, Node};
+
+/// Values that are moved by one look.
+const MOVED_PER_LOOK: usize = 64;
 
 /// Which value is changed first. An older path is answered with the one that was changed last, as in RedisJSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +60,8 @@ impl Edit<'_> {
         let selection = selected(&path, document, hasher)?;
         let mut plans = Vec::with_capacity(selection.len());
         for (node, location) in selection.nodes().zip(selection.locations()) {
+            // Changing a container may move what is in it, which is quick but not free.
+            look(&selection, 1 + node.child_count() / MOVED_PER_LOOK)?;
             let planned = plan(hasher, node, location.len())?;
             plans.push((location, planned));
         }

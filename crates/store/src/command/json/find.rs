@@ -1,16 +1,14 @@
 //! JSON.ARRINDEX: where in an array a value stands.
 
 use std::collections::VecDeque;
-use std::convert::Infallible;
 
 use keystead_resp::{Args, ReplyWriter};
 
 use crate::command::Reader;
 use crate::command::json::array::from_end;
-use crate::command::json::{document, read_argument, read_path, selected};
+use crate::command::json::{document, look, read_argument, read_path, selected};
 use crate::error::{CommandError, JsonError};
 use crate::number::parse_integer;
-use crate::table::Hasher;
 use crate::value::json::{Node, Numbers};
 
 const NOT_FOUND: i64 = -1;
@@ -29,21 +27,26 @@ pub(crate) fn arrindex(
     let path = read_path(hasher, &args[2])?;
     let selection = selected(&path, held.ok_or(JsonError::NoPath)?, hasher)?;
     let find = |elements: &VecDeque<Node>| {
-        let found =
-            bounds(start, stop, elements.len()).find(|at| same(&elements[*at], &wanted, hasher));
-        found.map_or(NOT_FOUND, |at| at as i64)
+        for at in bounds(start, stop, elements.len()) {
+            // 2 is not 2.0 here.
+            let numbers = (hasher, Numbers::ByForm);
+            if elements[at].equals(&wanted, numbers, &mut || look(&selection, 1))? {
+                return Ok(at as i64);
+            }
+        }
+        Ok::<i64, CommandError>(NOT_FOUND)
     };
     if path.is_legacy {
         let first = selection.first().ok_or(JsonError::NoPath)?;
         let found = first.type_name();
         let elements = first.as_array().ok_or(JsonError::ValueType { expected: "array", found })?;
-        reply.integer(find(elements));
+        reply.integer(find(elements)?);
         return Ok(());
     }
     reply.array(selection.len());
     for node in selection.nodes() {
         match node.as_array() {
-            Some(elements) => reply.integer(find(elements)),
+            Some(elements) => reply.integer(find(elements)?),
             None => reply.null(),
         }
     }
@@ -55,11 +58,4 @@ fn bounds(start: i64, stop: i64, len: usize) -> std::ops::Range<usize> {
     let first = from_end(start, len).unwrap_or(0).min(len.saturating_sub(1));
     let end = if stop == 0 { len } else { from_end(stop, len).unwrap_or(0).min(len) };
     first..end
-}
-
-/// True for the same value in the same form: 2 is not 2.0.
-fn same(one: &Node, other: &Node, hasher: &Hasher) -> bool {
-    let Ok(is_same) =
-        one.equals(other, (hasher, Numbers::ByForm), &mut || Ok::<(), Infallible>(()));
-    is_same
 }

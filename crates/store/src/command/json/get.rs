@@ -1,20 +1,21 @@
 //! JSON.GET, JSON.MGET: values as JSON text.
 
 use keystead_resp::{Args, ReplyWriter};
+use keystead_types::limits::BULK_BYTES_MAX;
 
 use crate::command::Reader;
 use crate::command::json::{document, path_at, read_path, selected};
 use crate::error::{CommandError, JsonError};
 use crate::value::json::Json;
 use crate::value::json::path::{Path, Selection};
-use crate::value::json::print::Layout;
+use crate::value::json::print::{Layout, TooLong};
 
 pub(crate) fn get(
     reader: &Reader<'_>,
     args: Args<'_>,
     reply: &mut ReplyWriter<'_>,
 ) -> Result<(), CommandError> {
-    let mut layout = Layout::default();
+    let mut layout = Layout::plain(BULK_BYTES_MAX);
     let mut texts: Vec<&[u8]> = Vec::new();
     let mut rest = args.from(2);
     while let Some(word) = rest.get(0) {
@@ -68,12 +69,11 @@ fn print_several(
     let are_legacy = paths.iter().all(|path| path.is_legacy);
     out.push(b'{');
     for (nth, (path, text)) in paths.iter().zip(texts).enumerate() {
-        layout.begin_item(nth, 1, out);
+        layout.begin_item(nth, 1, out).map_err(too_long)?;
         layout.name(text, out);
         print(layout, &selected(path, held, hasher)?, (are_legacy, 1), out)?;
     }
-    layout.close(paths.len(), b'}', 0, out);
-    Ok(())
+    layout.close(paths.len(), b'}', 0, out).map_err(too_long)
 }
 
 /// Appends what a path found: the first value alone, or all of them in an array.
@@ -83,12 +83,16 @@ fn print(
     (is_legacy, level): (bool, usize),
     out: &mut Vec<u8>,
 ) -> Result<(), CommandError> {
-    if is_legacy {
-        layout.print(selection.first().ok_or(JsonError::NoPath)?, level, out);
+    let printed = if is_legacy {
+        layout.print(selection.first().ok_or(JsonError::NoPath)?, level, out)
     } else {
-        layout.print_all(selection.nodes(), level, out);
-    }
-    Ok(())
+        layout.print_all(selection.nodes(), level, out)
+    };
+    printed.map_err(too_long)
+}
+
+fn too_long(_: TooLong) -> CommandError {
+    JsonError::ReplyTooLong { bytes_max: BULK_BYTES_MAX }.into()
 }
 
 pub(crate) fn mget(
@@ -105,7 +109,7 @@ pub(crate) fn mget(
         // What cannot be answered of one key is left out, whatever the reason.
         let printed = document(reader, key).ok().flatten().and_then(|held| {
             let selection = selected(&path, held, &reader.keyspace.hasher).ok()?;
-            print(&Layout::default(), &selection, (path.is_legacy, 0), &mut out).ok()
+            print(&Layout::plain(BULK_BYTES_MAX), &selection, (path.is_legacy, 0), &mut out).ok()
         });
         match printed {
             Some(()) => reply.bulk(&out),

@@ -5,7 +5,7 @@
 use keystead_resp::{Args, Protocol, ReplyWriter};
 
 use crate::command::Reader;
-use crate::command::json::{document, path_at, read_path, selected};
+use crate::command::json::{document, look, path_at, read_path, selected};
 use crate::error::{CommandError, JsonError};
 use crate::value::json::Node;
 
@@ -16,7 +16,6 @@ pub(crate) fn type_of(
 ) -> Result<(), CommandError> {
     let hasher = &reader.keyspace.hasher;
     let held = document(reader, &args[1])?;
-    let start = reply.position();
     // In RESP3 all of the reply is one element of an array.
     if reply.protocol() == Protocol::Resp3 {
         reply.array(1);
@@ -25,23 +24,18 @@ pub(crate) fn type_of(
         reply.null();
         return Ok(());
     };
-    let answered = read_path(hasher, path_at(args, 2, reply)).and_then(|path| {
-        let selection = selected(&path, held, hasher)?;
-        if path.is_legacy {
-            match selection.first() {
-                Some(node) => reply.bulk(node.type_name().as_bytes()),
-                None => reply.null(),
-            }
-            return Ok(());
+    let path = read_path(hasher, path_at(args, 2, reply))?;
+    let selection = selected(&path, held, hasher)?;
+    if path.is_legacy {
+        match selection.first() {
+            Some(node) => reply.bulk(node.type_name().as_bytes()),
+            None => reply.null(),
         }
-        reply.array(selection.len());
-        selection.nodes().for_each(|node| reply.bulk(node.type_name().as_bytes()));
-        Ok(())
-    });
-    if answered.is_err() {
-        reply.truncate(start);
+        return Ok(());
     }
-    answered
+    reply.array(selection.len());
+    selection.nodes().for_each(|node| reply.bulk(node.type_name().as_bytes()));
+    Ok(())
 }
 
 /// What one of the commands asks for.
@@ -150,6 +144,7 @@ impl Asked {
         }
         reply.array(selection.len());
         for node in selection.nodes() {
+            look(&selection, node.child_count())?;
             if (self.is_wanted)(node) { (self.write)(node, reply) } else { reply.null() }
         }
         Ok(())

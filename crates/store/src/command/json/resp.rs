@@ -3,6 +3,7 @@
 //! An array begins with `[`, an object with `{`; a double has 17 digits, as Redis writes doubles.
 
 use keystead_resp::{Args, ReplyWriter};
+use keystead_types::limits::BULK_BYTES_MAX;
 
 use crate::command::Reader;
 use crate::command::json::number::write_number;
@@ -27,7 +28,13 @@ pub(crate) fn resp(
         return Ok(());
     }
     reply.array(selection.len());
-    selection.nodes().for_each(|node| write(node, reply));
+    let start = reply.position();
+    for node in selection.nodes() {
+        write(node, reply);
+        if reply.position() - start > BULK_BYTES_MAX {
+            return Err(JsonError::ReplyTooLong { bytes_max: BULK_BYTES_MAX }.into());
+        }
+    }
     Ok(())
 }
 

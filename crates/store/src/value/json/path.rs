@@ -13,14 +13,18 @@ mod parse;
 mod select;
 
 pub(crate) use parse::PathError;
-pub(crate) use select::{Selection, select};
+pub(crate) use select::{Selection, TooMuch, select};
 
 /// Longest path, bytes: one that a person or a program would write is far shorter.
 pub(crate) const PATH_BYTES_MAX: usize = 64 * 1024;
 /// Deepest nesting of filters and parentheses within a path: reading one recurses that far.
 const FILTER_NESTING_MAX: usize = 64;
-/// Most memory of a regular expression that was made ready, bytes: guards against `a{1000}{1000}`.
-const REGEX_BYTES_MAX: usize = 256 * 1024;
+/// Most patterns that a path may hold: each is made ready when the path is read.
+const PATTERNS_MAX: usize = 32;
+/// Most memory of a pattern that was made ready, bytes: guards against `a{1000}{1000}`.
+const PATTERN_BYTES_MAX: usize = 32 * 1024;
+/// Most states of a pattern of that size.
+const STATES_MAX: usize = 1024;
 
 /// A path that was read.
 pub(crate) struct Path {
@@ -100,13 +104,31 @@ struct Query {
 /// The right side of `=~`.
 enum Pattern {
     /// A literal, made ready; `None` if it is no regular expression, so that nothing matches it.
-    Ready(Option<Regex>),
+    Ready(Option<ReadyPattern>),
     Query(Query),
 }
 
-/// A regular expression made ready; `None` if it is none, or too large.
-fn regex(pattern: &str) -> Option<Regex> {
-    regex_lite::RegexBuilder::new(pattern).size_limit(REGEX_BYTES_MAX).build().ok()
+/// A regular expression made ready.
+struct ReadyPattern {
+    regex: Regex,
+    /// About how many states it has: what a byte of text costs.
+    states: usize,
+}
+
+impl ReadyPattern {
+    /// `None` if it is no regular expression, or too large a one.
+    fn make(pattern: &str) -> Option<Self> {
+        let regex =
+            regex_lite::RegexBuilder::new(pattern).size_limit(PATTERN_BYTES_MAX).build().ok()?;
+        // Every sign is a state at most, as often as the counts around it say; the greatest size bounds them all.
+        let counts = pattern.split('{').skip(1).filter_map(|rest| rest.split_once('}'));
+        let counts = counts.filter_map(|(count, _)| {
+            count.split(',').filter_map(|digits| digits.trim().parse::<usize>().ok()).max()
+        });
+        let repeated =
+            counts.fold(pattern.len(), |states, count| states.saturating_mul(count.max(1)));
+        Some(Self { regex, states: repeated.min(STATES_MAX) })
+    }
 }
 
 impl Path {

@@ -8,8 +8,8 @@ use std::io::Write as _;
 
 use super::node::Node;
 
-/// What stands between the parts of a text.
-#[derive(Clone, Copy, Debug, Default)]
+/// What stands between the parts of a text, and how long the text may be.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Layout<'a> {
     /// In front of a line, once for each level.
     pub(crate) indent: &'a [u8],
@@ -17,11 +17,27 @@ pub(crate) struct Layout<'a> {
     pub(crate) newline: &'a [u8],
     /// Between a member's colon and its value.
     pub(crate) space: &'a [u8],
+    /// Most bytes of text. A path may name a value again and again, and blanks may be of any length.
+    bytes_max: usize,
 }
 
+/// A text would be longer than its layout allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TooLong;
+
 impl Layout<'_> {
+    /// No blanks, and no more than `bytes_max` bytes but for the last part.
+    pub(crate) const fn plain(bytes_max: usize) -> Self {
+        Self { indent: b"", newline: b"", space: b"", bytes_max }
+    }
+
     /// Appends the value as it stands `level` containers deep.
-    pub(crate) fn print(&self, value: &Node, level: usize, out: &mut Vec<u8>) {
+    pub(crate) fn print(
+        &self,
+        value: &Node,
+        level: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<(), TooLong> {
         match value {
             Node::Null => out.extend_from_slice(b"null"),
             Node::Bool(true) => out.extend_from_slice(b"true"),
@@ -34,19 +50,18 @@ impl Layout<'_> {
             }
             Node::Double(number) => print_double(*number, out),
             Node::Text(text) => print_text(text.as_bytes(), out),
-            Node::Array(elements) => {
-                self.list(elements.iter(), (b'[', b']'), level, out);
-            }
+            Node::Array(elements) => self.print_all(elements.iter(), level, out)?,
             Node::Object(members) => {
                 out.push(b'{');
                 for (nth, (_, name, value)) in members.iter().enumerate() {
-                    self.begin_item(nth, level + 1, out);
+                    self.begin_item(nth, level + 1, out)?;
                     self.name(name, out);
-                    self.print(value, level + 1, out);
+                    self.print(value, level + 1, out)?;
                 }
-                self.close(members.len(), b'}', level, out);
+                self.close(members.len(), b'}', level, out)?;
             }
         }
+        Ok(())
     }
 
     /// Appends an array of values that stands `level` containers deep.
@@ -55,16 +70,28 @@ impl Layout<'_> {
         values: impl Iterator<Item = &'n Node>,
         level: usize,
         out: &mut Vec<u8>,
-    ) {
-        self.list(values, (b'[', b']'), level, out);
+    ) -> Result<(), TooLong> {
+        out.push(b'[');
+        let mut count = 0;
+        for value in values {
+            self.begin_item(count, level + 1, out)?;
+            self.print(value, level + 1, out)?;
+            count += 1;
+        }
+        self.close(count, b']', level, out)
     }
 
     /// Ends the item before and begins the `nth` one at this level.
-    pub(crate) fn begin_item(&self, nth: usize, level: usize, out: &mut Vec<u8>) {
+    pub(crate) fn begin_item(
+        &self,
+        nth: usize,
+        level: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<(), TooLong> {
         if nth > 0 {
             out.push(b',');
         }
-        self.line(level, out);
+        self.line(level, out)
     }
 
     /// Appends a member's name and what follows it.
@@ -75,42 +102,37 @@ impl Layout<'_> {
     }
 
     /// Closes a container of `count` items.
-    pub(crate) fn close(&self, count: usize, bracket: u8, level: usize, out: &mut Vec<u8>) {
-        if count > 0 {
-            self.line(level, out);
-        }
-        out.push(bracket);
-    }
-
-    fn list<'n>(
+    pub(crate) fn close(
         &self,
-        values: impl Iterator<Item = &'n Node>,
-        (open, close): (u8, u8),
+        count: usize,
+        bracket: u8,
         level: usize,
         out: &mut Vec<u8>,
-    ) {
-        out.push(open);
-        let mut count = 0;
-        for value in values {
-            self.begin_item(count, level + 1, out);
-            self.print(value, level + 1, out);
-            count += 1;
+    ) -> Result<(), TooLong> {
+        if count > 0 {
+            self.line(level, out)?;
         }
-        self.close(count, close, level, out);
+        out.push(bracket);
+        Ok(())
     }
 
-    fn line(&self, level: usize, out: &mut Vec<u8>) {
+    fn line(&self, level: usize, out: &mut Vec<u8>) -> Result<(), TooLong> {
+        let blanks = self.newline.len().saturating_add(self.indent.len().saturating_mul(level));
+        if blanks.saturating_add(out.len()) > self.bytes_max {
+            return Err(TooLong);
+        }
         out.extend_from_slice(self.newline);
         for _ in 0..level {
             out.extend_from_slice(self.indent);
         }
+        Ok(())
     }
 }
 
-/// The value as text without blanks.
+/// The value as text without blanks, of any length.
 pub(crate) fn printed(value: &Node) -> Vec<u8> {
     let mut out = Vec::new();
-    Layout::default().print(value, 0, &mut out);
+    Layout::plain(usize::MAX).print(value, 0, &mut out).expect("a text of any length is allowed");
     out
 }
 
@@ -208,6 +230,17 @@ mod tests {
             print_double(number, &mut out);
             assert_eq!(String::from_utf8_lossy(&out), text);
         }
+    }
+
+    #[test]
+    fn a_text_ends_where_it_would_be_too_long() {
+        let value = Node::array((0..100).map(Node::Integer).collect());
+        let mut out = Vec::new();
+        assert_eq!(Layout::plain(50).print(&value, 0, &mut out), Err(TooLong));
+        assert!(out.len() <= 55, "{} bytes", out.len());
+        let wide = Layout { indent: &[b' '; 1000], ..Layout::plain(50) };
+        assert_eq!(wide.print(&value, 0, &mut Vec::new()), Err(TooLong));
+        assert_eq!(Layout::plain(500).print(&value, 0, &mut Vec::new()), Ok(()));
     }
 
     #[test]

@@ -275,6 +275,20 @@ fn what_is_no_path_is_refused_at_its_place() {
 }
 
 #[test]
+fn patterns_take_looks_by_their_size() {
+    let text = "a".repeat(100_000);
+    let held = document(&format!("[{{\"t\":\"{text}b\",\"p\":\"(a*)*c\"}}]"));
+    assert_eq!(found(&held, "$[?(@.t =~ @.p)].p"), "");
+    assert_eq!(found(&held, "$[?(@.t =~ 'a{1000}{1000}')].p"), "", "too large to be a pattern");
+    let path = Path::read(&hasher(), b"$[?(@.t =~ '.{300}c')]").unwrap();
+    assert!(select(&path, &held, &hasher()).is_err(), "100,000 bytes, hundreds of states each");
+    assert!(
+        fault(&format!("$[?(@=~'a'){}]", "||@=~'a'".repeat(32)))
+            .ends_with("expected fewer patterns")
+    );
+}
+
+#[test]
 fn a_path_that_looks_at_too_much_is_refused() {
     let depth = NESTING_MAX;
     let held = document(&format!("{}{}", "[".repeat(depth), "]".repeat(depth)));

@@ -11,10 +11,12 @@ use smallvec::SmallVec;
 use crate::value::json::{Node, Numbers};
 
 use super::select::{TooMuch, Walk};
-use super::{Comparison, Condition, Operand, Pattern, Query, regex};
+use super::{Comparison, Condition, Operand, Pattern, Query, ReadyPattern};
 
-/// Bytes of a text, or of a pattern, that cost one look.
-const BYTES_PER_LOOK: usize = 16;
+/// Steps of a pattern over a text that cost one look: each byte takes as many as the pattern has states.
+const STEPS_PER_LOOK: usize = 16;
+/// Looks that making a pattern ready costs.
+const LOOKS_PER_PATTERN: u64 = 512;
 
 impl<'d> Walk<'d, '_> {
     /// True if the condition holds of `current`.
@@ -128,26 +130,39 @@ impl<'d> Walk<'d, '_> {
     ) -> Result<bool, TooMuch> {
         let texts = self.operand(left, current)?;
         let texts: SmallVec<[&str; 2]> = texts.iter().filter_map(|node| text_of(node)).collect();
-        let mut made = SmallVec::<[_; 1]>::new();
-        let ready: SmallVec<[&regex_lite::Regex; 1]> = match pattern {
-            Pattern::Ready(ready) => ready.iter().collect(),
-            Pattern::Query(query) => {
-                for pattern in self.nodes(query, current)? {
-                    let Some(pattern) = text_of(pattern) else { continue };
-                    self.look((pattern.len() * BYTES_PER_LOOK) as u64)?;
-                    made.extend(regex(pattern));
-                }
-                made.iter().collect()
-            }
+        let query = match pattern {
+            Pattern::Ready(None) => return Ok(false),
+            Pattern::Ready(Some(pattern)) => return self.matches_any(pattern, &texts),
+            Pattern::Query(query) => query,
         };
-        for regex in ready {
-            for text in &texts {
-                // Matching takes time by the length of both.
-                let cost = (text.len() / BYTES_PER_LOOK + 1) * (regex.as_str().len() + 1);
-                self.look(cost as u64)?;
-                if regex.is_match(text) {
-                    return Ok(true);
+        for pattern in self.nodes(query, current)? {
+            let Some(pattern) = text_of(pattern) else { continue };
+            // Mostly it is one pattern, asked for again and again.
+            let last = self.last_pattern.take().filter(|(text, _)| **text == *pattern);
+            let ready = match last {
+                Some((_, ready)) => ready,
+                None => {
+                    self.look(LOOKS_PER_PATTERN)?;
+                    ReadyPattern::make(pattern)
                 }
+            };
+            let is_matched = match &ready {
+                Some(ready) => self.matches_any(ready, &texts)?,
+                None => false,
+            };
+            self.last_pattern = Some((pattern.into(), ready));
+            if is_matched {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn matches_any(&mut self, pattern: &ReadyPattern, texts: &[&str]) -> Result<bool, TooMuch> {
+        for text in texts {
+            self.look((text.len() * pattern.states / STEPS_PER_LOOK + 1) as u64)?;
+            if pattern.regex.is_match(text) {
+                return Ok(true);
             }
         }
         Ok(false)

@@ -14,8 +14,8 @@ use crate::table::Hasher;
 use crate::value::json::{Node, read};
 
 use super::{
-    Comparison, Condition, FILTER_NESTING_MAX, Operand, PATH_BYTES_MAX, Path, Pattern, Query,
-    Reach, Segment, Selector, Slice, regex,
+    Comparison, Condition, FILTER_NESTING_MAX, Operand, PATH_BYTES_MAX, PATTERNS_MAX, Path,
+    Pattern, Query, Reach, ReadyPattern, Segment, Selector, Slice,
 };
 
 /// Why a text is not a path, in the words of RedisJSON's reader.
@@ -30,7 +30,7 @@ pub(crate) struct PathError {
 
 /// Reads a path of either dialect.
 pub(super) fn path(hasher: &Hasher, text: &[u8]) -> Result<Path, PathError> {
-    let mut reader = Reader { hasher, text, at: 0, depth: 0 };
+    let mut reader = Reader { hasher, text, at: 0, depth: 0, patterns: 0 };
     if text.len() > PATH_BYTES_MAX {
         return Err(PathError { position: PATH_BYTES_MAX, expected: "the end of the path" });
     }
@@ -60,6 +60,8 @@ struct Reader<'a> {
     text: &'a [u8],
     at: usize,
     depth: usize,
+    /// Patterns that were made ready.
+    patterns: usize,
 }
 
 impl Reader<'_> {
@@ -292,8 +294,12 @@ impl Reader<'_> {
             let pattern = match self.operand()? {
                 Operand::Query(query) => Pattern::Query(query),
                 Operand::Literal(Node::Text(text)) => {
+                    self.patterns += 1;
+                    if self.patterns > PATTERNS_MAX {
+                        return Err(self.expected("fewer patterns"));
+                    }
                     let text = std::str::from_utf8(text.as_bytes());
-                    Pattern::Ready(text.ok().and_then(regex))
+                    Pattern::Ready(text.ok().and_then(ReadyPattern::make))
                 }
                 Operand::Literal(_) => return Err(self.expected("a quoted pattern or a path")),
             };

@@ -4,7 +4,10 @@
 //!
 //! A path of a few bytes can ask for more than there is: `$..*..*..*` finds a value once for every choice of values
 //! around it. So each look at a value takes one of a number of looks that grows with the document; when they are used
-//! up the path is refused. The number depends on the document and nothing else, so replicas refuse alike.
+//! up the path is refused. What a command goes on to do with what was found takes looks, too. The number depends on the
+//! document and nothing else, so replicas refuse alike.
+
+use std::cell::Cell;
 
 use smallvec::SmallVec;
 use thiserror::Error;
@@ -13,12 +16,14 @@ use crate::table::Hasher;
 use crate::value::Kind;
 use crate::value::json::{Json, Location, Node};
 
-use super::{Path, Reach, Segment, Selector, Slice};
+use super::{Path, Reach, ReadyPattern, Segment, Selector, Slice};
 
+/// Looks that finding a value costs: remembering it takes memory, too.
+const LOOKS_PER_FOUND: u64 = 4;
 /// Looks that any document has.
-const LOOKS_MIN: u64 = 1 << 20;
+const LOOKS_MIN: u64 = 4 << 20;
 /// Looks for every 16 bytes of a document, which is what a value takes at least.
-const LOOKS_PER_VALUE: u64 = 16;
+const LOOKS_PER_VALUE: u64 = 32;
 
 /// A path looked at more than it may.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -34,6 +39,8 @@ pub(crate) struct TooMuch {
 pub(crate) struct Selection<'d> {
     found: Vec<Found<'d>>,
     trail: Vec<Step>,
+    looks_max: u64,
+    looks_left: Cell<u64>,
 }
 
 /// A value, and the last step to it.
@@ -63,9 +70,17 @@ pub(crate) fn select<'d>(
     let values = document.bytes() as u64 / size_of::<Node>() as u64;
     let looks_max = LOOKS_MIN.saturating_add(values.saturating_mul(LOOKS_PER_VALUE));
     let root = document.root();
-    let mut walk = Walk { root, hasher, looks_max, looks_left: looks_max, trail: Some(Vec::new()) };
+    let mut walk = Walk {
+        root,
+        hasher,
+        looks_max,
+        looks_left: looks_max,
+        trail: Some(Vec::new()),
+        last_pattern: None,
+    };
     let found = walk.follow(&path.segments, root)?;
-    Ok(Selection { found, trail: walk.trail.unwrap_or_default() })
+    let (trail, looks_left) = (walk.trail.unwrap_or_default(), Cell::new(walk.looks_left));
+    Ok(Selection { found, trail, looks_max, looks_left })
 }
 
 impl<'d> Selection<'d> {
@@ -77,6 +92,20 @@ impl<'d> Selection<'d> {
     /// True if nothing was found.
     pub(crate) const fn is_empty(&self) -> bool {
         self.found.is_empty()
+    }
+
+    /// Takes looks for what is done with what was found.
+    ///
+    /// # Errors
+    /// If there are not as many left.
+    pub(crate) fn look(&self, times: u64) -> Result<(), TooMuch> {
+        match self.looks_left.get().checked_sub(times) {
+            Some(left) => {
+                self.looks_left.set(left);
+                Ok(())
+            }
+            None => Err(TooMuch { looks_max: self.looks_max }),
+        }
     }
 
     /// The first value.
@@ -110,6 +139,8 @@ pub(super) struct Walk<'d, 'h> {
     looks_left: u64,
     /// Where steps are written down; within filters they are not.
     trail: Option<Vec<Step>>,
+    /// The pattern of the document that was made ready last.
+    pub(super) last_pattern: Option<(Box<str>, Option<ReadyPattern>)>,
 }
 
 impl<'d> Walk<'d, '_> {
@@ -187,24 +218,23 @@ impl<'d> Walk<'d, '_> {
                 Selector::Name(name) => {
                     let members = from.node.as_object();
                     if let Some(step) = members.and_then(|all| all.place_of(self.hasher, name)) {
-                        self.take(from, step, next);
+                        self.take(from, step, next)?;
                     }
                 }
                 Selector::Wildcard => {
-                    self.look(from.node.child_count() as u64)?;
-                    from.node.each_child(|step, _| self.take(from, step, next));
+                    self.look(from.node.child_count() as u64 * LOOKS_PER_FOUND)?;
+                    from.node.each_child(|step, child| self.remember(from, (step, child), next));
                 }
                 Selector::Index(index) => {
                     let len = from.node.as_array().map_or(0, |elements| elements.len());
                     if let Some(step) = element(*index, len) {
-                        self.take(from, step, next);
+                        self.take(from, step, next)?;
                     }
                 }
                 Selector::Slice(slice) => {
                     let len = from.node.as_array().map_or(0, |elements| elements.len());
                     for step in slice.steps(len) {
-                        self.look(1)?;
-                        self.take(from, step, next);
+                        self.take(from, step, next)?;
                     }
                 }
                 Selector::Filter(condition) => {
@@ -213,7 +243,7 @@ impl<'d> Walk<'d, '_> {
                     from.node.each_child(|step, child| children.push((step, child)));
                     for (step, child) in children {
                         if self.holds(condition, child)? {
-                            self.take(from, step, next);
+                            self.take(from, step, next)?;
                         }
                     }
                 }
@@ -222,11 +252,27 @@ impl<'d> Walk<'d, '_> {
         Ok(())
     }
 
-    fn take(&mut self, from: Found<'d>, step: usize, next: &mut Vec<Found<'d>>) {
-        if let Some(node) = from.node.child(step) {
-            let step = self.step(from, step);
-            next.push(Found { node, step });
+    fn take(
+        &mut self,
+        from: Found<'d>,
+        step: usize,
+        next: &mut Vec<Found<'d>>,
+    ) -> Result<(), TooMuch> {
+        self.look(LOOKS_PER_FOUND)?;
+        if let Some(child) = from.node.child(step) {
+            self.remember(from, (step, child), next);
         }
+        Ok(())
+    }
+
+    fn remember(
+        &mut self,
+        from: Found<'d>,
+        (step, node): (usize, &'d Node),
+        next: &mut Vec<Found<'d>>,
+    ) {
+        let step = self.step(from, step);
+        next.push(Found { node, step });
     }
 
     /// Writes a step down.
