@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use keystead_gateway::{Gateway, GatewayConfig};
 use keystead_supervisor::Shutdown;
-use keystead_types::time::SystemClock;
+use keystead_types::Clock;
 
 #[path = "../tests/support/local_door.rs"]
 #[expect(dead_code, reason = "tests use the rest of it")]
@@ -26,8 +26,8 @@ fn main() {
     let io_threads = args.next().unwrap_or(1) as usize;
 
     let config = GatewayConfig { io_threads, ..GatewayConfig::default() };
-    let gateway = Gateway::new(config, Arc::new(SystemClock::new()), 1);
     let node = local_door::LocalNode::new(shards);
+    let gateway = Gateway::new(config, Arc::clone(&node.clock) as Arc<dyn Clock>, 1);
     let shutdown = Shutdown::new();
     for position in 0..io_threads {
         let (gateway, node, shutdown) = (gateway.clone(), Arc::clone(&node), shutdown.clone());

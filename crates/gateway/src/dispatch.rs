@@ -22,6 +22,7 @@ use crate::purpose::Purpose;
 use crate::registry::NO_COMMAND;
 use crate::reply::Failure;
 use crate::session::{Session, SessionCall};
+use crate::stats::ThreadStats;
 use crate::window::{Entry, WINDOW_RUNS_MAX, Window};
 
 /// What the pipeline is to do after a command.
@@ -46,6 +47,12 @@ pub(crate) struct Dispatch<'a, 't> {
     pub(crate) output: &'a mut Vec<u8>,
     pub(crate) window: &'a mut Option<Box<Window>>,
     pub(crate) purpose: &'a mut Purpose,
+    /// Where the command begins in the connection's input.
+    pub(crate) position: usize,
+    /// Its row, for counters; none before it was found.
+    pub(crate) row: u16,
+    /// False if it was refused or only queued, and so was not called.
+    pub(crate) is_call: bool,
     /// Where the command stands in the connection's input, if it stands there in canonical form.
     pub(crate) input_start: Option<usize>,
 }
@@ -58,19 +65,18 @@ impl Dispatch<'_, '_> {
             Ok(row) => row,
             Err(error) => return self.refuse_unresolved(args, &error),
         };
-        let position = command_position(row);
-        self.session.client().note_command(position, self.turn.local.now_s);
+        self.row = command_position(row);
+        self.session.client().note_command(self.row, self.turn.local.now_s);
         let verdict = if self.session.is_tracking() {
             self.execute_tracked(row, args)
         } else {
             self.execute_row(row, args)
         };
-        if verdict != Verdict::Hold {
-            let stats = &self.turn.local.stats;
-            stats.commands.add(1);
-            if let Some(calls) = stats.calls.get(usize::from(position)) {
-                calls.add(1);
-            }
+        if verdict != Verdict::Hold
+            && self.is_call
+            && let Some(row) = self.turn.local.stats.row(self.row)
+        {
+            row.calls.add(1);
         }
         verdict
     }
@@ -145,32 +151,35 @@ impl Dispatch<'_, '_> {
         let command = (self.session.database(), args);
         let door = &*self.turn.door;
         let stats = &self.turn.local.stats;
+        let row = self.row;
         let read = |out: &mut Vec<u8>| {
             let before = out.len();
-            if !door.try_read(shard, command, &mut ReplyWriter::new(out, protocol)) {
-                return false;
-            }
+            let since = door.try_read(shard, command, &mut ReplyWriter::new(out, protocol))?;
             match &out[before..] {
                 [b'$', b'-', ..] | [b'_', ..] => stats.keyspace_misses.add(1),
+                [b'-', ..] => note_failed(stats, row, &out[before..]),
                 _ => stats.keyspace_hits.add(1),
             }
-            true
+            Some(since)
         };
-        match self.window {
+        let since = match self.window {
             None => {
                 let before = self.output.len();
-                let is_read = read(self.output);
+                let since = read(self.output);
                 if is_silent {
                     self.output.truncate(before);
                 }
-                is_read
+                since
             }
             Some(window) => {
-                let mut is_read = false;
-                window.push_inline(is_silent, |out| is_read = read(out));
-                is_read
+                let mut since = None;
+                window.push_inline(is_silent, |out| since = read(out));
+                since
             }
-        }
+        };
+        let Some(since) = since else { return false };
+        self.turn.local.begin_command(row, self.position, since);
+        true
     }
 
     #[inline]
@@ -193,8 +202,8 @@ impl Dispatch<'_, '_> {
             return Verdict::Hold;
         }
         let is_silent = self.session.is_silent();
-        let input_start = self.input_start;
-        window.push(Entry { shard, access, wire: args.wire(), input_start, is_silent });
+        let (row, input_start) = (self.row, self.input_start);
+        window.push(Entry { row, shard, access, wire: args.wire(), input_start, is_silent });
         self.session.command_ended();
         Verdict::Next
     }
@@ -204,7 +213,12 @@ impl Dispatch<'_, '_> {
         if self.window.is_some() {
             return Verdict::Hold;
         }
-        gather::begin(self, kind, args)
+        let since = self.turn.local.shared.clock.monotonic_now();
+        let verdict = gather::begin(self, kind, args);
+        if verdict == Verdict::Next {
+            self.turn.local.begin_command(self.row, self.position, since);
+        }
+        verdict
     }
 
     fn run_session_command(&mut self, kind: SessionCommand, args: Args<'_>) -> Verdict {
@@ -213,6 +227,15 @@ impl Dispatch<'_, '_> {
         if self.window.is_some() {
             return Verdict::Hold;
         }
+        let since = self.turn.local.shared.clock.monotonic_now();
+        let verdict = self.run_by_kind(kind, args);
+        if matches!(verdict, Verdict::Next | Verdict::Close) {
+            self.turn.local.begin_command(self.row, self.position, since);
+        }
+        verdict
+    }
+
+    fn run_by_kind(&mut self, kind: SessionCommand, args: Args<'_>) -> Verdict {
         match kind {
             SessionCommand::Multi => self.begin_transaction(),
             SessionCommand::Exec => self.execute_transaction(),
@@ -260,7 +283,9 @@ impl Dispatch<'_, '_> {
             Ok(verdict) => verdict,
             Err(failure) => {
                 self.output.truncate(before);
-                return self.fail(&failure);
+                self.session.note_failure();
+                note_failed(&self.turn.local.stats, self.row, failure.to_string().as_bytes());
+                return self.answer(|reply| reply.error(&failure));
             }
         };
         // Confirmations of subscriptions are messages, which CLIENT REPLY does not silence.
@@ -309,17 +334,27 @@ impl Dispatch<'_, '_> {
             );
             return Verdict::Abandon;
         }
+        if let CommandError::Arity { command } = error
+            && let Some(row) = command::find(command.as_bytes())
+        {
+            self.row = command_position(row);
+        }
         if matches!(error, CommandError::Arity { command: "exec" }) {
             return self.abort_malformed_exec();
         }
         self.fail(&Failure::Command(error))
     }
 
-    /// Answers with an error, in its place among the replies.
+    /// Refuses the command: answers with an error, in its place among the replies.
     #[cold]
     pub(crate) fn fail(&mut self, failure: &Failure<'_>) -> Verdict {
         self.session.note_failure();
-        self.turn.local.stats.errors.add(1);
+        self.is_call = false;
+        let stats = &self.turn.local.stats;
+        stats.note_error(failure.to_string().as_bytes());
+        if let Some(row) = stats.row(self.row) {
+            row.rejected.add(1);
+        }
         self.answer(|reply| reply.error(failure))
     }
 
@@ -340,6 +375,15 @@ impl Dispatch<'_, '_> {
         }
         self.session.command_ended();
         Verdict::Next
+    }
+}
+
+/// Counts a command that was executed and failed.
+#[cold]
+pub(crate) fn note_failed(stats: &ThreadStats, row: u16, error: &[u8]) {
+    stats.note_error(error);
+    if let Some(row) = stats.row(row) {
+        row.failed.add(1);
     }
 }
 

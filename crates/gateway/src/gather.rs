@@ -16,7 +16,7 @@ use keystead_store::ScanCursor;
 use keystead_store::command::GatherCommand;
 use keystead_types::{SLOT_COUNT, ShardId, Slot};
 
-use crate::dispatch::{Dispatch, Verdict};
+use crate::dispatch::{Dispatch, Verdict, note_failed};
 use crate::pipeline::Turn;
 use crate::purpose::Purpose;
 use crate::reply::{Failure, PartCause};
@@ -76,11 +76,14 @@ pub(crate) fn begin(
         let mut part = Vec::new();
         let mut writer = ReplyWriter::new(&mut part, dispatch.session.protocol());
         let command = (dispatch.session.database(), args);
-        if access == Access::Read && dispatch.turn.door.try_read(shard, command, &mut writer) {
+        if access == Access::Read
+            && dispatch.turn.door.try_read(shard, command, &mut writer).is_some()
+        {
             gather.local.push(part);
         } else {
             let (wire, input_start) = (args.wire(), dispatch.input_start);
-            window.push_single(Entry { shard, access, wire, input_start, is_silent: false });
+            let row = dispatch.row;
+            window.push_single(Entry { row, shard, access, wire, input_start, is_silent: false });
         }
     }
     if window.is_empty() {
@@ -88,6 +91,9 @@ pub(crate) fn begin(
         let mut answer = Vec::new();
         let mut reply = ReplyWriter::new(&mut answer, dispatch.session.protocol());
         gather.write_local(&*dispatch.turn.door, &mut reply);
+        if answer.first() == Some(&b'-') {
+            note_failed(&dispatch.turn.local.stats, dispatch.row, &answer);
+        }
         return dispatch.answer(|reply| reply.raw(&answer));
     }
     *dispatch.window = Some(window);
@@ -127,27 +133,17 @@ impl Gather {
             Outcome::Unknown(reason) => Part::Unknown(shard, reason),
         });
         let parts: Vec<Part<'_>> = local.chain(remote).collect();
-        if self.write(&*turn.door, &parts, reply).is_err() {
-            turn.local.stats.errors.add(1);
-        }
+        self.write(&*turn.door, &parts, reply);
     }
 
     fn write_local(&self, door: &dyn Door, reply: &mut ReplyWriter<'_>) {
         let parts: Vec<Part<'_>> = self.local.iter().map(|part| Part::Done(part)).collect();
-        // Every part is there, so nothing can be missing.
-        self.write(door, &parts, reply).ok();
+        self.write(door, &parts, reply);
     }
 
-    /// Writes the reply; an error if it is one because a shard's part is missing.
-    fn write(
-        &self,
-        door: &dyn Door,
-        parts: &[Part<'_>],
-        reply: &mut ReplyWriter<'_>,
-    ) -> Result<(), ()> {
+    fn write(&self, door: &dyn Door, parts: &[Part<'_>], reply: &mut ReplyWriter<'_>) {
         if let Some(failure) = self.failure(parts) {
-            reply.error(&failure);
-            return Err(());
+            return reply.error(&failure);
         }
         let parts = parts.iter().filter_map(|part| match part {
             Part::Done(bytes) => Some(*bytes),
@@ -155,8 +151,7 @@ impl Gather {
         });
         // All shards refuse the same arguments alike; one of the refusals is the reply.
         if let Some(error) = parts.clone().find(|part| part.first() == Some(&b'-')) {
-            reply.raw(error);
-            return Ok(());
+            return reply.raw(error);
         }
         match self.kind {
             GatherCommand::DbSize => {
@@ -174,7 +169,6 @@ impl Gather {
             }
             GatherCommand::Scan => parts.for_each(|part| self.write_scan(door, part, reply)),
         }
-        Ok(())
     }
 
     /// What is wrong if a part is missing.

@@ -166,6 +166,9 @@ impl<S: Stream> IoThread<S> {
                 }
             });
         }
+        if !complete.is_empty() {
+            self.with_local(|local| local.moment = local.shared.clock.monotonic_now());
+        }
         for slot in complete.drain(..) {
             let connection = self.connections.borrow().get(slot as usize).cloned();
             if let Some(connection) = connection {
@@ -230,6 +233,7 @@ impl<S: Stream> IoThread<S> {
                 local.now_s = local.shared.now_s();
                 (local.now_s, local.shared.live.idle_timeout_s())
             });
+            self.with_local(Local::renew_rates);
             self.turn(NO_CONNECTION, |turn| turn.local.release_again(turn.door));
             for (_, connection) in &*self.connections.borrow() {
                 connection.publish();

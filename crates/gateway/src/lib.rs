@@ -17,24 +17,30 @@
 //!
 //! [`Door`]: keystead_node::Door
 
+mod alarm;
 mod buffers;
 mod compat;
 pub mod config;
 mod connection;
 mod dispatch;
 mod gather;
+mod histogram;
 mod io_thread;
+mod latency;
 pub mod listener;
 mod local;
+mod meter;
 mod pipeline;
 mod primitives;
 mod purpose;
 mod registry;
 mod release;
 mod reply;
+mod secret;
 mod session;
 #[cfg(feature = "simulation")]
 pub mod simulation;
+mod slow_log;
 mod stats;
 mod sync;
 mod tracked;

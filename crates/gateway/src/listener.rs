@@ -23,6 +23,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
 use tokio::task::LocalSet;
 
+use crate::alarm::Alarms;
 use crate::config::{GatewayConfig, LiveSettings};
 use crate::io_thread::{IoThread, unless_stopped};
 use crate::local::Shared;
@@ -147,6 +148,7 @@ impl Gateway {
             live,
             registry: Arc::new(Registry::default()),
             stats: Stats::default(),
+            alarms: Alarms::default(),
             clock,
             incarnation,
             watches: AtomicU32::new(0),

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use keystead_node::pubsub::Inbox;
-use keystead_types::Clock;
+use keystead_types::{Clock, Monotonic};
 
+use crate::alarm::Alarms;
 use crate::buffers::Buffers;
 use crate::config::{GatewayConfig, LiveSettings};
+use crate::meter::Meter;
 use crate::registry::Registry;
 use crate::release::Releases;
 use crate::stats::{Stats, ThreadStats};
@@ -25,6 +27,7 @@ pub(crate) struct Shared {
     pub(crate) live: LiveSettings,
     pub(crate) registry: Arc<Registry>,
     pub(crate) stats: Stats,
+    pub(crate) alarms: Alarms,
     pub(crate) clock: Arc<dyn Clock>,
     /// Drawn at start; tells one incarnation of the gateway from the next.
     pub(crate) incarnation: u64,
@@ -53,6 +56,9 @@ pub(crate) struct Local {
     pub(crate) buffers: Buffers,
     /// Coarse time, renewed every second: precise enough for idle times.
     pub(crate) now_s: u32,
+    /// When the pump last found that windows had ended.
+    pub(crate) moment: Monotonic,
+    pub(crate) meter: Meter,
     /// Runs that were submitted since the thread's pump last flushed.
     pub(crate) unflushed: usize,
     /// True once the thread is to end: each connection is closed behind its next reply.
@@ -64,6 +70,8 @@ pub(crate) struct Local {
     pub(crate) inbox: Arc<Inbox>,
     serial: u32,
     random: u64,
+    /// Commands, bytes in and bytes out when the rates were last renewed, and when that was.
+    rated: ([u64; 3], Monotonic),
 }
 
 impl Local {
@@ -71,12 +79,15 @@ impl Local {
     pub(crate) fn new(shared: Arc<Shared>, position: usize, wake: Wake) -> Self {
         let inbox = shared.config.bus.open_inbox(move || wake.wake());
         let stats = shared.stats.thread(position, crate::dispatch::command_count());
+        let rated = (sums_of(&stats), shared.clock.monotonic_now());
         let random = shared.incarnation ^ (position as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         Self {
             now_s: shared.now_s(),
             stats,
             shared,
             buffers: Buffers::default(),
+            moment: Monotonic::default(),
+            meter: Meter::default(),
             unflushed: 0,
             is_draining: false,
             windows: Vec::new(),
@@ -84,6 +95,7 @@ impl Local {
             inbox,
             serial: 0,
             random: random | 1,
+            rated,
         }
     }
 
@@ -93,9 +105,11 @@ impl Local {
         self.serial
     }
 
-    /// An empty window.
+    /// An empty window that begins now.
     pub(crate) fn take_window(&mut self) -> Box<Window> {
-        self.windows.pop().unwrap_or_default()
+        let mut window = self.windows.pop().unwrap_or_default();
+        window.begin(self.shared.clock.monotonic_now());
+        window
     }
 
     /// Takes a window back.
@@ -114,6 +128,18 @@ impl Local {
         own << 32 | u64::from(count)
     }
 
+    /// Renews what INFO says of the last second. To be called once a second.
+    pub(crate) fn renew_rates(&mut self) {
+        let stats = &self.stats;
+        let sums = sums_of(stats);
+        let now = self.shared.clock.monotonic_now();
+        let (before, since) = std::mem::replace(&mut self.rated, (sums, now));
+        let passed_ms = u64::try_from(now.since(since).as_millis()).unwrap_or(u64::MAX).max(1);
+        for ((rate, sum), before) in stats.rates.iter().zip(sums).zip(before) {
+            rate.set((sum - before).saturating_mul(1000) / passed_ms);
+        }
+    }
+
     /// A number that is hard to guess by accident, not by an adversary (xorshift64*).
     pub(crate) fn next_random(&mut self) -> u64 {
         self.random ^= self.random >> 12;
@@ -121,4 +147,9 @@ impl Local {
         self.random ^= self.random >> 27;
         self.random.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
+}
+
+/// Commands, bytes in and bytes out so far.
+fn sums_of(stats: &ThreadStats) -> [u64; 3] {
+    [stats.commands(), stats.input_bytes.get(), stats.output_bytes.get()]
 }

@@ -22,9 +22,10 @@ use keystead_node::{Door, Outcome};
 use keystead_resp::{Decoder, ProtocolError, ReplyWriter, Request, RequestKind};
 
 use crate::buffers::BUFFER_BYTES;
-use crate::dispatch::{Dispatch, Verdict};
+use crate::dispatch::{Dispatch, Verdict, note_failed};
 use crate::local::Local;
 use crate::purpose::Purpose;
+use crate::registry::NO_COMMAND;
 use crate::reply::Failure;
 use crate::session::Session;
 use crate::transaction::Exec;
@@ -151,6 +152,7 @@ impl Pipeline {
         turn.local.buffers.equip(&mut self.output);
         self.is_throttled = false;
         while self.may_execute(turn) && self.step(turn) {}
+        turn.local.end_batch(&self.input, self.session.client());
         self.submit(turn);
         self.tidy(turn);
     }
@@ -201,6 +203,10 @@ impl Pipeline {
         }
         turn.local.buffers.equip(&mut self.output);
         let before = self.output.len();
+        turn.local.end_window(&mut window, self.session.client());
+        if !matches!(self.purpose, Purpose::Gather(_)) {
+            window.count_errors(&turn.local.stats);
+        }
         match std::mem::take(&mut self.purpose) {
             Purpose::Replies => window.write_replies(&mut self.output, self.session.protocol()),
             Purpose::Exec(exec) => {
@@ -210,6 +216,11 @@ impl Pipeline {
             Purpose::Gather(gather) => {
                 let mut reply = ReplyWriter::new(&mut self.output, self.session.protocol());
                 gather.finish(&window, turn, &mut reply);
+                if let (Some(b'-'), Some((row, _))) =
+                    (self.output.get(before), window.rows().next())
+                {
+                    note_failed(&turn.local.stats, row, &self.output[before..]);
+                }
                 if self.session.is_silent() {
                     self.output.truncate(before);
                 }
@@ -355,6 +366,9 @@ impl Pipeline {
             output: &mut self.output,
             window: &mut self.window,
             purpose: &mut self.purpose,
+            position: self.consumed,
+            row: NO_COMMAND,
+            is_call: true,
             input_start: is_in_place.then_some(self.consumed),
         };
         match dispatch.execute(args) {
@@ -434,6 +448,7 @@ impl Pipeline {
             database: self.session.database(),
             origin: self.session.origin(),
             input: &self.input,
+            keeps_beginning: turn.local.shared.alarms.keeps_slow_log(),
         };
         window.submit(submission, turn.door, &mut turn.local.buffers);
         turn.local.unflushed += 1;

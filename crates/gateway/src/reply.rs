@@ -126,11 +126,23 @@ pub(crate) enum Failure<'a> {
     UnknownSetting { name: &'a [u8] },
     #[error("ERR CONFIG SET failed (possibly related to argument '{}') - {}", Quoted(.name), .reason)]
     SettingRefused { name: &'a [u8], reason: &'static str },
-    #[error("ERR CONFIG SET failed (possibly related to argument '{}') - can't set immutable config", Quoted(.name))]
-    SettingFixed { name: &'a [u8] },
+    #[error(
+        "ERR CONFIG SET failed (possibly related to argument '{}') - can't set immutable config{}{why}",
+        Quoted(.name),
+        if .why.is_empty() { "" } else { ": " }
+    )]
+    SettingFixed { name: &'a [u8], why: &'static str },
+    #[error(
+        "ERR CONFIG REWRITE is refused: a node never writes its settings file; put the values there, for its next start"
+    )]
+    SettingsNotWritten,
     #[error("ERR CONFIG SET failed (possibly related to argument '{}') - duplicate parameter", Quoted(.name))]
     SettingTwice { name: &'a [u8] },
 
+    #[error("ERR count should be greater than or equal to -1")]
+    SlowLogCount,
+    #[error("ERR No samples available for event '{}'", Quoted(.event))]
+    NoSamples { event: &'a [u8] },
     #[error("ERR The command has no key arguments")]
     NoKeyArguments,
     #[error("ERR Invalid command specified")]

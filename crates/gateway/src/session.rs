@@ -23,8 +23,10 @@ mod config;
 mod connection;
 mod hello;
 mod info;
+mod latency;
 mod memory;
 pub(crate) mod pubsub;
+mod slow_log;
 pub(crate) mod tracking;
 mod wait;
 
@@ -223,6 +225,16 @@ impl<'a> SessionCall<'_, '_, 'a> {
             | Cmd::MemoryPurge
             | Cmd::MemoryStats => self.memory(kind),
             Cmd::AclHelp | Cmd::AclList | Cmd::AclUsers | Cmd::AclWhoAmI => self.acl(kind),
+            Cmd::LatencyDoctor
+            | Cmd::LatencyGraph
+            | Cmd::LatencyHelp
+            | Cmd::LatencyHistogram
+            | Cmd::LatencyHistory
+            | Cmd::LatencyLatest
+            | Cmd::LatencyReset => self.latency(kind),
+            Cmd::SlowLogGet | Cmd::SlowLogHelp | Cmd::SlowLogLen | Cmd::SlowLogReset => {
+                self.slow_log(kind)
+            }
             Cmd::ModuleHelp => self.help("module"),
             Cmd::ModuleList => {
                 self.reply().array(0);

@@ -11,6 +11,7 @@ use keystead_node::Door;
 use keystead_types::Clock;
 use slab::Slab;
 
+use crate::alarm::Alarms;
 use crate::config::{GatewayConfig, LiveSettings};
 use crate::local::{Local, Shared};
 use crate::pipeline::{Pipeline, Turn};
@@ -37,6 +38,7 @@ impl Desk {
             config,
             registry: Arc::new(Registry::default()),
             stats: Stats::default(),
+            alarms: Alarms::default(),
             clock,
             incarnation,
             watches: AtomicU32::new(0),
@@ -80,6 +82,9 @@ impl Desk {
                 complete.push(address.slot);
             }
         });
+        if !complete.is_empty() {
+            local.moment = local.shared.clock.monotonic_now();
+        }
         for slot in complete {
             let Some(pipeline) = self.connections.get_mut(slot as usize) else { continue };
             let (door, local) = (&mut *self.door, &mut self.local);

@@ -33,6 +33,8 @@ pub(crate) struct Transaction {
     /// `MULTI` and the commands, in canonical form.
     run: Vec<u8>,
     count: u32,
+    /// The rows of the commands, for counters; neighbours together.
+    rows: Vec<(u16, u64)>,
     /// The shard that the keys so far belong to.
     shard: Option<ShardId>,
     /// True once a command was refused: EXEC will abort.
@@ -101,6 +103,8 @@ impl Dispatch<'_, '_> {
             transaction.run = Vec::new();
             return self.fail(&Failure::TransactionTooLarge { bytes_max });
         }
+        // It is called when EXEC calls it.
+        self.is_call = false;
         transaction.shard = shard.or(transaction.shard);
         transaction.count += 1;
         if let Handler::Session(SessionCommand::Select) = row.handler {
@@ -109,6 +113,10 @@ impl Dispatch<'_, '_> {
         }
         if !transaction.is_refused {
             transaction.run.extend_from_slice(args.wire());
+            match transaction.rows.last_mut() {
+                Some((row, count)) if *row == self.row => *count += 1,
+                _ => transaction.rows.push((self.row, 1)),
+            }
         }
         self.publish_queue();
         self.answer(|reply| reply.simple("QUEUED"))
@@ -148,7 +156,7 @@ impl Dispatch<'_, '_> {
             return self.fail(&Failure::ExecAborted);
         }
         let watch = self.session.take_watch();
-        let Transaction { mut run, shard, selected, .. } = *transaction;
+        let Transaction { mut run, shard, selected, rows, .. } = *transaction;
         let watched = watch.map(|watch| watch.shard);
         let Some(shard) = shard.or(watched).or_else(|| self.turn.door.shards().first().copied())
         else {
@@ -163,6 +171,11 @@ impl Dispatch<'_, '_> {
         }
         if watch.is_some() || selected.is_some() {
             *self.purpose = Purpose::Exec(Exec { watch, selected });
+        }
+        for (row, count) in rows {
+            if let Some(row) = self.turn.local.stats.row(row) {
+                row.calls.add(count);
+            }
         }
         self.submit_single(shard, Access::Write, &run)
     }
@@ -230,7 +243,8 @@ impl Dispatch<'_, '_> {
     pub(crate) fn submit_single(&mut self, shard: ShardId, access: Access, run: &[u8]) -> Verdict {
         let mut window = self.turn.local.take_window();
         let is_silent = self.session.is_silent();
-        window.push_single(Entry { shard, access, wire: run, input_start: None, is_silent });
+        let row = self.row;
+        window.push_single(Entry { row, shard, access, wire: run, input_start: None, is_silent });
         *self.window = Some(window);
         self.session.command_ended();
         Verdict::Submit

@@ -20,10 +20,13 @@ use std::ops::Range;
 use keystead_node::tracking::Origin;
 use keystead_node::{Access, Door, Outcome, Refusal, Run, Ticket, UnknownReason};
 use keystead_resp::{Protocol, ReplyWriter, skip_reply};
-use keystead_types::{DatabaseId, ShardId};
+use keystead_types::{DatabaseId, Monotonic, ShardId};
 
 use crate::buffers::{BUFFER_BYTES, Buffers};
 use crate::reply::Failure;
+use crate::slow_log::KEPT_BYTES;
+
+mod tally;
 
 /// Most runs of one window: as many as a ticket can number.
 pub(crate) const WINDOW_RUNS_MAX: usize = 1 << RUN_BITS;
@@ -80,6 +83,8 @@ impl Address {
 #[derive(Debug, Default)]
 pub(crate) struct Window {
     serial: u32,
+    /// When its first command was taken.
+    since: Monotonic,
     runs: Vec<ShardRun>,
     /// The commands of all runs, in the order of their arrival.
     commands: Vec<Command>,
@@ -97,6 +102,10 @@ pub(crate) struct Window {
     is_submitted: bool,
     /// Set when a run's replies went straight to the connection's output.
     is_written_through: bool,
+    /// Errors among the replies.
+    errors: Vec<tally::ErrorReply>,
+    /// The beginning of the commands, in case that they turn out to be slow.
+    kept: Vec<u8>,
 }
 
 /// Commands of one shard.
@@ -115,6 +124,8 @@ struct ShardRun {
 /// Where a command's bytes lie until the window is submitted.
 #[derive(Clone, Copy, Debug)]
 struct Command {
+    /// Its position in the command table.
+    row: u16,
     place: Place,
     start: usize,
     length: usize,
@@ -161,6 +172,8 @@ enum Source {
 /// One command on its way into a window.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Entry<'a> {
+    /// Its position in the command table.
+    pub(crate) row: u16,
     pub(crate) shard: ShardId,
     pub(crate) access: Access,
     /// The command in canonical form.
@@ -183,9 +196,21 @@ pub(crate) struct Submission<'a> {
     pub(crate) origin: Origin,
     /// The connection's input, unchanged since the window's first command.
     pub(crate) input: &'a [u8],
+    /// True if slow commands are to be shown.
+    pub(crate) keeps_beginning: bool,
 }
 
 impl Window {
+    /// Notes when its first command was taken.
+    pub(crate) fn begin(&mut self, now: Monotonic) {
+        self.since = now;
+    }
+
+    /// When its first command was taken.
+    pub(crate) fn since(&self) -> Monotonic {
+        self.since
+    }
+
     /// True if it holds no command.
     pub(crate) fn is_empty(&self) -> bool {
         self.runs.is_empty()
@@ -248,7 +273,8 @@ impl Window {
             self.rewritten.extend_from_slice(entry.wire);
         }
         let at = self.commands.len();
-        self.commands.push(Command { place, start, length: entry.wire.len(), next: None });
+        let (row, length) = (entry.row, entry.wire.len());
+        self.commands.push(Command { row, place, start, length, next: None });
         self.bytes += entry.wire.len();
         if let Some(run) = run {
             let last = std::mem::replace(&mut self.runs[run].last, at);
@@ -286,22 +312,25 @@ impl Window {
         door: &mut dyn Door,
         buffers: &mut Buffers,
     ) {
-        let Submission { serial, slot, protocol, database, origin, input } = submission;
+        let Submission { serial, slot, protocol, database, origin, input, keeps_beginning } =
+            submission;
         self.serial = serial;
         self.is_submitted = true;
         self.outstanding = self.runs.len();
         let mut scratch = buffers.take();
+        let mut kept = std::mem::take(&mut self.kept);
         for (at, run) in (0u32..).zip(&self.runs) {
-            door.submit(Run {
-                ticket: Address { serial, slot, run: at }.ticket(),
-                shard: run.shard,
-                database,
-                commands: self.run_bytes(run, input, &mut scratch),
-                protocol,
-                access: run.access,
-                origin,
-            });
+            let ShardRun { shard, access, .. } = *run;
+            let commands = self.run_bytes(run, input, &mut scratch);
+            // What follows something that was cut could not be told from it.
+            if keeps_beginning && kept.len() < KEPT_BYTES {
+                let room = KEPT_BYTES - kept.len();
+                kept.extend_from_slice(&commands[..commands.len().min(room)]);
+            }
+            let ticket = Address { serial, slot, run: at }.ticket();
+            door.submit(Run { ticket, shard, database, commands, protocol, access, origin });
         }
+        self.kept = kept;
         buffers.give(scratch);
     }
 
@@ -316,7 +345,7 @@ impl Window {
             Place::Input => input,
             Place::Rewritten => &self.rewritten,
         };
-        let Command { place, start, length, mut next } = self.commands[run.first];
+        let Command { place, start, length, mut next, .. } = self.commands[run.first];
         let mut end = start + length;
         while let Some(neighbour) = next.map(|at| self.commands[at])
             && neighbour.place == place
@@ -345,6 +374,7 @@ impl Window {
             && !piece.is_silent
             && self.outstanding > 0
         {
+            self.look_for_errors(run as usize, &outcome);
             output.extend_from_slice(replies);
             self.is_written_through = true;
             self.outstanding = 0;
@@ -355,10 +385,13 @@ impl Window {
 
     /// As [`end_run`](Self::end_run), but keeps the replies for [`results`](Self::results).
     pub(crate) fn end_run_apart(&mut self, run: u32, outcome: Outcome<'_>) {
-        let Some(run) = self.runs.get_mut(run as usize) else { return };
-        if run.result != RunResult::Awaited || self.outstanding == 0 {
+        let at = run as usize;
+        let is_awaited = |run: &ShardRun| run.result == RunResult::Awaited;
+        if self.outstanding == 0 || !self.runs.get(at).is_some_and(is_awaited) {
             return;
         }
+        self.look_for_errors(at, &outcome);
+        let Some(run) = self.runs.get_mut(at) else { return };
         self.outstanding -= 1;
         run.result = match outcome {
             Outcome::Done(replies) => {
@@ -426,6 +459,8 @@ impl Window {
         self.outstanding = 0;
         self.is_submitted = false;
         self.is_written_through = false;
+        self.errors.clear();
+        self.kept.clear();
     }
 }
 
@@ -498,7 +533,7 @@ mod tests {
         let mut window = Window::default();
         let mut push = |shard: u32, wire: &[u8], input_start| {
             let (shard, access) = (ShardId(shard), Access::Write);
-            window.push(Entry { shard, access, wire, input_start, is_silent: false });
+            window.push(Entry { row: 0, shard, access, wire, input_start, is_silent: false });
         };
         push(1, b"aaa", Some(0));
         push(1, b"bbb", Some(3));

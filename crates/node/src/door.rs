@@ -11,7 +11,7 @@
 use std::sync::Arc;
 
 use keystead_resp::{Args, Protocol, ReplyWriter};
-use keystead_types::{DatabaseId, NodeId, ShardId, Slot};
+use keystead_types::{DatabaseId, Monotonic, NodeId, ShardId, Slot};
 
 use crate::status::{ClusterView, Status};
 use crate::tracking::Origin;
@@ -154,7 +154,8 @@ pub trait Door {
     fn shards(&self) -> Arc<[ShardId]>;
 
     /// Executes a command flagged `readonly` on a database at once if this node may: it leads the shard and holds a
-    /// valid lease. Returns false, and writes nothing, if not: then the caller submits it as a run.
+    /// valid lease. Returns when it began, by the node's clock; or nothing, and writes nothing, if it may not: then
+    /// the caller submits it as a run.
     ///
     /// Linearizable provided that the command had been received before the call.
     fn try_read(
@@ -162,7 +163,7 @@ pub trait Door {
         shard: ShardId,
         command: (DatabaseId, Args<'_>),
         reply: &mut ReplyWriter<'_>,
-    ) -> bool;
+    ) -> Option<Monotonic>;
 
     /// How this node hears of changes to a shard.
     fn standing(&self, _shard: ShardId) -> Standing {

@@ -394,10 +394,10 @@ impl Door for NodeDoor {
         shard: ShardId,
         command: (DatabaseId, Args<'_>),
         reply: &mut ReplyWriter<'_>,
-    ) -> bool {
-        let Some(local) = self.routes.local(shard) else { return false };
+    ) -> Option<Monotonic> {
+        let local = self.routes.local(shard)?;
         let (now, unix) = self.core.clock.now();
-        local.try_read(now, unix, command, reply)
+        local.try_read(now, unix, command, reply).then_some(now)
     }
 
     fn standing(&self, shard: ShardId) -> Standing {

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::status::MemoryStatus;
+use crate::status::{CpuStatus, MemoryStatus};
 
 /// See the module.
 #[derive(Debug)]
@@ -35,6 +35,7 @@ impl Footprint {
         let idle = self.idle.fetch_min(beside, Ordering::Relaxed).min(beside);
         memory.resident = resident.own + resident.program;
         memory.resident_peak = resident.peak;
+        memory.machine = resident.machine;
         memory.startup = resident.program + idle;
     }
 }
@@ -47,18 +48,39 @@ struct Resident {
     program: u64,
     /// The most that both ever were.
     peak: u64,
+    /// What the machine has.
+    machine: u64,
 }
 
 impl Resident {
     fn read() -> Option<Self> {
         let text = std::fs::read_to_string("/proc/self/status").ok()?;
-        let field = |name: &str| {
-            let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-            line.trim().trim_end_matches("kB").trim().parse::<u64>().ok().map(|kib| kib * 1024)
-        };
+        let machine = std::fs::read_to_string("/proc/meminfo").ok();
+        let field = |name: &str| bytes_of(&text, name);
         let program = field("RssFile:")? + field("RssShmem:")?;
-        Some(Self { own: field("RssAnon:")?, program, peak: field("VmHWM:")? })
+        let machine = machine.and_then(|text| bytes_of(&text, "MemTotal:")).unwrap_or(0);
+        Some(Self { own: field("RssAnon:")?, program, peak: field("VmHWM:")?, machine })
     }
+}
+
+/// A field of /proc that is counted in kB.
+fn bytes_of(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    line.trim().trim_end_matches("kB").trim().parse::<u64>().ok().map(|kib| kib * 1024)
+}
+
+/// Length of the steps in which Linux counts processor time, milliseconds (USER_HZ, 100 on every platform).
+const CPU_STEP_MS: u64 = 10;
+
+/// The processor time that the process has used, where the system has /proc.
+pub(crate) fn cpu() -> Option<CpuStatus> {
+    let text = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // The name of the program stands in brackets and may hold anything; behind it, utime and stime are the 12th and
+    // 13th field (proc(5) counts them as 14 and 15).
+    let (_, fields) = text.rsplit_once(')')?;
+    let mut fields = fields.split_ascii_whitespace().skip(11);
+    let mut next = || fields.next()?.parse::<u64>().ok().map(|steps| steps * CPU_STEP_MS);
+    Some(CpuStatus { user_ms: next()?, system_ms: next()? })
 }
 
 #[cfg(test)]
@@ -70,7 +92,8 @@ mod tests {
         let footprint = Footprint::default();
         let look = |own, entries| {
             let mut memory = MemoryStatus { entries, ..MemoryStatus::default() };
-            footprint.account(&mut memory, &Resident { own, program: 1_000, peak: 9_000 });
+            footprint
+                .account(&mut memory, &Resident { own, program: 1_000, peak: 9_000, machine: 0 });
             assert_eq!((memory.resident, memory.resident_peak), (own + 1_000, 9_000));
             memory.startup
         };
@@ -78,6 +101,17 @@ mod tests {
         assert_eq!(look(5_000, 3_000), 3_000, "most of it is known to be something else");
         assert_eq!(look(5_000, 0), 3_000, "what was seen once is remembered");
         assert_eq!(look(2_000, 8_000), 1_000, "more may be counted than is resident yet");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn processor_time_grows_with_work() {
+        let used = || cpu().map_or(0, |cpu| cpu.user_ms + cpu.system_ms);
+        let (before, mut sum) = (used(), 0u64);
+        while used() < before + 2 * CPU_STEP_MS {
+            sum = (0..100_000).fold(sum, |sum, n| sum.wrapping_mul(31) ^ std::hint::black_box(n));
+        }
+        assert!(std::hint::black_box(sum) != 1 && cpu().is_some());
     }
 
     #[cfg(target_os = "linux")]

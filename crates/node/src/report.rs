@@ -10,6 +10,7 @@ use keystead_topology::{NodeState, Topology};
 use keystead_types::{Clock, DatabaseId, NodeId, ShardId};
 use keystead_wal::DiskState;
 
+use crate::footprint;
 use crate::node::{Heard, Node};
 use crate::status::{
     ClusterView, LogStatus, MemoryStatus, NodeView, PeerProgress, ReplicaStatus, ShardView, Status,
@@ -29,6 +30,7 @@ impl Node {
             durability,
             uptime_ms: self.uptime_ms(),
             memory: self.memory(),
+            cpu: footprint::cpu(),
             log: self.log_status(),
             supervision: self.tree_text(),
             replication_is_full: self.view_of_cluster().is_full,

@@ -27,6 +27,8 @@ pub struct Status {
     pub databases: BTreeMap<DatabaseId, DatabaseStats>,
     /// What memory is used for.
     pub memory: MemoryStatus,
+    /// The processor time that the process has used; `None` where the system does not say.
+    pub cpu: Option<CpuStatus>,
     /// The replicas on this node.
     pub replicas: Vec<ReplicaStatus>,
     /// The node's log.
@@ -64,6 +66,17 @@ pub struct MemoryStatus {
     pub resident: u64,
     /// The most that it ever did.
     pub resident_peak: u64,
+    /// What the machine has; 0 where the system does not say.
+    pub machine: u64,
+}
+
+/// Processor time that the process has used, in the steps in which the system counts it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CpuStatus {
+    /// In its own code, milliseconds.
+    pub user_ms: u64,
+    /// In the system's, milliseconds.
+    pub system_ms: u64,
 }
 
 impl MemoryStatus {

@@ -1,6 +1,8 @@
 //! CONFIG: what clients ask of a Redis server's settings, answered for this one.
-//! Owns: the names that clients know, and the two settings that may change while connections go on.
-//! Never: the node's configuration file (see `keystead`), whose values it only shows.
+//!
+//! Owns: the settings that may change while connections go on. Never: the node's configuration file (see `keystead`), whose
+//! values it only shows. A change holds on this node until it is stopped; `notify-keyspace-events` holds in the whole
+//! cluster.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -11,28 +13,16 @@ use keystead_store::glob_matches;
 
 use crate::dispatch::Verdict;
 use crate::listener::KEEPALIVE_TIME;
-use crate::local::Shared;
 use crate::reply::Failure;
+use crate::slow_log::ENTRIES_MAX;
 
-use super::{Answer, SessionCall};
+use super::{Answer, SessionCall, integer};
+use known::{KNOWN, why_fixed};
 
-/// Settings of Redis that clients ask for and that have one answer here.
-const FIXED: &[(&str, &str)] = &[
-    ("activedefrag", "no"),
-    ("appendfsync", "always"),
-    ("appendonly", "yes"),
-    ("cluster-allow-reads-when-down", "no"),
-    ("cluster-enabled", "yes"),
-    ("cluster-require-full-coverage", "no"),
-    ("hash-max-listpack-entries", "128"),
-    ("hash-max-listpack-value", "64"),
-    ("lazyfree-lazy-user-flush", "no"),
-    ("maxmemory", "0"),
-    ("maxmemory-policy", "noeviction"),
-    ("save", ""),
-    ("slowlog-log-slower-than", "-1"),
-    ("slowlog-max-len", "0"),
-];
+mod known;
+
+/// Longest idle time that CONFIG SET takes, as in Redis.
+const TIMEOUT_S_MAX: u64 = i32::MAX as u64;
 
 impl<'a> SessionCall<'_, '_, 'a> {
     pub(super) fn config(&mut self, kind: SessionCommand) -> Answer<'a> {
@@ -43,14 +33,14 @@ impl<'a> SessionCall<'_, '_, 'a> {
                 self.turn.local.shared.stats.reset();
                 self.ok()
             }
-            SessionCommand::ConfigRewrite => Err(Failure::Unsupported { what: "CONFIG REWRITE" }),
+            SessionCommand::ConfigRewrite => Err(Failure::SettingsNotWritten),
             _ => self.help("config"),
         }
     }
 
     /// `CONFIG GET pattern [pattern ...]`
     fn config_get(&mut self) -> Answer<'a> {
-        let settings = settings(&self.turn.local.shared);
+        let settings = self.settings();
         let patterns: Vec<Vec<u8>> =
             self.args.from(2).iter().map(<[u8]>::to_ascii_lowercase).collect();
         let is_asked =
@@ -74,7 +64,7 @@ impl<'a> SessionCall<'_, '_, 'a> {
         }
         let pairs: Vec<(&'a [u8], &'a [u8])> =
             (0..pairs.len() / 2).map(|at| (self.arg(2 + 2 * at), self.arg(3 + 2 * at))).collect();
-        let known = settings(&self.turn.local.shared);
+        let known = self.settings();
         let mut changes = Vec::new();
         for (at, (name, value)) in pairs.iter().enumerate() {
             if pairs[..at].iter().any(|(earlier, _)| earlier.eq_ignore_ascii_case(name)) {
@@ -82,7 +72,7 @@ impl<'a> SessionCall<'_, '_, 'a> {
             }
             changes.push(change(&known, name, value)?);
         }
-        let live = &self.turn.local.shared.live;
+        let (live, alarms) = (&self.turn.local.shared.live, &self.turn.local.shared.alarms);
         for change in changes {
             match change {
                 Change::None => {}
@@ -99,9 +89,49 @@ impl<'a> SessionCall<'_, '_, 'a> {
                 Change::IdleTimeout(seconds) => {
                     live.idle_timeout_s.store(seconds, Ordering::Relaxed);
                 }
+                Change::LatencyMs(ms) => alarms.set_latency_ms(ms),
+                Change::SlowLogUs(us) => alarms.set_slow_log_us(us),
+                Change::SlowLogMax(count) => alarms.slow_log.set_entries_max(count),
             }
         }
         self.ok()
+    }
+}
+
+impl SessionCall<'_, '_, '_> {
+    /// All settings with their present values.
+    fn settings(&self) -> BTreeMap<String, String> {
+        let shared = &self.turn.local.shared;
+        let config = &shared.config;
+        let fixed = KNOWN.iter().map(|known| (known.name.to_owned(), known.value.to_owned()));
+        let mut all: BTreeMap<String, String> = fixed.collect();
+        all.extend(config.shown_settings.iter().cloned());
+        let local = self.session.client().local;
+        let shown = |name: &str| all.get(name).cloned().unwrap_or_default();
+        let is_synced_later = shown("durability") == "replicated";
+        let own = [
+            ("appendfsync", if is_synced_later { "everysec" } else { "always" }.to_owned()),
+            ("bind", local.map(|local| local.ip().to_string()).unwrap_or_default()),
+            ("client-output-buffer-limit", format!("normal {} 0 0", config.output_bytes_max)),
+            ("cluster-node-timeout", shown("election_timeout_ms")),
+            ("databases", config.databases.to_string()),
+            ("dir", shown("data")),
+            ("io-threads", config.io_threads.to_string()),
+            ("latency-monitor-threshold", shared.alarms.latency_ms().to_string()),
+            ("maxclients", shared.live.connections_max().to_string()),
+            ("notify-keyspace-events", config.bus.event_flags().letters()),
+            ("port", local.map_or(0, |local| local.port()).to_string()),
+            ("proto-max-bulk-len", config.bulk_bytes_max.to_string()),
+            ("slowlog-log-slower-than", shared.alarms.slow_log_us().to_string()),
+            ("slowlog-max-len", shared.alarms.slow_log.entries_max().to_string()),
+            ("tcp-keepalive", KEEPALIVE_TIME.as_secs().to_string()),
+            ("tracking-table-max-keys", config.bus.tracking().keys_max().to_string()),
+            ("timeout", shared.live.idle_timeout_s().to_string()),
+        ];
+        all.extend(own.map(|(name, value)| (name.to_owned(), value)));
+        // What it is, nobody needs to know; that there is none, tools want to.
+        all.entry("requirepass".to_owned()).or_default();
+        all
     }
 }
 
@@ -112,29 +142,9 @@ enum Change {
     IdleTimeout(u64),
     Events(EventFlags),
     TrackingKeysMax(usize),
-}
-
-/// All settings with their present values.
-fn settings(shared: &Shared) -> BTreeMap<String, String> {
-    let fixed = FIXED.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    let mut all: BTreeMap<String, String> = fixed.collect();
-    all.extend(shared.config.shown_settings.iter().cloned());
-    let config = &shared.config;
-    let own = [
-        ("databases", config.databases.to_string()),
-        ("maxclients", shared.live.connections_max().to_string()),
-        ("tcp-keepalive", KEEPALIVE_TIME.as_secs().to_string()),
-        ("timeout", shared.live.idle_timeout_s().to_string()),
-        ("notify-keyspace-events", config.bus.event_flags().letters()),
-        ("tracking-table-max-keys", config.bus.tracking().keys_max().to_string()),
-        ("io-threads", config.io_threads.to_string()),
-        ("proto-max-bulk-len", config.bulk_bytes_max.to_string()),
-        ("client-output-buffer-limit", format!("normal {} 0 0", config.output_bytes_max)),
-        // As in Redis, whoever may ask may know it; but nobody needs to.
-        ("requirepass", String::new()),
-    ];
-    all.extend(own.map(|(name, value)| (name.to_owned(), value)));
-    all
+    LatencyMs(u64),
+    SlowLogUs(i64),
+    SlowLogMax(usize),
 }
 
 fn change<'a>(
@@ -143,23 +153,39 @@ fn change<'a>(
     value: &[u8],
 ) -> Result<Change, Failure<'a>> {
     let text = std::str::from_utf8(value).ok();
+    let refused = |reason| Failure::SettingRefused { name, reason };
+    let number = || integer(value).ok_or(refused("argument couldn't be parsed into an integer"));
     let lower = String::from_utf8_lossy(name).to_ascii_lowercase();
     let present = known.get(&lower).ok_or(Failure::UnknownSetting { name })?;
     match lower.as_str() {
         "maxclients" => {
-            let count = text.and_then(|text| text.parse().ok()).filter(|count| *count > 0);
-            let reason = "argument must be a positive number of connections";
-            count.map(Change::ConnectionsMax).ok_or(Failure::SettingRefused { name, reason })
+            let count = u32::try_from(number()?).ok().filter(|count| *count > 0);
+            let reason = "argument must be between 1 and 4294967295 inclusive";
+            count.map(|count| Change::ConnectionsMax(count as usize)).ok_or(refused(reason))
         }
         "timeout" => {
-            let seconds = text.and_then(|text| text.parse().ok());
-            let reason = "argument must be a number of seconds, 0 for none";
-            seconds.map(Change::IdleTimeout).ok_or(Failure::SettingRefused { name, reason })
+            let seconds = u64::try_from(number()?).ok().filter(|s| *s <= TIMEOUT_S_MAX);
+            let reason = "argument must be between 0 and 2147483647 inclusive";
+            seconds.map(Change::IdleTimeout).ok_or(refused(reason))
+        }
+        "latency-monitor-threshold" => {
+            let reason = "argument must be between 0 and 9223372036854775807 inclusive";
+            u64::try_from(number()?).map(Change::LatencyMs).map_err(|_| refused(reason))
+        }
+        "slowlog-log-slower-than" => {
+            let reason = "argument must be between -1 and 9223372036854775807 inclusive";
+            let us = Some(number()?).filter(|us| *us >= -1);
+            us.map(Change::SlowLogUs).ok_or(refused(reason))
+        }
+        "slowlog-max-len" => {
+            let count = usize::try_from(number()?).ok().filter(|count| *count <= ENTRIES_MAX);
+            let reason = "argument must be between 0 and 100000 inclusive";
+            count.map(Change::SlowLogMax).ok_or(refused(reason))
         }
         "notify-keyspace-events" => {
             let flags = text.and_then(EventFlags::parse);
             let reason = "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.";
-            flags.map(Change::Events).ok_or(Failure::SettingRefused { name, reason })
+            flags.map(Change::Events).ok_or(refused(reason))
         }
         "tracking-table-max-keys" => {
             let keys = text.and_then(|text| text.parse().ok());
@@ -168,6 +194,6 @@ fn change<'a>(
         }
         // Clients that set what is so anyway need not be told that it cannot be changed.
         _ if text == Some(present) => Ok(Change::None),
-        _ => Err(Failure::SettingFixed { name }),
+        _ => Err(Failure::SettingFixed { name, why: why_fixed(&lower) }),
     }
 }

@@ -1,13 +1,14 @@
 //! INFO: the server in `name:value` lines, in Redis's sections and three of its own.
 //!
 //! Owns: sections and fields. Never: measures; figures come from the node's status and the gateway's
-//! counters. Fields that Redis has and that mean nothing here are left out, unless clients or exporters
-//! refuse to work without them.
+//! counters (times: see `meter.rs`). Fields that Redis has and that mean nothing here are left out, unless clients or
+//! exporters refuse to work without them.
 //!
 //! Own sections: `durability` (what an acknowledgement means, and the log), `raft` (one line per
 //! replica), `supervision` (the tree). The last two are shown on request only, or with `all`.
 
 use std::fmt::{Display, Write as _};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use keystead_node::{ReplicaStatus, Status};
 use keystead_store::command::TABLE;
@@ -15,7 +16,8 @@ use keystead_store::command::TABLE;
 use crate::compat;
 use crate::dispatch::{Verdict, command_at};
 use crate::local::Shared;
-use crate::stats::Totals;
+use crate::registry::{Client, flag};
+use crate::stats::{RowTotals, Totals};
 
 use super::{Answer, REDIS_VERSION, SessionCall};
 
@@ -33,8 +35,11 @@ const SECTIONS: &[Section] = &[
     Section { name: "Persistence", is_default: true, write: persistence },
     Section { name: "Stats", is_default: true, write: stats },
     Section { name: "Replication", is_default: true, write: replication },
+    Section { name: "CPU", is_default: true, write: cpu },
     Section { name: "Modules", is_default: true, write: |_, _| {} },
     Section { name: "Commandstats", is_default: false, write: command_stats },
+    Section { name: "Errorstats", is_default: true, write: error_stats },
+    Section { name: "Latencystats", is_default: false, write: latency_stats },
     Section { name: "Cluster", is_default: true, write: cluster },
     Section { name: "Durability", is_default: true, write: durability },
     Section { name: "Raft", is_default: false, write: raft },
@@ -104,7 +109,9 @@ fn server(report: &Report<'_>, lines: &mut Lines) {
     lines.field("redis_mode", "cluster");
     lines.field("os", format_args!("{} {}", std::env::consts::OS, std::env::consts::ARCH));
     lines.field("arch_bits", usize::BITS);
-    lines.field("multiplexing_api", "epoll");
+    if cfg!(target_os = "linux") {
+        lines.field("multiplexing_api", "epoll");
+    }
     lines.field("process_id", std::process::id());
     lines.field("run_id", &report.run_id);
     lines.field("tcp_port", report.local.map_or(0, |address| address.port()));
@@ -116,15 +123,25 @@ fn server(report: &Report<'_>, lines: &mut Lines) {
 }
 
 fn clients(report: &Report<'_>, lines: &mut Lines) {
-    lines.field("connected_clients", report.shared.registry.len());
+    let clients = report.shared.registry.clients();
+    let most = |bytes: fn(&Client) -> &AtomicU32| {
+        clients.iter().map(|client| bytes(client).load(Ordering::Relaxed)).max().unwrap_or(0)
+    };
+    let watching = clients.iter().filter(|client| client.has_flag(flag::WATCHING)).count();
+    lines.field("connected_clients", clients.len());
     lines.field("cluster_connections", 0);
     lines.field("maxclients", report.shared.live.connections_max());
+    lines.field("client_recent_max_input_buffer", most(|client| &client.input_bytes));
+    lines.field("client_recent_max_output_buffer", most(|client| &client.output_bytes));
     lines.field("blocked_clients", 0);
     lines.field("tracking_clients", report.shared.config.bus.tracking().stats().clients);
+    lines.field("pubsub_clients", clients.iter().filter(|client| client.is_listening()).count());
+    lines.field("watching_clients", watching);
 }
 
 fn memory(report: &Report<'_>, lines: &mut Lines) {
     let memory = &report.status.memory;
+    let share = ratio(memory.entries * 100, memory.counted());
     lines.field("used_memory", memory.used());
     lines.field("used_memory_human", human(memory.used()));
     lines.field("used_memory_rss", memory.resident);
@@ -133,15 +150,30 @@ fn memory(report: &Report<'_>, lines: &mut Lines) {
     lines.field("used_memory_overhead", memory.used() - memory.entries);
     lines.field("used_memory_startup", memory.startup);
     lines.field("used_memory_dataset", memory.entries);
+    lines.field("used_memory_dataset_perc", format_args!("{share}%"));
     lines.field("used_memory_tables", memory.tables + memory.expiries);
     lines.field("used_memory_log", memory.log);
     lines.field("used_memory_snapshots", memory.dumps);
+    if memory.machine > 0 {
+        lines.field("total_system_memory", memory.machine);
+        lines.field("total_system_memory_human", human(memory.machine));
+    }
     lines.field("mem_fragmentation_ratio", ratio(memory.resident, memory.used()));
     let beside = i128::from(memory.resident) - i128::from(memory.used());
     lines.field("mem_fragmentation_bytes", beside);
     lines.field("maxmemory", 0);
     lines.field("maxmemory_human", "0B");
     lines.field("maxmemory_policy", "noeviction");
+    lines.field("mem_clients_normal", clients_bytes(report));
+    // Values are freed with the command that removes them.
+    lines.field("lazyfree_pending_objects", 0);
+}
+
+/// What waits in the buffers of connections, as of the last second.
+fn clients_bytes(report: &Report<'_>) -> u64 {
+    let clients = report.shared.registry.clients();
+    let bytes = clients.iter().flat_map(|client| [&client.input_bytes, &client.output_bytes]);
+    bytes.map(|bytes| u64::from(bytes.load(Ordering::Relaxed))).sum()
 }
 
 fn persistence(report: &Report<'_>, lines: &mut Lines) {
@@ -164,19 +196,25 @@ fn stats(report: &Report<'_>, lines: &mut Lines) {
     let totals = &report.totals;
     lines.field("total_connections_received", totals.connections);
     lines.field("total_commands_processed", totals.commands);
+    let [commands, input_bytes, output_bytes] = totals.rates;
+    lines.field("instantaneous_ops_per_sec", commands);
     lines.field("total_net_input_bytes", totals.input_bytes);
     lines.field("total_net_output_bytes", totals.output_bytes);
+    lines.field("instantaneous_input_kbps", ratio(input_bytes, 1024));
+    lines.field("instantaneous_output_kbps", ratio(output_bytes, 1024));
     lines.field("rejected_connections", totals.rejected);
     lines.field("expired_keys", report.status.expired_keys);
     lines.field("evicted_keys", 0);
     lines.field("keyspace_hits", totals.keyspace_hits);
     lines.field("keyspace_misses", totals.keyspace_misses);
-    lines.field("pubsub_channels", 0);
-    lines.field("pubsub_patterns", 0);
     let tracking = report.shared.config.bus.tracking().stats();
     lines.field("tracking_total_keys", tracking.keys);
     lines.field("tracking_total_items", tracking.items);
     lines.field("tracking_total_prefixes", tracking.prefixes);
+    let [channels, patterns, sharded] = report.shared.config.bus.stats().topics;
+    lines.field("pubsub_channels", channels);
+    lines.field("pubsub_patterns", patterns);
+    lines.field("pubsubshard_channels", sharded);
     lines.field("total_error_replies", totals.errors);
     lines.field("protocol_errors", totals.protocol_errors);
     lines.field("slow_readers_closed", totals.slow_readers);
@@ -196,13 +234,44 @@ fn replication(report: &Report<'_>, lines: &mut Lines) {
 }
 
 fn command_stats(report: &Report<'_>, lines: &mut Lines) {
-    for (position, calls) in (0u16..).zip(&report.totals.calls) {
-        let (Some(row), 1..) = (command_at(position), *calls) else { continue };
+    for (position, row) in (0u16..).zip(&report.totals.rows) {
+        let RowTotals { calls, rejected, failed, .. } = *row;
+        let Some(command) = command_at(position).filter(|_| calls + rejected > 0) else { continue };
+        // Commands of a transaction are called by EXEC, which took the time: it is divided among those that were timed.
+        let (us, each) = (row.time_ns / 1000, ratio(row.time_ns, row.times.count() * 1000));
         lines.field(
-            format_args!("cmdstat_{}", row.name),
-            format_args!("calls={calls},usec=0,usec_per_call=0.00,rejected_calls=0,failed_calls=0"),
+            format_args!("cmdstat_{}", command.name),
+            format_args!(
+                "calls={calls},usec={us},usec_per_call={each},rejected_calls={rejected},failed_calls={failed}"
+            ),
         );
     }
+}
+
+fn error_stats(report: &Report<'_>, lines: &mut Lines) {
+    for (code, count) in &report.totals.codes {
+        lines.field(format_args!("errorstat_{code}"), format_args!("count={count}"));
+    }
+}
+
+fn latency_stats(report: &Report<'_>, lines: &mut Lines) {
+    for (position, row) in (0u16..).zip(&report.totals.rows) {
+        let Some(command) = command_at(position).filter(|_| row.times.count() > 0) else {
+            continue;
+        };
+        let us = |percent| thousandths(row.times.percentile_ns(percent));
+        let (p50, p99, p999) = (us(50.0), us(99.0), us(99.9));
+        lines.field(
+            format_args!("latency_percentiles_usec_{}", command.name),
+            format_args!("p50={p50},p99={p99},p99.9={p999}"),
+        );
+    }
+}
+
+fn cpu(report: &Report<'_>, lines: &mut Lines) {
+    let Some(cpu) = report.status.cpu else { return };
+    lines.field("used_cpu_sys", thousandths(cpu.system_ms));
+    lines.field("used_cpu_user", thousandths(cpu.user_ms));
 }
 
 fn cluster(_: &Report<'_>, lines: &mut Lines) {
@@ -265,6 +334,11 @@ fn keyspace(report: &Report<'_>, lines: &mut Lines) {
         let (keys, expires) = (stats.keys, stats.keys_with_expiry);
         lines.field(database, format_args!("keys={keys},expires={expires},avg_ttl=0"));
     }
+}
+
+/// Thousandths with a point: milliseconds as seconds, nanoseconds as microseconds.
+fn thousandths(count: u64) -> String {
+    format!("{}.{:03}", count / 1000, count % 1000)
 }
 
 /// A quotient with two digits, 0.00 of nothing.

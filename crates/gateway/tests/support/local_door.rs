@@ -16,7 +16,7 @@ use keystead_resp::{Args, Protocol, ReplyWriter, RunDecoder, Span};
 use keystead_store::{DatabaseStats, Store, StoreConfig, Wanted, WatchId};
 use keystead_types::time::SystemClock;
 use keystead_types::{
-    ApplyContext, Clock, DatabaseId, LogIndex, NodeId, SLOT_COUNT, ShardId, Slot,
+    ApplyContext, Clock, DatabaseId, LogIndex, Monotonic, NodeId, SLOT_COUNT, ShardId, Slot,
 };
 use parking_lot::{Mutex, RwLock};
 
@@ -42,7 +42,8 @@ pub(crate) struct LocalNode {
     bus: Arc<Bus>,
     /// How this node hears of changes: `Leads` unless a test says otherwise.
     pub(crate) standing: Mutex<Standing>,
-    clock: SystemClock,
+    /// The gateway's, too.
+    pub(crate) clock: Arc<SystemClock>,
     index: AtomicU64,
     /// Reads go through the window like writes while this is set.
     pub(crate) refuses_reads: AtomicBool,
@@ -74,7 +75,7 @@ impl LocalNode {
             shards: ids.into(),
             bus,
             standing: Mutex::new(Standing::Leads),
-            clock: SystemClock::new(),
+            clock: Arc::new(SystemClock::new()),
             index: AtomicU64::new(0),
             refuses_reads: AtomicBool::new(false),
             holds_outcomes: AtomicBool::new(false),
@@ -240,12 +241,13 @@ impl Door for LocalDoor {
         shard: ShardId,
         (database, args): (DatabaseId, Args<'_>),
         reply: &mut ReplyWriter<'_>,
-    ) -> bool {
+    ) -> Option<Monotonic> {
         if self.node.refuses_reads.load(Ordering::Relaxed) {
-            return false;
+            return None;
         }
+        let since = self.node.clock.monotonic_now();
         self.node.store(shard).read().read(database, self.node.clock.unix_now(), args, reply);
-        true
+        Some(since)
     }
 
     fn standing(&self, _shard: ShardId) -> Standing {

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use keystead_gateway::{Gateway, GatewayConfig};
 use keystead_resp::skip_reply;
 use keystead_supervisor::Shutdown;
-use keystead_types::time::SystemClock;
+use keystead_types::Clock;
 pub(crate) use local_door::LocalNode;
 
 /// Longest time that any wait of a test may take.
@@ -42,7 +42,7 @@ impl Server {
 
     pub(crate) fn start_with(shards: u32, config: GatewayConfig) -> Self {
         let node = LocalNode::with_bus(shards, Arc::clone(&config.bus));
-        let gateway = Gateway::new(config, Arc::new(SystemClock::new()), 0x1234_5678);
+        let gateway = Gateway::new(config, Arc::clone(&node.clock) as Arc<dyn Clock>, 0x1234_5678);
         let shutdown = Shutdown::new();
         let mut threads = Vec::new();
         let (ready, is_ready) = std::sync::mpsc::channel();

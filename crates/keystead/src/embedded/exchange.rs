@@ -137,8 +137,8 @@ impl Exchange {
             let shard = shard_of(door, place)?;
             let mut reply = Vec::new();
             let writer = &mut ReplyWriter::new(&mut reply, PROTOCOL);
-            let is_answered = door.try_read(shard, (database, args), writer);
-            is_answered.then_some(reply)
+            door.try_read(shard, (database, args), writer)?;
+            Some(reply)
         })
     }
 

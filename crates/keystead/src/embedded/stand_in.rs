@@ -15,7 +15,9 @@ use keystead_node::{
 };
 use keystead_resp::{Args, Protocol, ReplyWriter, RunDecoder};
 use keystead_store::{Store, StoreConfig};
-use keystead_types::{ApplyContext, DatabaseId, LogIndex, SLOT_COUNT, ShardId, Slot, UnixMillis};
+use keystead_types::{
+    ApplyContext, DatabaseId, LogIndex, Monotonic, SLOT_COUNT, ShardId, Slot, UnixMillis,
+};
 use parking_lot::{Mutex, RwLock};
 
 use super::host::Host;
@@ -187,12 +189,12 @@ impl Door for StandInDoor {
         shard: ShardId,
         (database, args): (DatabaseId, Args<'_>),
         reply: &mut ReplyWriter<'_>,
-    ) -> bool {
+    ) -> Option<Monotonic> {
         let may = self.0.is_leader.load(Ordering::SeqCst);
-        if may {
+        may.then(|| {
             self.0.store(shard).read().read(database, self.0.now(), args, reply);
-        }
-        may
+            Monotonic::default()
+        })
     }
 
     fn submit(&mut self, run: Run<'_>) {

@@ -15,6 +15,7 @@ pub(super) mod field_expiry;
 pub(super) mod geo;
 pub(super) mod hash;
 pub(super) mod hyperloglog;
+pub(super) mod inspect;
 pub(super) mod json;
 pub(super) mod key;
 pub(super) mod list;

@@ -24,6 +24,7 @@ const FAMILIES: &[&[Command]] = &[
     rows::list::ROWS,
     rows::json::ROWS,
     rows::server::ROWS,
+    rows::inspect::ROWS,
     rows::acl::ROWS,
     rows::refused::ROWS,
     rows::connection::ROWS,

@@ -1,0 +1,173 @@
+//! What a node tells about what it does: the slow log, the latency monitor, the figures of INFO.
+
+mod support;
+
+use std::sync::atomic::Ordering;
+
+use keystead_node::Refusal;
+use keystead_types::ShardId;
+use support::local_door::Verdict;
+use support::{Client, Server, command, wait_until};
+
+/// The value of a field of INFO.
+fn field(client: &mut Client, section: &str, name: &str) -> Option<String> {
+    let text = client.call(&format!("INFO {section}"));
+    let prefix = format!("{name}:");
+    text.lines().find_map(|line| line.strip_prefix(&prefix)).map(str::to_owned)
+}
+
+/// The part of a field of the form `a=1,b=2`.
+fn part(text: &str, name: &str) -> String {
+    let mut parts = text.split(',').filter_map(|part| part.split_once('='));
+    parts.find(|(key, _)| *key == name).expect("the part is there").1.to_owned()
+}
+
+#[test]
+fn the_slow_log_shows_every_command_if_asked_to_the_latest_first() {
+    for shards in [1, 4] {
+        let server = Server::start(shards);
+        let mut client = server.connect();
+        client.call("CLIENT SETNAME tester");
+        client.call("CONFIG SET slowlog-log-slower-than 0");
+        client.call("SLOWLOG RESET");
+        client.call("SET key value");
+        client.call("GET key");
+        client.send(&[command(&["INCR", "a"]), command(&["INCR", "b"])].concat());
+        client.reply();
+        client.reply();
+        client.send(b"GET inline\r\n");
+        client.reply();
+        let log = client.call("SLOWLOG GET");
+        let shown: Vec<&str> = log.lines().filter(|line| *line == "tester").collect();
+        assert_eq!(shown.len(), 6, "{log}");
+        let places: Vec<usize> = ["GET\r\n$6\r\ninline", "GET\r\n$3\r\nkey", "SET", "SLOWLOG"]
+            .iter()
+            .map(|words| log.find(words).unwrap_or_else(|| panic!("{words} in {log}")))
+            .collect();
+        assert!(places.is_sorted(), "{places:?} in {log}");
+        assert!(log.contains("$4\r\nINCR\r\n$1\r\na") && log.contains("$4\r\nINCR\r\n$1\r\nb"));
+        assert_eq!(client.call("SLOWLOG GET 1").matches("tester").count(), 1);
+        // The one that is slow itself comes in behind its own answer.
+        assert_eq!(client.call("SLOWLOG LEN"), ":8\r\n");
+        client.call("CONFIG SET slowlog-max-len 2");
+        client.call("PING");
+        assert_eq!(client.call("SLOWLOG LEN"), ":2\r\n");
+        client.call("CONFIG SET slowlog-log-slower-than -1");
+        client.call("SLOWLOG RESET");
+        client.call("PING");
+        client.call("SET key value");
+        assert_eq!(client.call("SLOWLOG LEN"), ":0\r\n");
+    }
+}
+
+#[test]
+fn a_write_took_as_long_as_its_outcome_was_awaited() {
+    let server = Server::start(1);
+    let mut client = server.connect();
+    client.call("CONFIG SET slowlog-log-slower-than 2000 latency-monitor-threshold 2");
+    server.node.holds_outcomes.store(true, Ordering::SeqCst);
+    client.send(&command(&["SET", "k", "v"]));
+    let mut other = server.connect();
+    let since = std::time::Instant::now();
+    wait_until("time passes", || since.elapsed().as_millis() >= 4);
+    server.node.release();
+    assert_eq!(client.reply(), b"+OK\r\n");
+    let log = other.call("SLOWLOG GET");
+    assert!(log.contains("$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n"), "{log}");
+    let latest = other.call("LATENCY LATEST");
+    assert!(latest.starts_with("*1\r\n*4\r\n$7\r\ncommand\r\n:"), "{latest}");
+    let history = other.call("LATENCY HISTORY command");
+    assert!(history.starts_with("*1\r\n*2\r\n:"), "{history}");
+    assert!(other.call("LATENCY GRAPH command").contains("command - high "));
+    assert!(other.call("LATENCY DOCTOR").contains("command: 1 slow seconds, "));
+    let histogram = other.call("LATENCY HISTOGRAM set get");
+    assert!(histogram.starts_with("*2\r\n$3\r\nset\r\n*4\r\n$5\r\ncalls\r\n:1\r\n"), "{histogram}");
+    assert_eq!(other.call("LATENCY RESET command"), ":1\r\n");
+    assert_eq!(other.call("LATENCY LATEST"), "*0\r\n");
+}
+
+#[test]
+fn passwords_are_not_in_the_slow_log() {
+    let server = Server::start(1);
+    let mut client = server.connect();
+    client.call("CONFIG SET slowlog-log-slower-than 0");
+    client.call("HELLO 2 AUTH default sesame");
+    client.call("AUTH default sesame");
+    let log = client.call("SLOWLOG GET");
+    assert!(log.contains("(redacted)") && !log.contains("sesame"), "{log}");
+}
+
+#[test]
+fn calls_failures_refusals_and_times_of_commands_are_counted() {
+    let server = Server::start(1);
+    let mut client = server.connect();
+    client.call("CONFIG RESETSTAT");
+    let sent = ["SET a text", "SET b 1", "INCR a", "INCR b", "LPUSH a x", "HGET a f", "GET a"];
+    let bytes: Vec<u8> =
+        sent.iter().flat_map(|line| command(&line.split(' ').collect::<Vec<_>>())).collect();
+    client.send(&bytes);
+    let errors = sent.iter().filter(|_| client.reply().starts_with(b"-")).count();
+    assert_eq!(errors, 3);
+    for line in ["SET", "NOSUCH", "MULTI", "SET c 1", "INCR a", "EXEC"] {
+        client.call(line);
+    }
+    let stats = |client: &mut Client, name: &str| {
+        field(client, "commandstats", &format!("cmdstat_{name}")).expect("it was called")
+    };
+    let set = stats(&mut client, "set");
+    assert_eq!((part(&set, "calls"), part(&set, "rejected_calls")), ("3".into(), "1".into()));
+    assert_eq!(part(&set, "failed_calls"), "0");
+    let incr = stats(&mut client, "incr");
+    assert_eq!((part(&incr, "calls"), part(&incr, "failed_calls")), ("3".into(), "1".into()));
+    let hget = stats(&mut client, "hget");
+    assert_eq!((part(&hget, "calls"), part(&hget, "failed_calls")), ("1".into(), "1".into()));
+    assert_eq!(part(&stats(&mut client, "exec"), "calls"), "1");
+    let calls = |client: &mut Client, code| field(client, "errorstats", code);
+    assert_eq!(calls(&mut client, "errorstat_WRONGTYPE").as_deref(), Some("count=2"));
+    // Not a number, twice; too few arguments; an unknown command.
+    assert_eq!(calls(&mut client, "errorstat_ERR").as_deref(), Some("count=4"));
+    assert_eq!(field(&mut client, "stats", "total_error_replies").as_deref(), Some("6"));
+    let times = field(&mut client, "latencystats", "latency_percentiles_usec_set").unwrap();
+    let p50: f64 = part(&times, "p50").parse().unwrap();
+    let p99: f64 = part(&times, "p99").parse().unwrap();
+    assert!(p50 > 0.0 && p99 >= p50, "{times}");
+    client.call("CONFIG RESETSTAT");
+    assert_eq!(field(&mut client, "errorstats", "errorstat_ERR"), None);
+    assert_eq!(field(&mut client, "commandstats", "cmdstat_set"), None);
+}
+
+#[test]
+fn what_a_shard_refuses_counts_as_failed() {
+    let server = Server::start(1);
+    let mut client = server.connect();
+    server.node.set_judge(|_: ShardId, _: &[u8]| Verdict::Refuse(Refusal::Overloaded));
+    assert!(client.call("SET a 1").starts_with("-OVERLOADED"));
+    let code = field(&mut client, "errorstats", "errorstat_OVERLOADED");
+    assert_eq!(code.as_deref(), Some("count=1"));
+    let set = field(&mut client, "commandstats", "cmdstat_set").unwrap();
+    assert_eq!(part(&set, "failed_calls"), "1");
+    assert!(client.call("FLUSHALL").starts_with("-OVERLOADED"));
+    let flush = field(&mut client, "commandstats", "cmdstat_flushall").unwrap();
+    assert_eq!(part(&flush, "failed_calls"), "1");
+}
+
+#[test]
+fn sections_of_info_are_those_that_were_asked_for() {
+    let server = Server::start(1);
+    let mut client = server.connect();
+    client.call("PING");
+    let mut sections = |asked: &str| -> Vec<String> {
+        let text = client.call(asked);
+        text.lines().filter_map(|line| line.strip_prefix("# ")).map(str::to_owned).collect()
+    };
+    let default = sections("INFO");
+    assert_eq!(sections("INFO default"), default);
+    assert!(!default.contains(&"Commandstats".to_owned()));
+    let all = sections("INFO all");
+    assert_eq!(sections("INFO everything"), all);
+    for section in ["Server", "CPU", "Commandstats", "Errorstats", "Latencystats", "Cluster"] {
+        assert!(all.contains(&section.to_owned()), "{section} in {all:?}");
+    }
+    assert_eq!(sections("INFO keyspace stats KEYSPACE nosuch"), ["Stats", "Keyspace"]);
+    assert!(sections("INFO nosuch").is_empty());
+}
