@@ -168,6 +168,21 @@ impl<S: Stream> Connection<S> {
         self.io.borrow_mut().pipeline.push(delivery, local);
     }
 
+    /// Adds the commands that this connection is to be shown.
+    pub(crate) fn push_feed(&self, local: &mut Local) {
+        self.io.borrow_mut().pipeline.push_feed(local);
+    }
+
+    /// Goes on with what CLIENT PAUSE had held back.
+    pub(crate) fn resume(&self, thread: &IoThread<S>) {
+        let io = &mut *self.io.borrow_mut();
+        if io.pipeline.is_held_back() {
+            thread.turn(self.slot, |turn| io.pipeline.advance(turn));
+            // The task sends what there is, and reads on.
+            io.waker.wake_by_ref();
+        }
+    }
+
     /// Sends the messages that were added.
     pub(crate) fn send_pushed(&self, thread: &IoThread<S>) {
         let io = &mut *self.io.borrow_mut();

@@ -34,6 +34,8 @@ pub(crate) enum Verdict {
     Submit,
     /// Send the window out, and look at this command again when it is complete.
     Hold,
+    /// As `Hold`, but only once CLIENT PAUSE is over.
+    Pause,
     /// Execute nothing more; close once the replies are sent.
     Close,
     /// Close at once, without an answer.
@@ -67,6 +69,44 @@ impl Dispatch<'_, '_> {
         };
         self.row = command_position(row);
         self.session.client().note_command(self.row, self.turn.local.now_s);
+        if self.turn.local.shared.attention.is_wanted() {
+            return self.execute_watched(row, args);
+        }
+        self.execute_called(row, args)
+    }
+
+    /// As [`execute_called`](Self::execute_called), while somebody watches commands or holds them back.
+    #[cold]
+    fn execute_watched(&mut self, row: &'static Command, args: Args<'_>) -> Verdict {
+        if self.is_held_back(row) {
+            return Verdict::Pause;
+        }
+        if self.session.is_monitor() && row.flags & (flags::WRITE | flags::READONLY) != 0 {
+            return self.fail(&Failure::Monitoring);
+        }
+        let verdict = self.execute_called(row, args);
+        if verdict != Verdict::Hold && self.turn.local.shared.attention.is_watched() {
+            self.session.show(row, args, self.turn);
+        }
+        verdict
+    }
+
+    /// True if CLIENT PAUSE holds the command back. Whoever made a pause can end it.
+    fn is_held_back(&self, row: &Command) -> bool {
+        let now = self.turn.local.shared.clock.monotonic_now();
+        let Some(pause) = self.turn.local.shared.attention.pause(now) else { return false };
+        use SessionCommand as Cmd;
+        match row.handler {
+            Handler::Session(Cmd::ClientPause | Cmd::ClientUnpause) => false,
+            _ if !pause.is_for_writes => true,
+            Handler::Session(Cmd::Exec) => self.session.has_queued_write(),
+            Handler::Session(Cmd::Publish | Cmd::SPublish) => true,
+            _ => row.is_write(),
+        }
+    }
+
+    #[inline]
+    fn execute_called(&mut self, row: &'static Command, args: Args<'_>) -> Verdict {
         let verdict = if self.session.is_tracking() {
             self.execute_tracked(row, args)
         } else {

@@ -29,7 +29,7 @@ use tokio::time::Instant;
 use crate::connection::{Connection, Stream};
 use crate::local::{Local, Shared};
 use crate::pipeline::{Pipeline, Turn};
-use crate::registry::{Ends, Permit};
+use crate::registry::{Ends, Permit, flag};
 use crate::session::Session;
 use crate::wake::{PumpSignal, Wake};
 use crate::window::{Address, NO_CONNECTION, THREAD_CONNECTIONS_MAX};
@@ -207,6 +207,14 @@ impl<S: Stream> IoThread<S> {
                 connection.client().kill();
             }
         }
+        let monitors = self.with_local(|local| local.monitors.clone());
+        for slot in monitors {
+            let connection = self.connections.borrow().get(slot as usize).cloned();
+            if let Some(connection) = connection {
+                self.with_local(|local| connection.push_feed(local));
+                touched.insert(slot);
+            }
+        }
         for slot in touched {
             let connection = self.connections.borrow().get(slot as usize).cloned();
             if let Some(connection) = connection {
@@ -238,11 +246,37 @@ impl<S: Stream> IoThread<S> {
             for (_, connection) in &*self.connections.borrow() {
                 connection.publish();
                 let active_at_s = connection.client().active_at_s.load(Ordering::Relaxed);
-                let is_listening = connection.client().is_listening();
+                let client = connection.client();
+                let is_listening = client.is_listening() || client.has_flag(flag::MONITOR);
                 let idle_s = u64::from(now_s.saturating_sub(active_at_s));
                 if timeout_s > 0 && idle_s > timeout_s && !is_listening {
                     connection.client().kill();
                 }
+            }
+        }
+    }
+
+    /// Lets connections go on whenever a pause (CLIENT PAUSE) is over; never returns.
+    pub(crate) async fn end_pauses(&self) {
+        let mut pauses = self.with_local(|local| local.shared.attention.pauses());
+        loop {
+            let left = self.with_local(|local| {
+                let (attention, now) =
+                    (&local.shared.attention, local.shared.clock.monotonic_now());
+                attention.end_old_pause(now);
+                pauses.borrow_and_update().map(|pause| pause.until.since(now))
+            });
+            // Commands that a milder pause lets through go on at once.
+            self.for_each(|connection| connection.resume(self));
+            let changed = match left {
+                None => pauses.changed().await,
+                Some(left) => tokio::select! {
+                    changed = pauses.changed() => changed,
+                    () = tokio::time::sleep(left) => Ok(()),
+                },
+            };
+            if changed.is_err() {
+                return std::future::pending().await;
             }
         }
     }

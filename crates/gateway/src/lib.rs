@@ -12,12 +12,16 @@
 //! pipeline.rs --command--> dispatch.rs --> door (data), session.rs (connections), gather.rs (all shards)
 //! door --outcomes--> io_thread.rs (pump) --> window.rs (order of replies) --> connection.rs
 //! ```
+//! Beside it: what commands took (`meter.rs`), whom to tell (`alarm.rs`), who watches or holds commands back
+//! (`attention.rs`).
 //!
 //! Invariants: INV-G1 to INV-G6, stated in `window.rs`, `pipeline.rs`, `transaction.rs` and `connection.rs`.
 //!
 //! [`Door`]: keystead_node::Door
 
+mod access_log;
 mod alarm;
+mod attention;
 mod buffers;
 mod compat;
 pub mod config;

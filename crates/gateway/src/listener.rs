@@ -23,7 +23,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
 use tokio::task::LocalSet;
 
+use crate::access_log::AccessLog;
 use crate::alarm::Alarms;
+use crate::attention::Attention;
 use crate::config::{GatewayConfig, LiveSettings};
 use crate::io_thread::{IoThread, unless_stopped};
 use crate::local::Shared;
@@ -149,6 +151,8 @@ impl Gateway {
             registry: Arc::new(Registry::default()),
             stats: Stats::default(),
             alarms: Alarms::default(),
+            attention: Attention::default(),
+            access_log: AccessLog::default(),
             clock,
             incarnation,
             watches: AtomicU32::new(0),
@@ -347,7 +351,7 @@ async fn serve(
     mut stop: Stop<'_>,
     ready: impl FnOnce(),
 ) -> Result<(), GatewayError> {
-    let services = Nursery::new(format!("io-{position}-services"), 2);
+    let services = Nursery::new(format!("io-{position}-services"), 3);
     let clients = Nursery::new(format!("io-{position}-clients"), THREAD_CONNECTIONS_MAX);
     let pump_ended = Rc::new(Notify::new());
     let pump = {
@@ -361,9 +365,14 @@ async fn serve(
         let thread = Rc::clone(thread);
         async move { thread.keep_house().await }
     };
+    let pauses = {
+        let thread = Rc::clone(thread);
+        async move { thread.end_pauses().await }
+    };
     let failed = |_| GatewayError::PumpFailed { position };
     services.spawn_local(pump).map_err(failed)?;
     services.spawn_local(housekeeping).map_err(failed)?;
+    services.spawn_local(pauses).map_err(failed)?;
     // ORDER: declared behind the connections and so dropped before them: no client is dealt to a thread
     // that closes its connections already.
     let open = Serving::begin(inbox);

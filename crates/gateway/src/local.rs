@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use keystead_node::pubsub::Inbox;
 use keystead_types::{Clock, Monotonic};
 
+use crate::access_log::AccessLog;
 use crate::alarm::Alarms;
+use crate::attention::Attention;
 use crate::buffers::Buffers;
 use crate::config::{GatewayConfig, LiveSettings};
 use crate::meter::Meter;
@@ -28,6 +30,8 @@ pub(crate) struct Shared {
     pub(crate) registry: Arc<Registry>,
     pub(crate) stats: Stats,
     pub(crate) alarms: Alarms,
+    pub(crate) attention: Attention,
+    pub(crate) access_log: AccessLog,
     pub(crate) clock: Arc<dyn Clock>,
     /// Drawn at start; tells one incarnation of the gateway from the next.
     pub(crate) incarnation: u64,
@@ -68,6 +72,10 @@ pub(crate) struct Local {
     pub(crate) releases: Releases,
     /// Messages for the thread's connections.
     pub(crate) inbox: Arc<Inbox>,
+    /// Where the thread keeps connections that are shown commands (MONITOR).
+    pub(crate) monitors: Vec<u32>,
+    /// Wakes the thread's pump.
+    pub(crate) wake: Wake,
     serial: u32,
     random: u64,
     /// Commands, bytes in and bytes out when the rates were last renewed, and when that was.
@@ -77,6 +85,7 @@ pub(crate) struct Local {
 impl Local {
     /// The belongings of io thread `position`.
     pub(crate) fn new(shared: Arc<Shared>, position: usize, wake: Wake) -> Self {
+        let own_wake = wake.clone();
         let inbox = shared.config.bus.open_inbox(move || wake.wake());
         let stats = shared.stats.thread(position, crate::dispatch::command_count());
         let rated = (sums_of(&stats), shared.clock.monotonic_now());
@@ -93,6 +102,8 @@ impl Local {
             windows: Vec::new(),
             releases: Releases::default(),
             inbox,
+            monitors: Vec::new(),
+            wake: own_wake,
             serial: 0,
             random: random | 1,
             rated,

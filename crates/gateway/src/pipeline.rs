@@ -56,6 +56,8 @@ pub(crate) struct Pipeline {
     life: Life,
     /// True if commands were left alone because too many replies wait to be read.
     is_throttled: bool,
+    /// True if the next command waits for the end of CLIENT PAUSE.
+    is_held_back: bool,
     parting: Parting,
 }
 
@@ -108,6 +110,7 @@ impl Pipeline {
             protocol_error: None,
             life: Life::Open,
             is_throttled: false,
+            is_held_back: false,
             parting: Parting::Not,
         }
     }
@@ -151,6 +154,7 @@ impl Pipeline {
     pub(crate) fn advance(&mut self, turn: &mut Turn<'_>) {
         turn.local.buffers.equip(&mut self.output);
         self.is_throttled = false;
+        self.is_held_back = false;
         while self.may_execute(turn) && self.step(turn) {}
         turn.local.end_batch(&self.input, self.session.client());
         self.submit(turn);
@@ -257,6 +261,23 @@ impl Pipeline {
         self.check_output(local);
     }
 
+    /// Adds the commands that wait to be shown to the output.
+    pub(crate) fn push_feed(&mut self, local: &mut Local) {
+        let Some(feed) = self.session.feed().filter(|_| self.life < Life::Closing) else { return };
+        local.buffers.equip(&mut self.output);
+        if !feed.take(&mut self.output) {
+            tracing::warn!(client = self.session.client().id, "monitor is too slow; closed");
+            self.life = Life::Dead;
+        }
+        self.pushed = self.output.len();
+        self.check_output(local);
+    }
+
+    /// True if the next command waits for the end of CLIENT PAUSE.
+    pub(crate) fn is_held_back(&self) -> bool {
+        self.is_held_back
+    }
+
     /// Bytes to be sent.
     pub(crate) fn unsent(&self) -> &[u8] {
         if self.life == Life::Dead {
@@ -303,7 +324,8 @@ impl Pipeline {
             Life::Open => false,
             Life::Dead => true,
             Life::InputEnded => {
-                !self.is_in_flight() && !self.is_throttled && self.output.is_empty()
+                let is_held_up = self.is_throttled || self.is_held_back;
+                !self.is_in_flight() && !is_held_up && self.output.is_empty()
             }
             Life::Closing => !self.is_in_flight() && self.output.is_empty(),
         }
@@ -386,6 +408,11 @@ impl Pipeline {
             }
             Verdict::Hold => {
                 self.held = Some(request);
+                false
+            }
+            Verdict::Pause => {
+                self.held = Some(request);
+                self.is_held_back = true;
                 false
             }
             Verdict::Close => {

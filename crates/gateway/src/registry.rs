@@ -7,9 +7,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{
-    AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering,
-};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::task::Waker;
 
 use keystead_node::pubsub::{Content, Delivery, Inbox, Listener};
@@ -42,7 +40,7 @@ pub(crate) struct Client {
     /// The database that it works on.
     pub(crate) database: AtomicU16,
     /// See [`flag`].
-    pub(crate) flags: AtomicU8,
+    pub(crate) flags: AtomicU16,
     /// Commands queued in MULTI plus one; 0 outside of a transaction.
     pub(crate) queued_plus_one: AtomicU32,
     /// Channels, patterns and sharded channels that it listens to.
@@ -63,21 +61,23 @@ pub(crate) struct Client {
 /// Bits of [`Client::flags`].
 pub(crate) mod flag {
     /// It speaks RESP3.
-    pub(crate) const RESP3: u8 = 1;
+    pub(crate) const RESP3: u16 = 1;
     /// `CLIENT NO-EVICT ON`.
-    pub(crate) const NO_EVICT: u8 = 2;
+    pub(crate) const NO_EVICT: u16 = 2;
     /// `CLIENT NO-TOUCH ON`.
-    pub(crate) const NO_TOUCH: u8 = 4;
+    pub(crate) const NO_TOUCH: u16 = 4;
     /// It sent READONLY.
-    pub(crate) const READONLY: u8 = 8;
+    pub(crate) const READONLY: u16 = 8;
     /// It has watched keys.
-    pub(crate) const WATCHING: u8 = 16;
+    pub(crate) const WATCHING: u16 = 16;
     /// `CLIENT TRACKING ON`.
-    pub(crate) const TRACKING: u8 = 32;
+    pub(crate) const TRACKING: u16 = 32;
     /// The same with BCAST.
-    pub(crate) const BROADCAST: u8 = 64;
+    pub(crate) const BROADCAST: u16 = 64;
     /// The connection that it redirects to is gone.
-    pub(crate) const BROKEN_REDIRECT: u8 = 128;
+    pub(crate) const BROKEN_REDIRECT: u16 = 128;
+    /// It is shown commands (MONITOR).
+    pub(crate) const MONITOR: u16 = 256;
 }
 
 /// [`Client::last_command`] before the first command.
@@ -153,7 +153,7 @@ impl Registry {
             active_at_s: AtomicU32::new(now_s),
             last_command: AtomicU16::new(NO_COMMAND),
             database: AtomicU16::new(0),
-            flags: AtomicU8::new(0),
+            flags: AtomicU16::new(0),
             queued_plus_one: AtomicU32::new(0),
             subscriptions: Default::default(),
             redirect: AtomicU64::new(0),
@@ -205,7 +205,7 @@ impl Client {
     }
 
     /// Sets or clears bits of [`flag`].
-    pub(crate) fn set_flag(&self, flag: u8, is_set: bool) {
+    pub(crate) fn set_flag(&self, flag: u16, is_set: bool) {
         if is_set {
             self.flags.fetch_or(flag, Ordering::Relaxed);
         } else {
@@ -214,7 +214,7 @@ impl Client {
     }
 
     /// True if any of these bits is set.
-    pub(crate) fn has_flag(&self, flag: u8) -> bool {
+    pub(crate) fn has_flag(&self, flag: u16) -> bool {
         self.flags.load(Ordering::Relaxed) & flag != 0
     }
 

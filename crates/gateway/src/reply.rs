@@ -143,6 +143,20 @@ pub(crate) enum Failure<'a> {
     SlowLogCount,
     #[error("ERR No samples available for event '{}'", Quoted(.event))]
     NoSamples { event: &'a [u8] },
+    #[error("ERR Replica can't interact with the keyspace")]
+    Monitoring,
+    #[error("ERR CLIENT PAUSE mode must be WRITE or ALL")]
+    PauseMode,
+    #[error("ERR Unknown category '{}'", Quoted(.name))]
+    UnknownCategory { name: &'a [u8] },
+    #[error("ERR User '{}' not found", Quoted(.name))]
+    UserNotFound { name: &'a [u8] },
+    #[error("ERR Command '{}' not found", Quoted(.name))]
+    CommandNotFound { name: &'a [u8] },
+    #[error(
+        "ERR ACL GENPASS argument must be the number of bits for the output password, a positive number up to 4096"
+    )]
+    PasswordBits,
     #[error("ERR The command has no key arguments")]
     NoKeyArguments,
     #[error("ERR Invalid command specified")]

@@ -8,6 +8,7 @@ use keystead_store::command::SessionCommand;
 use keystead_types::DatabaseId;
 use std::sync::Arc;
 
+use crate::attention::Feed;
 use crate::config::GatewayConfig;
 use crate::dispatch::Verdict;
 use crate::pipeline::Turn;
@@ -24,7 +25,9 @@ mod connection;
 mod hello;
 mod info;
 mod latency;
+mod lolwut;
 mod memory;
+mod monitor;
 pub(crate) mod pubsub;
 mod slow_log;
 pub(crate) mod tracking;
@@ -47,6 +50,8 @@ pub(crate) struct Session {
     subscriptions: Option<Box<pubsub::Subscriptions>>,
     /// How the connection tracks the keys it reads, if it does.
     tracking: Option<Box<tracking::Tracked>>,
+    /// Where commands wait for it, if it watches them (MONITOR).
+    feed: Option<Arc<Feed>>,
 }
 
 /// Which replies the client wants (CLIENT REPLY).
@@ -73,6 +78,7 @@ impl Session {
             watch: None,
             subscriptions: None,
             tracking: None,
+            feed: None,
         }
     }
 
@@ -127,6 +133,7 @@ impl Session {
         self.drop_watch(turn);
         self.drop_subscriptions(turn);
         self.stop_tracking(turn.local);
+        self.drop_feed(turn);
     }
 
     /// Makes the connection work on another database.
@@ -146,6 +153,7 @@ impl Session {
         self.drop_watch(turn);
         self.drop_subscriptions(turn);
         self.stop_tracking(turn.local);
+        self.drop_feed(turn);
         self.set_protocol(Protocol::Resp2);
         self.select(DatabaseId::FIRST);
         self.reply_mode = ReplyMode::All;
@@ -183,6 +191,8 @@ impl<'a> SessionCall<'_, '_, 'a> {
             Cmd::Asking | Cmd::ReadWrite => self.ok(),
             Cmd::ReadOnly => self.read_only(),
             Cmd::Shutdown => self.shut_down(),
+            Cmd::Lolwut => self.lolwut(),
+            Cmd::Monitor => self.monitor(),
             Cmd::Role => self.role(),
             Cmd::Wait => self.wait(),
             Cmd::Hello => self.hello(),
@@ -219,22 +229,6 @@ impl<'a> SessionCall<'_, '_, 'a> {
             | Cmd::ClusterReplicas
             | Cmd::ClusterShards
             | Cmd::ClusterSlots => self.cluster(kind),
-            Cmd::MemoryDoctor
-            | Cmd::MemoryHelp
-            | Cmd::MemoryMallocStats
-            | Cmd::MemoryPurge
-            | Cmd::MemoryStats => self.memory(kind),
-            Cmd::AclHelp | Cmd::AclList | Cmd::AclUsers | Cmd::AclWhoAmI => self.acl(kind),
-            Cmd::LatencyDoctor
-            | Cmd::LatencyGraph
-            | Cmd::LatencyHelp
-            | Cmd::LatencyHistogram
-            | Cmd::LatencyHistory
-            | Cmd::LatencyLatest
-            | Cmd::LatencyReset => self.latency(kind),
-            Cmd::SlowLogGet | Cmd::SlowLogHelp | Cmd::SlowLogLen | Cmd::SlowLogReset => {
-                self.slow_log(kind)
-            }
             Cmd::ModuleHelp => self.help("module"),
             Cmd::ModuleList => {
                 self.reply().array(0);
@@ -254,6 +248,37 @@ impl<'a> SessionCall<'_, '_, 'a> {
             | Cmd::PubSubShardChannels
             | Cmd::PubSubShardNumSub => self.pubsub(kind),
             _ if kind.changes_subscriptions() => self.pubsub(kind),
+            _ => self.run_inspection(kind),
+        }
+    }
+
+    fn run_inspection(&mut self, kind: SessionCommand) -> Answer<'a> {
+        use SessionCommand as Cmd;
+        match kind {
+            Cmd::AclCat
+            | Cmd::AclDryRun
+            | Cmd::AclGenPass
+            | Cmd::AclGetUser
+            | Cmd::AclHelp
+            | Cmd::AclList
+            | Cmd::AclLog
+            | Cmd::AclUsers
+            | Cmd::AclWhoAmI => self.acl(kind),
+            Cmd::LatencyDoctor
+            | Cmd::LatencyGraph
+            | Cmd::LatencyHelp
+            | Cmd::LatencyHistogram
+            | Cmd::LatencyHistory
+            | Cmd::LatencyLatest
+            | Cmd::LatencyReset => self.latency(kind),
+            Cmd::MemoryDoctor
+            | Cmd::MemoryHelp
+            | Cmd::MemoryMallocStats
+            | Cmd::MemoryPurge
+            | Cmd::MemoryStats => self.memory(kind),
+            Cmd::SlowLogGet | Cmd::SlowLogHelp | Cmd::SlowLogLen | Cmd::SlowLogReset => {
+                self.slow_log(kind)
+            }
             _ => self.client(kind),
         }
     }

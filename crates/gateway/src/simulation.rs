@@ -11,7 +11,9 @@ use keystead_node::Door;
 use keystead_types::Clock;
 use slab::Slab;
 
+use crate::access_log::AccessLog;
 use crate::alarm::Alarms;
+use crate::attention::Attention;
 use crate::config::{GatewayConfig, LiveSettings};
 use crate::local::{Local, Shared};
 use crate::pipeline::{Pipeline, Turn};
@@ -39,6 +41,8 @@ impl Desk {
             registry: Arc::new(Registry::default()),
             stats: Stats::default(),
             alarms: Alarms::default(),
+            attention: Attention::default(),
+            access_log: AccessLog::default(),
             clock,
             incarnation,
             watches: AtomicU32::new(0),

@@ -19,7 +19,7 @@ use keystead_resp::{Args, encode};
 use keystead_store::command::{self, Command, Handler, SessionCommand, flags};
 use keystead_types::{DatabaseId, ShardId};
 
-use crate::dispatch::{Dispatch, Verdict};
+use crate::dispatch::{Dispatch, Verdict, command_at};
 use crate::pipeline::Turn;
 use crate::purpose::Purpose;
 use crate::registry::flag;
@@ -306,6 +306,12 @@ impl Session {
         if let Some(database) = exec.selected.filter(|_| is_executed) {
             self.select(database);
         }
+    }
+
+    /// True if EXEC would change something.
+    pub(crate) fn has_queued_write(&self) -> bool {
+        let rows = self.transaction.iter().flat_map(|queue| &queue.rows);
+        rows.filter_map(|(row, _)| command_at(*row)).any(Command::is_write)
     }
 
     /// Ends the watch, if there is one. Nobody waits for the outcome.

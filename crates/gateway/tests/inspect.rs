@@ -68,6 +68,7 @@ fn a_write_took_as_long_as_its_outcome_was_awaited() {
     server.node.holds_outcomes.store(true, Ordering::SeqCst);
     client.send(&command(&["SET", "k", "v"]));
     let mut other = server.connect();
+    wait_until("the write is under way", || server.node.runs.load(Ordering::Relaxed) == 1);
     let since = std::time::Instant::now();
     wait_until("time passes", || since.elapsed().as_millis() >= 4);
     server.node.release();
@@ -170,4 +171,125 @@ fn sections_of_info_are_those_that_were_asked_for() {
     }
     assert_eq!(sections("INFO keyspace stats KEYSPACE nosuch"), ["Stats", "Keyspace"]);
     assert!(sections("INFO nosuch").is_empty());
+}
+
+#[test]
+fn a_monitor_is_shown_what_all_clients_send_and_no_password() {
+    let config = keystead_gateway::GatewayConfig { io_threads: 2, ..Default::default() };
+    let server = Server::start_with(2, config);
+    let (mut monitor, mut one, mut two) = (server.connect(), server.connect(), server.connect());
+    assert_eq!(monitor.call("MONITOR"), "+OK\r\n");
+    let mut shown = |client: &mut Client, line: &str| {
+        client.call(line);
+        String::from_utf8(monitor.reply()).expect("a line of text")
+    };
+    for client in [&mut one, &mut two] {
+        let line = shown(client, "SET key value");
+        let (time, words) = line.split_once(" [0 127.0.0.1:").expect("time and client");
+        assert!(time.starts_with('+') && time.contains('.'), "{line}");
+        assert!(words.ends_with("] \"SET\" \"key\" \"value\"\r\n"), "{line}");
+    }
+    assert!(shown(&mut one, "GET key").ends_with("\"GET\" \"key\"\r\n"));
+    assert!(shown(&mut one, "AUTH default sesame").ends_with(" \"(redacted)\" \"(redacted)\"\r\n"));
+    // What operators do is not shown, as in Redis; nor is what does not exist.
+    one.call("CONFIG SET timeout 0");
+    one.call("NOSUCH");
+    assert!(shown(&mut one, "ECHO last").ends_with("\"ECHO\" \"last\"\r\n"));
+    assert!(two.call("CLIENT LIST").contains(" flags=O "));
+    assert!(monitor.call("GET key").starts_with("-ERR Replica can't interact"));
+    assert_eq!(monitor.call("RESET"), "+RESET\r\n");
+    one.call("ECHO unseen");
+    assert_eq!(monitor.call("PING"), "+PONG\r\n");
+}
+
+#[test]
+fn a_pause_holds_commands_back_until_it_is_over() {
+    let config = keystead_gateway::GatewayConfig { io_threads: 2, ..Default::default() };
+    let server = Server::start_with(1, config);
+    let (mut operator, mut one, mut two) = (server.connect(), server.connect(), server.connect());
+    one.call("SET key before");
+    assert_eq!(operator.call("CLIENT PAUSE 60000 WRITE"), "+OK\r\n");
+    assert_eq!(two.call("GET key"), "$6\r\nbefore\r\n");
+    for client in [&mut one, &mut two] {
+        client.send(&command(&["SET", "key", "after"]));
+        client.send(&command(&["GET", "key"]));
+    }
+    one.stream.shutdown(std::net::Shutdown::Write).expect("the socket is open");
+    assert_eq!(operator.call("GET key"), "$6\r\nbefore\r\n");
+    assert_eq!(operator.call("CLIENT PAUSE 60000 ALL"), "+OK\r\n");
+    let runs = server.node.runs.load(Ordering::Relaxed);
+    let since = std::time::Instant::now();
+    wait_until("time passes", || since.elapsed().as_millis() >= 50);
+    assert_eq!(server.node.runs.load(Ordering::Relaxed), runs, "nothing was written");
+    assert_eq!(operator.call("CLIENT UNPAUSE"), "+OK\r\n");
+    for client in [&mut one, &mut two] {
+        assert_eq!(client.reply(), b"+OK\r\n");
+        assert_eq!(client.reply(), b"$5\r\nafter\r\n");
+    }
+    assert_eq!(operator.call("CLIENT PAUSE 20"), "+OK\r\n");
+    assert_eq!(two.call("GET key"), "$5\r\nafter\r\n", "it ended by itself");
+}
+
+#[test]
+fn a_pause_for_writes_lets_transactions_that_read_go_on() {
+    let server = Server::start(1);
+    let (mut operator, mut client) = (server.connect(), server.connect());
+    operator.call("CLIENT PAUSE 60000 WRITE");
+    for (line, reply) in [("MULTI", "+OK"), ("GET key", "+QUEUED"), ("EXEC", "*1\r\n$-1")] {
+        assert_eq!(client.call(line), format!("{reply}\r\n"));
+    }
+    client.send(&[command(&["MULTI"]), command(&["SET", "key", "v"]), command(&["EXEC"])].concat());
+    assert_eq!(client.reply(), b"+OK\r\n");
+    assert_eq!(operator.call("GET key"), "$-1\r\n");
+    operator.call("CLIENT UNPAUSE");
+    assert_eq!(client.reply(), b"+QUEUED\r\n");
+    assert_eq!(client.reply(), b"*1\r\n+OK\r\n");
+}
+
+#[test]
+fn connections_are_listed_and_closed_by_their_type() {
+    let server = Server::start(1);
+    let (mut operator, mut listener) = (server.connect(), server.connect());
+    listener.call("SUBSCRIBE news");
+    let lines = |client: &mut Client, kind: &str| {
+        client.call(&format!("CLIENT LIST TYPE {kind}")).matches("id=").count()
+    };
+    assert_eq!(lines(&mut operator, "normal"), 1);
+    assert_eq!(lines(&mut operator, "pubsub"), 1);
+    assert_eq!(lines(&mut operator, "replica"), 0);
+    assert_eq!(operator.call("CLIENT KILL TYPE pubsub"), ":1\r\n");
+    assert_eq!(listener.rest(), b"");
+    assert_eq!(operator.call("CLIENT KILL TYPE normal"), ":0\r\n");
+}
+
+#[test]
+fn failed_logins_are_logged_with_who_failed() {
+    let config = keystead_gateway::GatewayConfig {
+        password: Some("sesame".to_owned()),
+        ..Default::default()
+    };
+    let server = Server::start_with(1, config);
+    let mut stranger = server.connect();
+    stranger.call("AUTH default wrong");
+    stranger.call("AUTH default wrong");
+    stranger.call("HELLO 2 AUTH nobody sesame");
+    let mut client = server.connect();
+    client.call("AUTH sesame");
+    let log = client.call("ACL LOG");
+    assert!(log.starts_with("*2\r\n*14\r\n$5\r\ncount\r\n:1\r\n"), "{log}");
+    assert!(log.contains("$8\r\nusername\r\n$6\r\nnobody\r\n") && log.contains("count\r\n:2\r\n"));
+    assert!(log.contains("addr=127.0.0.1:") && !log.contains("wrong"), "{log}");
+    assert_eq!(field(&mut client, "stats", "acl_access_denied_auth").as_deref(), Some("3"));
+    assert_eq!(client.call("ACL LOG RESET"), "+OK\r\n");
+    assert_eq!(client.call("ACL LOG"), "*0\r\n");
+}
+
+#[test]
+fn passwords_that_are_made_have_the_length_asked_for_and_differ() {
+    let server = Server::start(1);
+    let mut client = server.connect();
+    let one = client.call("ACL GENPASS");
+    assert!(one.starts_with("$64\r\n") && one != client.call("ACL GENPASS"));
+    assert!(client.call("ACL GENPASS 5").starts_with("$2\r\n"));
+    assert!(client.call("LOLWUT VERSION 5 1 1").contains("Keystead ver. "));
 }

@@ -4,9 +4,11 @@
 
 use std::fmt::Write as _;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use keystead_store::command::SessionCommand;
 
+use crate::attention::Pause;
 use crate::dispatch::{Verdict, command_at};
 use crate::registry::{Client, flag};
 use crate::reply::Failure;
@@ -19,8 +21,7 @@ struct Filter<'a> {
     id: Option<u64>,
     peer: Option<&'a [u8]>,
     local: Option<&'a [u8]>,
-    /// `TYPE` other than `normal`: matches nobody here.
-    is_nobody: bool,
+    kind: Option<Kind>,
     spares_caller: bool,
 }
 
@@ -52,8 +53,11 @@ impl<'a> SessionCall<'_, '_, 'a> {
             Cmd::ClientTrackingInfo => self.client_tracking_state(),
             Cmd::ClientCaching => self.client_caching(),
             Cmd::ClientHelp => self.help("client"),
-            Cmd::ClientPause => Err(Failure::Unsupported { what: "CLIENT PAUSE" }),
-            Cmd::ClientUnpause => Err(Failure::Unsupported { what: "CLIENT UNPAUSE" }),
+            Cmd::ClientPause => self.client_pause(),
+            Cmd::ClientUnpause => {
+                self.turn.local.shared.attention.end_pause();
+                self.ok()
+            }
             _ => Err(Failure::Unsupported { what: "this command" }),
         }
     }
@@ -101,7 +105,8 @@ impl<'a> SessionCall<'_, '_, 'a> {
         let clients = match (self.args.get(2), self.args.len()) {
             (None, _) => registry.clients(),
             (Some(option), 4) if option.eq_ignore_ascii_case(b"type") => {
-                if is_normal(self.arg(3))? { registry.clients() } else { Vec::new() }
+                let kind = Kind::parse(self.arg(3))?;
+                registry.clients().into_iter().filter(|client| kind.is_of(client)).collect()
             }
             (Some(option), 4..) if option.eq_ignore_ascii_case(b"id") => {
                 let mut clients = Vec::new();
@@ -119,7 +124,7 @@ impl<'a> SessionCall<'_, '_, 'a> {
     }
 
     /// One line of CLIENT LIST, in the fields and order of Redis.
-    fn describe(&self, client: &Client) -> String {
+    pub(super) fn describe(&self, client: &Client) -> String {
         let address = |address: Option<std::net::SocketAddr>| {
             address.map_or_else(|| "?:0".to_owned(), |address| address.to_string())
         };
@@ -205,7 +210,7 @@ impl<'a> SessionCall<'_, '_, 'a> {
                     let id = integer(value).filter(|id| *id > 0);
                     filter.id = Some(id.ok_or(Failure::ClientIdNotPositive)?.unsigned_abs());
                 }
-                b"type" => filter.is_nobody |= !is_normal(value)?,
+                b"type" => filter.kind = Some(Kind::parse(value)?),
                 b"addr" => filter.peer = Some(value),
                 b"laddr" => filter.local = Some(value),
                 b"user" if value == b"default" => {}
@@ -237,7 +242,27 @@ impl<'a> SessionCall<'_, '_, 'a> {
         Ok(Verdict::Next)
     }
 
-    fn client_switch(&mut self, flag: u8) -> Answer<'a> {
+    /// `CLIENT PAUSE timeout [WRITE | ALL]`: holds back commands of this node's clients.
+    fn client_pause(&mut self) -> Answer<'a> {
+        if self.args.len() > 4 {
+            return Err(Failure::Subcommand { container: "CLIENT", verb: self.arg(1) });
+        }
+        let is_for_writes = match self.args.get(3) {
+            None => false,
+            Some(mode) if mode.eq_ignore_ascii_case(b"all") => false,
+            Some(mode) if mode.eq_ignore_ascii_case(b"write") => true,
+            Some(_) => return Err(Failure::PauseMode),
+        };
+        let timeout_ms = integer(self.arg(2)).ok_or(Failure::TimeoutNotAnInteger)?;
+        let timeout_ms = u64::try_from(timeout_ms).map_err(|_| Failure::NegativeTimeout)?;
+        let shared = &self.turn.local.shared;
+        let now = shared.clock.monotonic_now();
+        let until = now.after(Duration::from_millis(timeout_ms));
+        shared.attention.begin_pause(Pause { until, is_for_writes }, now);
+        self.ok()
+    }
+
+    fn client_switch(&mut self, flag: u16) -> Answer<'a> {
         let value = self.arg(2);
         let is_on = value.eq_ignore_ascii_case(b"on");
         if !is_on && !value.eq_ignore_ascii_case(b"off") {
@@ -262,7 +287,7 @@ impl Filter<'_> {
                 address.is_some_and(|address| address.to_string().as_bytes() == wanted)
             })
         };
-        !self.is_nobody
+        self.kind.is_none_or(|kind| kind.is_of(client))
             && self.id.is_none_or(|id| id == client.id)
             && is(self.peer, client.peer)
             && is(self.local, client.local)
@@ -276,6 +301,9 @@ fn flags_of(client: &Client) -> String {
         if client.has_flag(bit) {
             letters.push(letter);
         }
+    }
+    if client.has_flag(flag::MONITOR) {
+        letters.push('O');
     }
     if client.is_listening() {
         letters.push('P');
@@ -302,11 +330,30 @@ fn redirect_of(client: &Client) -> i64 {
     if client.has_flag(flag::TRACKING) { i64::try_from(id).unwrap_or(i64::MAX) } else { -1 }
 }
 
-/// True for the type that all connections here have; the other types of Redis exist, but nobody has them.
-fn is_normal(name: &[u8]) -> Result<bool, Failure<'_>> {
-    match name.to_ascii_lowercase().as_slice() {
-        b"normal" => Ok(true),
-        b"master" | b"slave" | b"replica" | b"pubsub" => Ok(false),
-        _ => Err(Failure::UnknownClientType { name }),
+/// The types of connections that Redis tells apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Normal,
+    Listening,
+    /// Nobody here: nodes replicate over connections of their own.
+    Replicating,
+}
+
+impl Kind {
+    fn parse(name: &[u8]) -> Result<Self, Failure<'_>> {
+        match name.to_ascii_lowercase().as_slice() {
+            b"normal" => Ok(Self::Normal),
+            b"pubsub" => Ok(Self::Listening),
+            b"master" | b"slave" | b"replica" => Ok(Self::Replicating),
+            _ => Err(Failure::UnknownClientType { name }),
+        }
+    }
+
+    fn is_of(self, client: &Client) -> bool {
+        match self {
+            Self::Normal => !client.is_listening(),
+            Self::Listening => client.is_listening(),
+            Self::Replicating => false,
+        }
     }
 }

@@ -31,6 +31,7 @@ impl<'a> SessionCall<'_, '_, 'a> {
             SessionCommand::ConfigSet => self.config_set(),
             SessionCommand::ConfigResetStat => {
                 self.turn.local.shared.stats.reset();
+                self.turn.local.shared.access_log.reset_total();
                 self.ok()
             }
             SessionCommand::ConfigRewrite => Err(Failure::SettingsNotWritten),

@@ -31,7 +31,7 @@ impl<'a> SessionCall<'_, '_, 'a> {
         };
         let introduction = self.introduction()?;
         if let Some((user, password)) = introduction.credentials {
-            self.authenticate(user, password)?;
+            self.authenticate("HELLO", user, password)?;
         }
         if !self.session.is_authenticated() {
             return Err(Failure::HelloNotAuthenticated);
@@ -96,17 +96,25 @@ impl<'a> SessionCall<'_, '_, 'a> {
         if self.args.len() == 2 && self.turn.local.shared.config.password.is_none() {
             return Err(Failure::NoPasswordConfigured);
         }
-        self.authenticate(user, password)?;
+        self.authenticate("AUTH", user, password)?;
         self.ok()
     }
 
-    fn authenticate(&mut self, user: &[u8], password: &[u8]) -> Result<(), Failure<'a>> {
+    fn authenticate(
+        &mut self,
+        command: &'static str,
+        user: &[u8],
+        password: &[u8],
+    ) -> Result<(), Failure<'a>> {
         let is_right = match &self.turn.local.shared.config.password {
             Some(right) => equal_in_constant_time(right.as_bytes(), password),
             // As in Redis, the default user without a password takes any.
             None => true,
         };
         if user != DEFAULT_USER || !is_right {
+            let shared = &self.turn.local.shared;
+            let client = self.describe(self.session.client());
+            shared.access_log.add(command, user, client, shared.clock.unix_now());
             tracing::info!(peer = ?self.session.client().peer, "a client gave a wrong password");
             return Err(Failure::WrongPassword);
         }

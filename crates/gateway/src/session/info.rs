@@ -216,6 +216,7 @@ fn stats(report: &Report<'_>, lines: &mut Lines) {
     lines.field("pubsub_patterns", patterns);
     lines.field("pubsubshard_channels", sharded);
     lines.field("total_error_replies", totals.errors);
+    lines.field("acl_access_denied_auth", report.shared.access_log.total());
     lines.field("protocol_errors", totals.protocol_errors);
     lines.field("slow_readers_closed", totals.slow_readers);
     lines.field("log_commands_applied", report.status.commands_applied);

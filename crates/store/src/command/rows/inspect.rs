@@ -1,4 +1,4 @@
-//! Rows of what is asked about a running server: SLOWLOG, LATENCY; the gateway runs them.
+//! Rows of what is asked about a running server: SLOWLOG, LATENCY, MONITOR, LOLWUT; the gateway runs them.
 
 use super::{Command, Group, SESSION, SessionCommand, flags};
 
@@ -30,6 +30,12 @@ pub(crate) const ROWS: &[Command] = &[
         .since("2.8.13")
         .cost("Depends on subcommand.")
         .doc("subcommand", "A container for commands on what was too slow, and when."),
+    row("lolwut", -1, SessionCommand::Lolwut)
+        .with(flags::READONLY | flags::FAST)
+        .since("5.0.0")
+        .doc("[VERSION version] [stones [courses]]", "Draws a wall above the version."),
+    admin("monitor", 1, SessionCommand::Monitor)
+        .doc("", "Shows every command that clients send to this node."),
     Command::container("slowlog", Group::Server, SessionCommand::SlowLog, SLOW_LOG)
         .since("2.2.12")
         .cost("Depends on subcommand.")
