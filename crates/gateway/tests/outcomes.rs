@@ -156,6 +156,33 @@ fn a_flush_of_some_shards_only_is_uncertain() {
     assert!(reply.starts_with("-OVERLOADED "), "{reply}");
 }
 
+/// bar lies in shard 1, foo in shard 2: what is written must have been looked for where the command takes it from.
+#[test]
+fn keys_behind_options_and_patterns_are_kept_to_their_shard() {
+    let server = Server::start(2);
+    let mut client = server.connect();
+    assert_eq!(client.call("RPUSH {bar}l 2 1"), ":2\r\n");
+    assert_eq!(client.call("MSET {bar}w1 2 {bar}w2 1"), "+OK\r\n");
+    assert_eq!(client.call("GEOADD {bar}g 13 38 m"), ":1\r\n");
+    assert_eq!(client.call("SORT {bar}l BY {bar}w* STORE {bar}s"), ":2\r\n");
+    assert_eq!(client.call("SORT_RO {bar}l BY {bar}w*"), "*2\r\n$1\r\n2\r\n$1\r\n1\r\n");
+    for denied in ["SORT {bar}l BY w*", "SORT {bar}l GET {foo}w*", "SORT_RO {bar}l GET *"] {
+        let reply = client.call(denied);
+        assert!(reply.contains("option of SORT denied"), "{denied}: {reply}");
+    }
+    for crossing in [
+        "SORT {bar}l STORE {foo}s",
+        "SORT {bar}l STORE {bar}s STORE {foo}s",
+        "SORT {bar}l STORE {foo}s BY store",
+        "GEORADIUS {bar}g 13 38 9 km STORE {bar}s STORE {foo}s",
+        "MSETEX 2 {bar}a 1 {foo}a 2",
+    ] {
+        assert!(client.call(crossing).starts_with("-CROSSSLOT "), "{crossing}");
+    }
+    assert_eq!(client.call("SORT {bar}l STORE {bar}s BY store"), ":2\r\n");
+    assert_eq!(client.call("EXISTS {foo}s"), ":0\r\n");
+}
+
 #[test]
 fn transactions_run_in_one_shard_or_not_at_all() {
     let server = Server::start(4);
