@@ -9,7 +9,7 @@ use keystead_types::NodeId;
 
 use crate::batch::{BLOCK_HEADER_BYTES, BlockHeader, block_ends};
 use crate::record::{RECORD_HEADER_BYTES, u32_at};
-use crate::segment::{FIRST_BLOCK_OFFSET, Identity, SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::segment::{FIRST_BLOCK_OFFSET, Identity, Remains, SEGMENT_HEADER_BYTES, SegmentHeader};
 
 /// Whose log the resealed segments are.
 pub const IDENTITY: Identity = Identity { node: NodeId(7), log_id: 42 };
@@ -20,7 +20,9 @@ pub const IDENTITY: Identity = Identity { node: NodeId(7), log_id: 42 };
 /// Shorter than a header, it is left alone.
 pub fn reseal(bytes: &mut [u8], sequence: u64, first_block: u64) -> u64 {
     let Some(head) = bytes.get_mut(..SEGMENT_HEADER_BYTES) else { return first_block };
-    let header = SegmentHeader { sequence, identity: IDENTITY };
+    // Both kinds of segments, whatever the bytes said.
+    let remains = if sequence.is_multiple_of(2) { Remains::OlderBlocks } else { Remains::Zeros };
+    let header = SegmentHeader { sequence, identity: IDENTITY, remains };
     head.copy_from_slice(&header.encode());
     let (mut at, mut number) = (SEGMENT_HEADER_BYTES, first_block);
     while bytes.len() - at >= BLOCK_HEADER_BYTES {
