@@ -157,6 +157,8 @@ pub enum CommandError {
              Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust."
     )]
     NoFrequency,
+    #[error("ERR SORT would give {results} results, more than {max}; use LIMIT, or fewer GET")]
+    SortResults { results: usize, max: usize },
     #[error("ERR One or more scores can't be converted into double")]
     SortWeight,
     #[error(

@@ -270,6 +270,25 @@ fn the_key_of_an_option_is_found_wherever_it_stands() {
     }
 }
 
+/// A command of a few kilobytes must not make a reply, or a list, of gigabytes.
+#[test]
+fn what_sort_makes_of_many_patterns_is_bounded() {
+    let mut store = Store::new(CONFIG);
+    let numbers = (0..5000).map(|number: u32| number.to_string());
+    let push: Vec<String> = ["RPUSH", "l"].map(str::to_owned).into_iter().chain(numbers).collect();
+    apply(&mut store, 1, &push);
+    for (gets, is_refused) in [(4000, true), (3, false)] {
+        for store_into in [&[][..], &["STORE", "m"]] {
+            let mut line = vec!["SORT", "l"];
+            line.extend(std::iter::repeat_n(["GET", "#"], gets).flatten());
+            line.extend(store_into);
+            let (outcome, _) = apply_with_outcome(&mut store, 1, &line);
+            assert_eq!(outcome.is_error, is_refused, "{gets} GET");
+        }
+    }
+    assert_eq!(apply(&mut store, 1, &["LLEN", "m"]), b":15000\r\n");
+}
+
 /// INV-S1.
 #[test]
 fn scan_meets_every_key_that_stays_while_others_come_and_go() {

@@ -26,6 +26,10 @@ use crate::value::set::Member;
 use crate::value::sorted_set::Direction;
 use crate::value::{Collection, Kind};
 
+/// Most results of a call with several GET: a short command must not make gigabytes. Without GET there are as many
+/// results as members, however many these are.
+const RESULTS_MAX: usize = 1 << 24;
+
 /// What a client asked for.
 struct Query<'a> {
     key: &'a [u8],
@@ -91,6 +95,7 @@ pub(crate) fn sort(
     let sorted = writer.reading(|reader| -> Result<List, CommandError> {
         let mut list = List::new();
         let members = query.members(reader)?;
+        query.results(members.len())?;
         query.each(reader, &members, |found| {
             list.push(Side::Right, found.unwrap_or_default());
         });
@@ -114,7 +119,7 @@ fn answer(
     reply: &mut ReplyWriter<'_>,
 ) -> Result<(), CommandError> {
     let members = query.members(reader)?;
-    reply.array(members.len() * query.gets.len().max(1));
+    reply.array(query.results(members.len())?);
     query.each(reader, &members, |found| match found {
         Some(bytes) => reply.bulk(bytes),
         None => reply.null(),
@@ -214,6 +219,15 @@ impl<'a> Query<'a> {
             By::Held => held(collection, self.direction, |len| self.window(len)),
             by => self.sorted(reader, collection, by, self.comparison),
         }
+    }
+
+    /// How many results `members` give.
+    fn results(&self, members: usize) -> Result<usize, CommandError> {
+        let results = members.saturating_mul(self.gets.len().max(1));
+        if self.gets.len() > 1 && results > RESULTS_MAX {
+            return Err(CommandError::SortResults { results, max: RESULTS_MAX });
+        }
+        Ok(results)
     }
 
     fn sorted<'e>(
