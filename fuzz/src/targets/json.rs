@@ -36,7 +36,7 @@ const COMMANDS: [(&[u8], usize); 21] = [
     (b"JSON.RESP", 0),
     (b"JSON.STRLEN", 0),
 ];
-const PATHS: [&[u8]; 24] = [
+const PATHS: [&[u8]; 26] = [
     b"$",
     b".",
     b"$.a",
@@ -60,6 +60,8 @@ const PATHS: [&[u8]; 24] = [
     b"$..[?(@.s =~ $.p)].s",
     b"$.a[?(@ in [1,2,{\"a\":1}])]",
     b"$..*..*",
+    b"$..[?(length(@.s)==2 || count(@.*)>1)]",
+    b"$..[?match(@.s,'a|ab') && value(@.a)!=1]",
     b"$..a..b[0].c",
 ];
 const VALUES: [&[u8]; 22] = [
@@ -125,7 +127,7 @@ pub fn run(bytes: &[u8]) {
 
 /// One of what is known to mean something, or any bytes.
 fn part<'a>(input: &mut Input<'a>, known: &[&'a [u8]]) -> &'a [u8] {
-    if input.u8() % 4 == 0 { input.piece(60) } else { input.one_of(known) }
+    if input.u8().is_multiple_of(4) { input.piece(60) } else { input.one_of(known) }
 }
 
 /// Walks through the commands, and bytes that stand for paths and values of any sort.

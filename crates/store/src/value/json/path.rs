@@ -73,7 +73,7 @@ enum Condition {
     /// The path leads somewhere; of a literal, that it is `true`.
     Holds(Operand),
     Compared(Operand, Comparison, Operand),
-    Matched(Operand, Pattern),
+    Matched(Operand, Pattern, Extent),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +92,12 @@ enum Comparison {
 enum Operand {
     Literal(Node),
     Query(Query),
+    /// `length(...)`: the characters of a text, or how many values a container holds.
+    Length(Box<Self>),
+    /// `count(...)`: how many values a path names.
+    Count(Query),
+    /// `value(...)`: the only value that a path names.
+    Value(Query),
 }
 
 /// A path within a filter.
@@ -101,7 +107,16 @@ struct Query {
     segments: Vec<Segment>,
 }
 
-/// The right side of `=~`.
+/// How much of a text a pattern has to match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Extent {
+    /// Any part: `=~`, and `search(...)`.
+    Part,
+    /// All of it: `match(...)`.
+    Whole,
+}
+
+/// The right side of `=~`, or the second argument of `match` and `search`.
 enum Pattern {
     /// A literal, made ready; `None` if it is no regular expression, so that nothing matches it.
     Ready(Option<ReadyPattern>),
@@ -117,7 +132,15 @@ struct ReadyPattern {
 
 impl ReadyPattern {
     /// `None` if it is no regular expression, or too large a one.
-    fn make(pattern: &str) -> Option<Self> {
+    fn make(pattern: &str, extent: Extent) -> Option<Self> {
+        let framed;
+        let pattern = match extent {
+            Extent::Part => pattern,
+            Extent::Whole => {
+                framed = format!("^(?:{pattern})$");
+                &framed
+            }
+        };
         let regex =
             regex_lite::RegexBuilder::new(pattern).size_limit(PATTERN_BYTES_MAX).build().ok()?;
         // Every sign is a state at most, as often as the counts around it say; the greatest size bounds them all.

@@ -11,12 +11,31 @@ use smallvec::SmallVec;
 use crate::value::json::{Node, Numbers};
 
 use super::select::{TooMuch, Walk};
-use super::{Comparison, Condition, Operand, Pattern, Query, ReadyPattern};
+use super::{Comparison, Condition, Extent, Operand, Pattern, Query, ReadyPattern};
 
 /// Steps of a pattern over a text that cost one look: each byte takes as many as the pattern has states.
 const STEPS_PER_LOOK: usize = 16;
+/// Bytes of a text that are counted for one look.
+const BYTES_PER_LOOK: usize = 64;
 /// Looks that making a pattern ready costs.
 const LOOKS_PER_PATTERN: u64 = 512;
+
+/// A value of one side of a comparison.
+enum Side<'x> {
+    /// It stands in the document or in the path.
+    Held(&'x Node),
+    /// A function made it.
+    Made(Node),
+}
+
+impl Side<'_> {
+    const fn node(&self) -> &Node {
+        match self {
+            Self::Held(node) => node,
+            Self::Made(node) => node,
+        }
+    }
+}
 
 impl<'d> Walk<'d, '_> {
     /// True if the condition holds of `current`.
@@ -44,14 +63,17 @@ impl<'d> Walk<'d, '_> {
                 Ok(true)
             }
             Condition::Not(condition) => Ok(!self.holds(condition, current)?),
-            Condition::Holds(Operand::Literal(value)) => Ok(matches!(value, Node::Bool(true))),
             Condition::Holds(Operand::Query(query)) => Ok(!self.nodes(query, current)?.is_empty()),
+            Condition::Holds(operand) => {
+                let sides = self.operand(operand, current)?;
+                Ok(sides.iter().any(|side| matches!(side.node(), Node::Bool(true))))
+            }
             Condition::Compared(left, comparison, right) => {
                 let lefts = self.operand(left, current)?;
                 let rights = self.operand(right, current)?;
                 for left in &lefts {
                     for right in &rights {
-                        if self.compare(left, *comparison, right)? {
+                        if self.compare(left.node(), *comparison, right.node())? {
                             return Ok(true);
                         }
                     }
@@ -59,7 +81,9 @@ impl<'d> Walk<'d, '_> {
                 // What is not there is in nothing.
                 Ok(*comparison == Comparison::NotIn && (lefts.is_empty() || rights.is_empty()))
             }
-            Condition::Matched(left, pattern) => self.matches(left, pattern, current),
+            Condition::Matched(left, pattern, extent) => {
+                self.matches(left, (pattern, *extent), current)
+            }
         }
     }
 
@@ -77,17 +101,35 @@ impl<'d> Walk<'d, '_> {
         &mut self,
         operand: &'x Operand,
         current: &'d Node,
-    ) -> Result<SmallVec<[&'x Node; 2]>, TooMuch>
+    ) -> Result<SmallVec<[Side<'x>; 2]>, TooMuch>
     where
         'd: 'x,
     {
-        match operand {
-            Operand::Literal(value) => Ok(SmallVec::from_slice(&[value])),
+        let made = |number: usize| SmallVec::from_iter([Side::Made(Node::unsigned(number as u64))]);
+        Ok(match operand {
+            Operand::Literal(value) => SmallVec::from_iter([Side::Held(value)]),
             Operand::Query(query) => {
                 let nodes = self.nodes(query, current)?.into_iter();
-                Ok(nodes.map(|node| -> &'x Node { node }).collect())
+                nodes.map(|node| -> Side<'x> { Side::Held(node) }).collect()
             }
-        }
+            Operand::Count(query) => made(self.nodes(query, current)?.len()),
+            Operand::Value(query) => match self.nodes(query, current)?[..] {
+                [node] => SmallVec::from_iter([Side::Held(node)]),
+                _ => SmallVec::new(),
+            },
+            Operand::Length(argument) => {
+                let sides = self.operand(argument, current)?;
+                for side in &sides {
+                    self.look(
+                        (side.node().as_text().map_or(0, <[u8]>::len) / BYTES_PER_LOOK) as u64,
+                    )?;
+                }
+                match &sides[..] {
+                    [side] => length(side.node()).map_or_else(SmallVec::new, made),
+                    _ => SmallVec::new(),
+                }
+            }
+        })
     }
 
     fn compare(
@@ -125,11 +167,12 @@ impl<'d> Walk<'d, '_> {
     fn matches(
         &mut self,
         left: &Operand,
-        pattern: &Pattern,
+        (pattern, extent): (&Pattern, Extent),
         current: &'d Node,
     ) -> Result<bool, TooMuch> {
-        let texts = self.operand(left, current)?;
-        let texts: SmallVec<[&str; 2]> = texts.iter().filter_map(|node| text_of(node)).collect();
+        let sides = self.operand(left, current)?;
+        let texts: SmallVec<[&str; 2]> =
+            sides.iter().filter_map(|side| text_of(side.node())).collect();
         let query = match pattern {
             Pattern::Ready(None) => return Ok(false),
             Pattern::Ready(Some(pattern)) => return self.matches_any(pattern, &texts),
@@ -138,19 +181,20 @@ impl<'d> Walk<'d, '_> {
         for pattern in self.nodes(query, current)? {
             let Some(pattern) = text_of(pattern) else { continue };
             // Mostly it is one pattern, asked for again and again.
-            let last = self.last_pattern.take().filter(|(text, _)| **text == *pattern);
+            let last = self.last_pattern.take();
+            let last = last.filter(|(text, was, _)| **text == *pattern && *was == extent);
             let ready = match last {
-                Some((_, ready)) => ready,
+                Some((_, _, ready)) => ready,
                 None => {
                     self.look(LOOKS_PER_PATTERN)?;
-                    ReadyPattern::make(pattern)
+                    ReadyPattern::make(pattern, extent)
                 }
             };
             let is_matched = match &ready {
                 Some(ready) => self.matches_any(ready, &texts)?,
                 None => false,
             };
-            self.last_pattern = Some((pattern.into(), ready));
+            self.last_pattern = Some((pattern.into(), extent, ready));
             if is_matched {
                 return Ok(true);
             }
@@ -166,6 +210,15 @@ impl<'d> Walk<'d, '_> {
             }
         }
         Ok(false)
+    }
+}
+
+/// What `length` makes of a value; `None` of what has none.
+fn length(value: &Node) -> Option<usize> {
+    match value {
+        Node::Text(_) => text_of(value).map(|text| text.chars().count()),
+        Node::Array(_) | Node::Object(_) => Some(value.child_count()),
+        _ => None,
     }
 }
 

@@ -14,7 +14,7 @@ use crate::table::Hasher;
 use crate::value::json::{Node, read};
 
 use super::{
-    Comparison, Condition, FILTER_NESTING_MAX, Operand, PATH_BYTES_MAX, PATTERNS_MAX, Path,
+    Comparison, Condition, Extent, FILTER_NESTING_MAX, Operand, PATH_BYTES_MAX, PATTERNS_MAX, Path,
     Pattern, Query, Reach, ReadyPattern, Segment, Selector, Slice,
 };
 
@@ -244,10 +244,7 @@ impl Reader<'_> {
 
     /// Conditions with `||` between them.
     fn condition(&mut self) -> Result<Condition, PathError> {
-        if self.depth == FILTER_NESTING_MAX {
-            return Err(self.expected("less nesting"));
-        }
-        self.depth += 1;
+        self.enter()?;
         let mut any = vec![self.conjunction()?];
         while self.take_behind_blanks(b"||") {
             any.push(self.conjunction()?);
@@ -287,23 +284,23 @@ impl Reader<'_> {
     }
 
     fn comparison(&mut self) -> Result<Condition, PathError> {
+        for (name, extent) in [(&b"match("[..], Extent::Whole), (b"search(", Extent::Part)] {
+            if self.take(name) {
+                self.skip_blanks();
+                let left = self.operand()?;
+                self.require(b",", "`,`")?;
+                self.skip_blanks();
+                let pattern = self.pattern(extent)?;
+                self.require(b")", "`)`")?;
+                return Ok(Condition::Matched(left, pattern, extent));
+            }
+        }
         let left = self.operand()?;
         self.skip_blanks();
         if self.take(b"=~") {
             self.skip_blanks();
-            let pattern = match self.operand()? {
-                Operand::Query(query) => Pattern::Query(query),
-                Operand::Literal(Node::Text(text)) => {
-                    self.patterns += 1;
-                    if self.patterns > PATTERNS_MAX {
-                        return Err(self.expected("fewer patterns"));
-                    }
-                    let text = std::str::from_utf8(text.as_bytes());
-                    Pattern::Ready(text.ok().and_then(ReadyPattern::make))
-                }
-                Operand::Literal(_) => return Err(self.expected("a quoted pattern or a path")),
-            };
-            return Ok(Condition::Matched(left, pattern));
+            let pattern = self.pattern(Extent::Part)?;
+            return Ok(Condition::Matched(left, pattern, Extent::Part));
         }
         const COMPARISONS: [(&[u8], Comparison); 8] = [
             (b"==", Comparison::Equal),
@@ -321,20 +318,43 @@ impl Reader<'_> {
         Ok(Condition::Compared(left, *comparison, self.operand()?))
     }
 
-    fn operand(&mut self) -> Result<Operand, PathError> {
-        match self.peek() {
-            Some(b'@' | b'$') => {
-                let is_from_root = self.peek() == Some(b'$');
-                self.at += 1;
-                let mut segments = Vec::new();
-                self.depth += 1;
-                if self.depth > FILTER_NESTING_MAX {
-                    return Err(self.expected("less nesting"));
+    /// What a text is matched with, made ready if it is known by now.
+    fn pattern(&mut self, extent: Extent) -> Result<Pattern, PathError> {
+        match self.operand()? {
+            Operand::Query(query) => Ok(Pattern::Query(query)),
+            Operand::Literal(Node::Text(text)) => {
+                self.patterns += 1;
+                if self.patterns > PATTERNS_MAX {
+                    return Err(self.expected("fewer patterns"));
                 }
-                self.segments(&mut segments)?;
-                self.depth -= 1;
-                Ok(Operand::Query(Query { is_from_root, segments }))
+                let text = std::str::from_utf8(text.as_bytes()).ok();
+                Ok(Pattern::Ready(text.and_then(|text| ReadyPattern::make(text, extent))))
             }
+            _ => Err(self.expected("a quoted pattern or a path")),
+        }
+    }
+
+    fn operand(&mut self) -> Result<Operand, PathError> {
+        if self.take(b"length(") {
+            self.skip_blanks();
+            self.enter()?;
+            let argument = self.operand()?;
+            self.depth -= 1;
+            self.require(b")", "`)`")?;
+            return Ok(Operand::Length(Box::new(argument)));
+        }
+        for (name, of_query) in
+            [(&b"count("[..], Operand::Count as fn(Query) -> Operand), (b"value(", Operand::Value)]
+        {
+            if self.take(name) {
+                self.skip_blanks();
+                let query = self.query()?;
+                self.require(b")", "`)`")?;
+                return Ok(of_query(query));
+            }
+        }
+        match self.peek() {
+            Some(b'@' | b'$') => self.query().map(Operand::Query),
             Some(b'"' | b'\'') => Ok(Operand::Literal(Node::text(&self.quoted()?))),
             Some(b'[' | b'{') => self.literal(self.bracketed_len()),
             _ => {
@@ -344,6 +364,28 @@ impl Reader<'_> {
                 self.literal(rest.iter().take_while(|byte| is_of_word(byte)).count())
             }
         }
+    }
+
+    /// A path within a filter.
+    fn query(&mut self) -> Result<Query, PathError> {
+        let is_from_root = self.take(b"$");
+        if !is_from_root && !self.take(b"@") {
+            return Err(self.expected("`@` or `$`"));
+        }
+        let mut segments = Vec::new();
+        self.enter()?;
+        self.segments(&mut segments)?;
+        self.depth -= 1;
+        Ok(Query { is_from_root, segments })
+    }
+
+    /// Goes one level deeper, or refuses to.
+    const fn enter(&mut self) -> Result<(), PathError> {
+        if self.depth == FILTER_NESTING_MAX {
+            return Err(self.expected("less nesting"));
+        }
+        self.depth += 1;
+        Ok(())
     }
 
     /// The JSON value that the next `len` bytes are.

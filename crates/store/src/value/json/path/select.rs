@@ -16,7 +16,7 @@ use crate::table::Hasher;
 use crate::value::Kind;
 use crate::value::json::{Json, Location, Node};
 
-use super::{Path, Reach, ReadyPattern, Segment, Selector, Slice};
+use super::{Extent, Path, Reach, ReadyPattern, Segment, Selector, Slice};
 
 /// Looks that finding a value costs: remembering it takes memory, too.
 const LOOKS_PER_FOUND: u64 = 4;
@@ -140,7 +140,7 @@ pub(super) struct Walk<'d, 'h> {
     /// Where steps are written down; within filters they are not.
     trail: Option<Vec<Step>>,
     /// The pattern of the document that was made ready last.
-    pub(super) last_pattern: Option<(Box<str>, Option<ReadyPattern>)>,
+    pub(super) last_pattern: Option<(Box<str>, Extent, Option<ReadyPattern>)>,
 }
 
 impl<'d> Walk<'d, '_> {
