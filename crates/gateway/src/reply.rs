@@ -157,6 +157,12 @@ pub(crate) enum Failure<'a> {
         "ERR ACL GENPASS argument must be the number of bits for the output password, a positive number up to 4096"
     )]
     PasswordBits,
+    #[error("ERR RESP2 is not supported by this command")]
+    OnlyNewProtocol,
+    #[error(
+        "ERR Wrong protocol type name. Please use one of the following: string|integer|double|bignum|null|array|set|map|attrib|push|verbatim|true|false"
+    )]
+    ProtocolType,
     #[error("ERR The command has no key arguments")]
     NoKeyArguments,
     #[error("ERR Invalid command specified")]

@@ -22,6 +22,7 @@ mod cluster;
 mod command;
 mod config;
 mod connection;
+mod debug;
 mod hello;
 mod info;
 mod latency;
@@ -198,7 +199,7 @@ impl<'a> SessionCall<'_, '_, 'a> {
             Cmd::Hello => self.hello(),
             Cmd::Auth => self.auth(),
             Cmd::Info => self.info(),
-            Cmd::Debug => Err(Failure::Unsupported { what: "DEBUG" }),
+            Cmd::Debug => self.debug(),
             _ => self.run_family(kind),
         }
     }

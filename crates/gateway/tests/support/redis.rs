@@ -34,7 +34,16 @@ impl Redis {
         drop(free);
         let port = address.port().to_string();
         let process = Command::new("redis-server")
-            .args(["--port", &port, "--save", "", "--appendonly", "no"])
+            .args([
+                "--port",
+                &port,
+                "--save",
+                "",
+                "--appendonly",
+                "no",
+                "--enable-debug-command",
+                "yes",
+            ])
             .args(flags)
             .stdout(Stdio::null())
             .spawn()
