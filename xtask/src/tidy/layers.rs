@@ -13,7 +13,8 @@ use crate::project::Outcome;
 const LAYERS: &[(&str, &[&str])] = &[
     ("types", &[]),
     ("resp", &["types"]),
-    ("store", &["types", "resp"]),
+    ("script", &["resp"]),
+    ("store", &["types", "resp", "script"]),
     ("topology", &["types", "resp"]),
     ("history", &[]),
     ("supervisor", &[]),
@@ -42,7 +43,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 ];
 
 /// Crates that may not even name a runtime, a clock or a random source.
-const PURE: &[&str] = &["types", "resp", "store", "topology", "history"];
+const PURE: &[&str] = &["types", "resp", "script", "store", "topology", "history"];
 const IMPURE_DEPENDENCIES: &[&str] =
     &["tokio", "rand", "chrono", "getrandom", "time", "async-std", "mio"];
 /// Errors without a type are for binaries.
