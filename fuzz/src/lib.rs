@@ -13,7 +13,7 @@ mod seal;
 pub mod targets;
 
 use targets::{
-    commands, configuration, control, forwarded, frames, greetings, inline, json, log, messages,
+    commands, configuration, control, forwarded, frames, greetings, inline, json, log, lua, messages,
     metadata, payloads, records, replies, requests, snapshot_files, store_dumps,
 };
 
@@ -39,6 +39,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "inline", run: inline::run, seeds: inline::seeds },
     Target { name: "json", run: json::run, seeds: json::seeds },
     Target { name: "log", run: log::run, seeds: log::seeds },
+    Target { name: "lua", run: lua::run, seeds: lua::seeds },
     Target { name: "messages", run: messages::run, seeds: messages::seeds },
     Target { name: "metadata", run: metadata::run, seeds: metadata::seeds },
     Target { name: "payloads", run: payloads::run, seeds: payloads::seeds },

@@ -9,6 +9,7 @@ pub mod greetings;
 pub mod inline;
 pub mod json;
 pub mod log;
+pub mod lua;
 pub mod messages;
 pub mod metadata;
 pub mod payloads;

@@ -1,4 +1,5 @@
-//! Commands that need every shard but no atomicity: DBSIZE, FLUSHALL, FLUSHDB, KEYS, RANDOMKEY, SCAN, SWAPDB.
+//! Commands that need every shard but no atomicity: DBSIZE, FLUSHALL, FLUSHDB, KEYS, RANDOMKEY, SCAN, SWAPDB, SCRIPT,
+//! FUNCTION.
 //!
 //! Owns: asking the shards, and making one reply of theirs. Never: walks over keys (see `store`); each
 //! shard answers the command as if it were alone.
@@ -68,6 +69,7 @@ pub(crate) fn begin(
             let start = usize::try_from(start).expect("below the number of shards");
             shards[start..].iter().chain(&shards[..start]).copied().collect()
         }
+        kind if kind.asks_one() => vec![shards[0]],
         _ => shards.to_vec(),
     };
     let access = if kind.is_write() { Access::Write } else { Access::Read };
@@ -157,7 +159,24 @@ impl Gather {
             GatherCommand::DbSize => {
                 reply.integer(parts.filter_map(|part| number(part, b':')).map(|(n, _)| n).sum());
             }
-            GatherCommand::FlushAll | GatherCommand::FlushDb | GatherCommand::SwapDb => reply.ok(),
+            GatherCommand::ScriptExists => write_conjunction(parts, reply),
+            GatherCommand::FlushAll
+            | GatherCommand::FlushDb
+            | GatherCommand::FunctionDelete
+            | GatherCommand::FunctionDump
+            | GatherCommand::FunctionFlush
+            | GatherCommand::FunctionList
+            | GatherCommand::FunctionLoad
+            | GatherCommand::FunctionRestore
+            | GatherCommand::FunctionStats
+            | GatherCommand::ScriptFlush
+            | GatherCommand::ScriptLoad
+            | GatherCommand::SwapDb => {
+                // All shards answer alike.
+                if let Some(part) = parts.clone().next() {
+                    reply.raw(part);
+                }
+            }
             GatherCommand::Keys => write_concatenated(parts, reply),
             GatherCommand::RandomKey => {
                 let found =
@@ -214,6 +233,25 @@ fn write_concatenated<'p>(
     });
     reply.array(bodies.clone().map(|(count, _)| count).sum());
     bodies.for_each(|(_, body)| reply.raw(body));
+}
+
+/// One array of the integers of several: 1 where all of them have 1.
+fn write_conjunction<'p>(
+    parts: impl Iterator<Item = &'p [u8]> + Clone,
+    reply: &mut ReplyWriter<'_>,
+) {
+    let rows: Vec<Vec<i64>> = parts
+        .filter_map(|part| {
+            let (_, header) = number(part, b'*')?;
+            let lines = part[header..].split_inclusive(|&byte| byte == b'\n');
+            lines.map(|line| Some(number(line, b':')?.0)).collect()
+        })
+        .collect();
+    let count = rows.first().map_or(0, Vec::len);
+    reply.array(count);
+    for at in 0..count {
+        reply.integer(i64::from(rows.iter().all(|row| row.get(at) == Some(&1))));
+    }
 }
 
 /// The number on the first line of a reply of this kind, and the length of that line.

@@ -61,6 +61,8 @@ pub(crate) enum Failure<'a> {
         "ERR a connection listens to {max} channels and patterns at most; use patterns, or more connections"
     )]
     TooManySubscriptions { max: usize },
+    #[error("NOTBUSY No scripts in execution right now.")]
+    NotBusy,
     #[error("ERR Command not allowed inside a transaction")]
     NotInTransaction,
 

@@ -30,6 +30,7 @@ mod lolwut;
 mod memory;
 mod monitor;
 pub(crate) mod pubsub;
+mod script;
 mod slow_log;
 pub(crate) mod tracking;
 mod wait;
@@ -280,6 +281,10 @@ impl<'a> SessionCall<'_, '_, 'a> {
             Cmd::SlowLogGet | Cmd::SlowLogHelp | Cmd::SlowLogLen | Cmd::SlowLogReset => {
                 self.slow_log(kind)
             }
+            Cmd::FunctionHelp => self.help("function"),
+            Cmd::ScriptHelp => self.help("script"),
+            Cmd::ScriptDebug => self.script_debug(),
+            Cmd::FunctionKill | Cmd::ScriptKill => Err(Failure::NotBusy),
             _ => self.client(kind),
         }
     }

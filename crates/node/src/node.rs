@@ -16,7 +16,7 @@ use keystead_replication::snapshot_file::SnapshotError;
 use keystead_replication::transport::{Identity as PeerIdentity, Outbox, Timing};
 use keystead_replication::{GroupCell, Role, Settings};
 use keystead_store::StoreConfig;
-use keystead_topology::NodeRecord;
+use keystead_topology::{NodeRecord, SlotRange};
 use keystead_types::{Clock, DatabaseId, Monotonic, NodeId, ShardId, Slot};
 use keystead_wal::{
     Handle, Log, LogOptions, Preparer, RealDisk, RecoveredGroup, WalError, Writer, WriterOptions,
@@ -424,9 +424,17 @@ impl Node {
 
     /// The shard's place on this node, made if there is none.
     pub(crate) fn shard(&self, id: ShardId) -> Arc<Shard> {
-        if let Some(shard) = self.shards.read().get(&id) {
-            return Arc::clone(shard);
+        let known = self.shards.read().get(&id).map(Arc::clone);
+        let shard = known.unwrap_or_else(|| self.new_shard(id));
+        // Slots are laid out when a cluster is founded, by the number of shards alone.
+        if let (Some(part), count @ 1..) = (id.0.checked_sub(1), self.identity.lock().shards) {
+            let slots = SlotRange::nth_of(part.min(count - 1), count);
+            shard.set_slots(slots.first..slots.end);
         }
+        shard
+    }
+
+    fn new_shard(&self, id: ShardId) -> Arc<Shard> {
         let mut shards = self.shards.write();
         let shard = shards.entry(id).or_insert_with(|| Shard::new(id, self.store_config()));
         shard.set_bus(Arc::clone(&self.core.bus));

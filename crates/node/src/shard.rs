@@ -4,6 +4,7 @@
 //! INV-N4: a lease is honoured only for the state that it was given for: it ends before another takes its place.
 //! Read by gateway threads under the shared lock; written by the worker's thread alone.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -27,6 +28,8 @@ pub struct Shard {
     store: RwLock<Store>,
     config: StoreConfig,
     commands_applied: AtomicU64,
+    /// Numbers of its slots; all of them where nobody says so.
+    slots: OnceLock<Range<u16>>,
     /// Where events are told; nowhere in tests of the machine alone.
     bus: OnceLock<Arc<Bus>>,
 }
@@ -42,8 +45,14 @@ impl Shard {
             store,
             config,
             commands_applied: AtomicU64::new(0),
+            slots: OnceLock::new(),
             bus: OnceLock::new(),
         })
+    }
+
+    /// Says which slots the shard serves; once, before its state is made.
+    pub(crate) fn set_slots(&self, slots: Range<u16>) {
+        let _is_first = self.slots.set(slots).is_ok();
     }
 
     /// Says where events are told; once.
@@ -143,7 +152,10 @@ pub(crate) struct ShardMachine {
 impl ShardMachine {
     /// A machine over `shard`, with `store` as its state.
     #[must_use]
-    pub(crate) fn new(shard: Arc<Shard>, store: Store) -> Self {
+    pub(crate) fn new(shard: Arc<Shard>, mut store: Store) -> Self {
+        if let Some(slots) = shard.slots.get() {
+            store.serve(slots.clone());
+        }
         // INV-N4: the lease of the state that goes ends first.
         shard.cell.close();
         *shard.store.write() = store;

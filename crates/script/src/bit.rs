@@ -12,18 +12,23 @@ fn bits(arguments: &Arguments<'_>, at: usize) -> Result<u32, Raise> {
     Ok((arguments.number(at)? + 6_755_399_441_055_744.0).to_bits() as u32)
 }
 
+/// An operation on one number.
+type Unary = fn(u32) -> u32;
+/// An operation on two.
+type Binary = fn(u32, u32) -> u32;
+
 fn answer(bits: u32) -> Vec<Value> {
     vec![Value::Number(f64::from(bits.cast_signed()))]
 }
 
 /// Adds all functions.
 pub(crate) fn fill(library: &Library<'_>) -> mlua::Result<()> {
-    let unary: [(&'static str, fn(u32) -> u32); 3] =
+    let unary: [(&'static str, Unary); 3] =
         [("tobit", |a| a), ("bnot", |a| !a), ("bswap", u32::swap_bytes)];
     for (name, run) in unary {
         library.add(name, move |_, arguments| Ok(answer(run(bits(arguments, 0)?))))?;
     }
-    let folds: [(&'static str, fn(u32, u32) -> u32); 3] =
+    let folds: [(&'static str, Binary); 3] =
         [("band", |a, b| a & b), ("bor", |a, b| a | b), ("bxor", |a, b| a ^ b)];
     for (name, run) in folds {
         library.add(name, move |_, arguments| {
@@ -34,7 +39,7 @@ pub(crate) fn fill(library: &Library<'_>) -> mlua::Result<()> {
             Ok(answer(result))
         })?;
     }
-    let shifts: [(&'static str, fn(u32, u32) -> u32); 5] = [
+    let shifts: [(&'static str, Binary); 5] = [
         ("lshift", |a, n| a << n),
         ("rshift", |a, n| a >> n),
         ("arshift", |a, n| (a.cast_signed() >> n).cast_unsigned()),

@@ -130,7 +130,7 @@ impl Packer<'_> {
     /// The shortest form.
     fn integer(&mut self, number: i64) {
         match number {
-            0..=0x7f | -32..=-1 => self.out.push(number.to_be_bytes()[7]),
+            -32..=0x7f => self.out.push(number.to_be_bytes()[7]),
             0x80..=0xff => self.tagged(0xcc, &number.to_be_bytes()[7..]),
             0x100..=0xffff => self.tagged(0xcd, &number.to_be_bytes()[6..]),
             0x1_0000..=0xffff_ffff => self.tagged(0xce, &number.to_be_bytes()[4..]),

@@ -17,7 +17,10 @@ pub trait Host {
     /// command that looks at one thing, an instruction of Lua being one.
     fn call(&mut self, command: &[Vec<u8>], protocol: Protocol, reply: &mut Vec<u8>) -> usize;
 
-    /// Says whether this script's client may run the command; an error as for [`call`](Self::call) if there is none.
+    /// Says whether this script's client may run the command.
+    ///
+    /// # Errors
+    /// There is no such command; the text of the reply, code first.
     fn check(&mut self, command: &[Vec<u8>]) -> Result<bool, String>;
 }
 
@@ -106,7 +109,7 @@ impl<'h> Session<'h> {
 
     /// `redis.setresp`.
     pub(crate) fn set_protocol(&self, lua: &Lua, values: &MultiValue) -> mlua::Result<MultiValue> {
-        let answer = match (values.len(), values.get(0).and_then(as_number)) {
+        let answer = match (values.len(), values.front().and_then(as_number)) {
             (1, Some(version)) if version == 2.0 || version == 3.0 => {
                 let is_two = version == 2.0;
                 self.protocol.set(if is_two { Protocol::Resp2 } else { Protocol::Resp3 });

@@ -36,6 +36,7 @@ mod options;
 mod page;
 mod part_scan;
 mod rows;
+mod script;
 mod set;
 pub(crate) mod slot_keys;
 pub(crate) mod sorted_set;
@@ -108,9 +109,19 @@ pub enum GatherCommand {
     DbSize,
     FlushAll,
     FlushDb,
+    FunctionDelete,
+    FunctionDump,
+    FunctionFlush,
+    FunctionList,
+    FunctionLoad,
+    FunctionRestore,
+    FunctionStats,
     Keys,
     RandomKey,
     Scan,
+    ScriptExists,
+    ScriptFlush,
+    ScriptLoad,
     SwapDb,
 }
 
@@ -118,7 +129,24 @@ impl GatherCommand {
     /// True if it changes data and so stands in every shard's log.
     #[must_use]
     pub const fn is_write(self) -> bool {
-        matches!(self, Self::FlushAll | Self::FlushDb | Self::SwapDb)
+        matches!(
+            self,
+            Self::FlushAll
+                | Self::FlushDb
+                | Self::FunctionDelete
+                | Self::FunctionFlush
+                | Self::FunctionLoad
+                | Self::FunctionRestore
+                | Self::ScriptFlush
+                | Self::ScriptLoad
+                | Self::SwapDb
+        )
+    }
+
+    /// True if every shard would answer alike, so that one is asked.
+    #[must_use]
+    pub const fn asks_one(self) -> bool {
+        matches!(self, Self::FunctionDump | Self::FunctionList | Self::FunctionStats)
     }
 }
 
@@ -193,6 +221,9 @@ pub enum SessionCommand {
     Discard,
     Echo,
     Exec,
+    Function,
+    FunctionHelp,
+    FunctionKill,
     Hello,
     Info,
     JsonDebug,
@@ -236,6 +267,10 @@ pub enum SessionCommand {
     ReadWrite,
     Reset,
     Role,
+    Script,
+    ScriptDebug,
+    ScriptHelp,
+    ScriptKill,
     Select,
     Shutdown,
     SlowLog,

@@ -2,7 +2,8 @@
 //! Owns: what counts as state. Never: caches anything; a digest walks the whole store, O(keys).
 //!
 //! Two stores have the same digest if and only if (but for a chance of 2^-128) they hold the same
-//! keys in the same databases with the same values, the same times to expire and the same watches. How they got there
+//! keys in the same databases with the same values, the same times to
+//! expire, and the same watches, scripts and functions. How they got there
 //! (order of inserts, capacities, packed or not) does not matter: parts are added up.
 
 use std::fmt;
@@ -11,6 +12,7 @@ use keystead_types::{DatabaseId, Slot, UnixMillis};
 use rapidhash::v3::{RapidSecrets, rapidhash_v3_seeded};
 
 use crate::entry::{Entry, Value};
+use crate::functions::put_library;
 use crate::keyspace::Keyspace;
 use crate::value::Collection;
 use crate::watch::KeyAtWatch;
@@ -51,6 +53,19 @@ pub(crate) fn of_keyspace(keyspace: &Keyspace) -> Digest {
             put_bytes(&mut scratch, key);
             scratch.push(u8::from(was == KeyAtWatch::Expired));
         }
+        sum = sum.wrapping_add(hash(&scratch));
+    }
+    for (place, (is_loaded, text)) in (0u64..).zip(keyspace.scripts.iter()) {
+        scratch.clear();
+        scratch.extend_from_slice(&[b'S', u8::from(is_loaded)]);
+        scratch.extend_from_slice(&place.to_le_bytes());
+        scratch.extend_from_slice(text);
+        sum = sum.wrapping_add(hash(&scratch));
+    }
+    for (name, library) in keyspace.functions.iter() {
+        scratch.clear();
+        scratch.push(b'F');
+        put_library(&mut scratch, name, library);
         sum = sum.wrapping_add(hash(&scratch));
     }
     Digest(sum)

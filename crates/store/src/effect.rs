@@ -12,7 +12,8 @@ use keystead_types::DatabaseId;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct Outcome {
-    /// True if the reply is an error; then nothing was changed but what had expired already.
+    /// True if the reply is an error; then nothing was changed but what had expired
+    /// already, or what a script did before it failed.
     pub is_error: bool,
     /// True if EXEC found a watch dirty: nothing was run, the reply is the absent array.
     pub is_aborted: bool,
@@ -134,6 +135,11 @@ impl Effects {
 
     pub(crate) const fn len(&self) -> usize {
         self.list.len()
+    }
+
+    /// Forgets those that came after the first `len`.
+    pub(crate) fn truncate(&mut self, len: usize) {
+        self.list.truncate(len);
     }
 
     #[inline]

@@ -240,8 +240,82 @@ pub enum CommandError {
     Refused { command: &'static str, why: &'static str },
     #[error("ERR Command is not allowed inside a transaction")]
     NotInTransaction,
+    #[error("NOSCRIPT No matching script. Please use EVAL.")]
+    NoScript,
+    #[error("ERR Number of keys can't be greater than number of args")]
+    TooManyKeys,
+    #[error("ERR Number of keys can't be negative")]
+    NegativeKeys,
+    #[error("ERR SCRIPT FLUSH only support SYNC|ASYNC option")]
+    ScriptFlushMode,
+    #[error(
+        "ERR the scripts of this shard take {bytes_max} bytes; remove some with SCRIPT FLUSH, or use EVAL"
+    )]
+    ScriptsFull { bytes_max: usize },
+    #[error("ERR Bad number of keys provided")]
+    BadKeyCount,
+    #[error("ERR Can not execute a script with write flag using *_ro command.")]
+    ScriptWrites,
+    #[error("{text}")]
+    NotAScript { text: Box<str> },
+    #[error("{text}")]
+    Script { text: Box<str> },
+    #[error("ERR Function not found")]
+    NoFunction,
+    #[error("ERR Library not found")]
+    NoLibrary,
+    #[error("ERR Library '{name}' already exists")]
+    LibraryExists { name: Box<str> },
+    #[error("ERR Library {name} already exists")]
+    LibraryRestored { name: Box<str> },
+    #[error("ERR Function {name} already exists")]
+    FunctionExists { name: Box<str> },
+    #[error(
+        "ERR the libraries of functions take {bytes_max} bytes; remove some with FUNCTION DELETE"
+    )]
+    LibrariesFull { bytes_max: usize },
+    #[error("ERR Unknown option given: {}", .option.escape_invalid())]
+    UnknownOption { option: Bytes },
+    #[error("ERR Unknown argument {}", .argument.escape_invalid())]
+    UnknownListArgument { argument: Bytes },
+    #[error("ERR library name argument was not given")]
+    NoLibraryName,
+    #[error("ERR FUNCTION FLUSH only supports SYNC|ASYNC option")]
+    FunctionFlushMode,
+    #[error("ERR unknown subcommand or wrong number of arguments for '{}'. Try FUNCTION HELP.", .verb.escape_invalid())]
+    FunctionArguments { verb: Bytes },
+    #[error("ERR Wrong restore policy given, value should be either FLUSH, APPEND or REPLACE.")]
+    RestorePolicy,
+    #[error("ERR given type is not a function")]
+    NotAFunction,
+    #[error("ERR failed loading the given functions payload")]
+    FunctionPayload,
+    #[error(transparent)]
+    ScriptStopped(Box<ScriptStopped>),
     #[error("{text}")]
     Text { text: &'static str },
+}
+
+impl CommandError {
+    /// The same where Redis names a library without quotes: FUNCTION RESTORE.
+    pub(crate) fn unquoted(self) -> Self {
+        match self {
+            Self::LibraryExists { name } => Self::LibraryRestored { name },
+            other => other,
+        }
+    }
+}
+
+/// A script was stopped by a limit.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("ERR script was stopped, and what it had changed was {outcome}: {limit}. script: {name}")]
+pub struct ScriptStopped {
+    /// Which limit.
+    pub limit: &'static str,
+    /// What became of its changes.
+    pub outcome: &'static str,
+    /// What Redis names a script by in errors.
+    pub name: Box<str>,
 }
 
 /// Bytes of a client that an error quotes.

@@ -14,15 +14,21 @@
 //! INV-K2: the index of expiry holds, per key, its own expiry and the earliest of its fields.
 //! INV-K3: no empty collection stays in a table (a stream may be without entries and is not empty).
 //! INV-K4: what a command does is in the selected database; only MOVE, COPY, SWAPDB and FLUSHALL reach into others.
+//! INV-K5: what is rolled back leaves no trace: entries, watches, effects and counts are as they were.
 
-use keystead_types::{DatabaseId, Slot, UnixMillis};
+use std::ops::Range;
+
+use keystead_types::{DatabaseId, SLOT_COUNT, Slot, UnixMillis};
 
 use crate::database::{Counts, Database, Position, Times, is_visible};
 use crate::effect::{Effects, EventClass};
 use crate::entry::Entry;
+use crate::functions::Functions;
+use crate::scripts::Scripts;
 use crate::snapshot::{DumpStep, RunningDump};
 use crate::store::StoreConfig;
 use crate::table::{Hasher, Place};
+use crate::undo::{Marks, Undo};
 use crate::value::Collection;
 use crate::watch::{Cause, KeyAtWatch, WatchId, Watches};
 
@@ -36,6 +42,11 @@ pub(crate) struct Keyspace {
     pub(crate) effects: Effects,
     /// See [`StoreConfig::has_every_slot`].
     pub(crate) has_every_slot: bool,
+    pub(crate) scripts: Scripts,
+    pub(crate) functions: Functions,
+    /// Numbers of the slots that the shard serves.
+    served: Range<u16>,
+    undo: Option<Box<Undo>>,
     /// Up to the highest that was selected so far; at least the first.
     databases: Vec<Database>,
     /// What readers find in a database that is not made yet.
@@ -70,6 +81,10 @@ impl Keyspace {
             has_every_slot: config.has_every_slot,
             watches: Watches::default(),
             effects: Effects::default(),
+            scripts: Scripts::default(),
+            functions: Functions::default(),
+            served: 0..SLOT_COUNT,
+            undo: None,
             databases: vec![Database::default()],
             vacant: Database::default(),
             selected: 0,
@@ -111,6 +126,7 @@ impl Keyspace {
 
     /// The string under `key`, whatever was there before.
     pub(crate) fn set_string(&mut self, key: &[u8], value: &[u8], expiry: Option<UnixMillis>) {
+        self.remember(key);
         let slot = Slot::of_key(key);
         let hash = self.hasher.hash(key);
         let database = &mut self.databases[self.selected];
@@ -137,6 +153,7 @@ impl Keyspace {
 
     /// Puts `entry` under its key, whatever was there before. A collection is not empty (INV-K3).
     pub(crate) fn insert(&mut self, mut entry: Entry) {
+        self.remember(entry.key());
         let slot = Slot::of_key(entry.key());
         let hash = self.hasher.hash(entry.key());
         let new = Times::of(&entry);
@@ -171,6 +188,7 @@ impl Keyspace {
         key: &[u8],
         f: impl FnOnce(&mut Entry, &Hasher) -> (Change, R),
     ) -> Option<R> {
+        self.remember(key);
         let slot = Slot::of_key(key);
         let hash = self.hasher.hash(key);
         let database = &mut self.databases[self.selected];
@@ -203,6 +221,7 @@ impl Keyspace {
 
     /// Takes the entry out; `None` if none is visible at `now`.
     pub(crate) fn take(&mut self, now: UnixMillis, key: &[u8]) -> Option<Entry> {
+        self.remember(key);
         let slot = Slot::of_key(key);
         let hash = self.hasher.hash(key);
         let table = self.current().slots.get(slot)?;
@@ -324,6 +343,76 @@ impl Keyspace {
             })
     }
 
+    /// Says which slots the shard serves; all of them unless it says so.
+    pub(crate) fn serve(&mut self, slots: Range<u16>) {
+        self.served = slots;
+    }
+
+    /// True if keys of the slot belong here.
+    pub(crate) fn serves(&self, slot: Slot) -> bool {
+        self.served.contains(&slot.number())
+    }
+
+    /// Begins to remember what is changed.
+    pub(crate) fn begin_undo(&mut self) {
+        self.watches.begin_journal();
+        self.undo = Some(Box::new(Undo::new(Marks {
+            selected: self.selected(),
+            effects: self.effects.len(),
+            changes: self.changes,
+            expired: self.expired,
+        })));
+    }
+
+    /// Forgets what was remembered. The database that was selected before is so again.
+    pub(crate) fn end_undo(&mut self) {
+        self.watches.end_journal();
+        if let Some(undo) = self.undo.take() {
+            self.select(undo.marks().selected);
+        }
+    }
+
+    /// Puts everything back as it was, effects included; false if that cannot be, and then nothing is put back.
+    pub(crate) fn roll_back(&mut self, now: UnixMillis) -> bool {
+        let Some(undo) = self.undo.take() else { return false };
+        let marks = undo.marks();
+        let before = undo.finish();
+        let is_whole = before.is_some();
+        for ((database, key), entry) in before.into_iter().flatten() {
+            self.select(database);
+            match entry {
+                Some(entry) => self.insert(entry),
+                None => drop(self.take(now, &key)),
+            }
+        }
+        self.select(marks.selected);
+        if is_whole {
+            self.watches.undo_journal();
+            self.effects.truncate(marks.effects);
+            self.changes = marks.changes;
+            self.expired = marks.expired;
+        } else {
+            self.watches.end_journal();
+        }
+        is_whole
+    }
+
+    /// Remembers what stands under `key`, visible or not, if somebody may want it back.
+    #[inline]
+    fn remember(&mut self, key: &[u8]) {
+        if self.undo.is_some() {
+            self.copy_before(key);
+        }
+    }
+
+    #[cold]
+    fn copy_before(&mut self, key: &[u8]) {
+        let Some(mut undo) = self.undo.take() else { return };
+        let entry = self.current().entry(&self.hasher, Slot::of_key(key), key);
+        undo.remember((self.selected(), key), entry, &self.hasher);
+        self.undo = Some(undo);
+    }
+
     /// The counts of all databases together.
     pub(crate) fn counts(&self) -> Counts {
         self.databases.iter().fold(Counts::default(), |sum, database| sum.with(database.counts))
@@ -358,7 +447,8 @@ impl Keyspace {
 
     /// Begins a dump of all databases; one that was running is given up.
     pub(crate) fn begin_dump(&mut self) {
-        self.dump = Some(Box::new(RunningDump::begin(&self.watches, &mut self.databases)));
+        let parts = (&self.watches, &self.scripts, &self.functions);
+        self.dump = Some(Box::new(RunningDump::begin(parts, &mut self.databases)));
     }
 
     /// See [`Store::dump_step`](crate::Store::dump_step).

@@ -23,6 +23,8 @@
 //! ```text
 //!   'H' version:2                                                 first section, once
 //!   'W' id:8 since:8 dirty:1 count:var (database:2 was:1 key)*    one per watch
+//!   'S' loaded:1 text                                             one per script: 1 if SCRIPT LOAD brought it
+//!   'F' name code functions:var (name flags:1 described:1 text)*    one per library of functions
 //!   'K' database:2 slot:2 keys of the slot:var record*            records of one slot; a slot may take several
 //!   'E' keys:8 watches:8                                          last section, once
 //!   record: kind:1 [expiry:8 if kind has bit 7] then

@@ -100,6 +100,11 @@ impl Store {
         Self { keyspace, read_chance: AtomicU64::new(0) }
     }
 
+    /// Says which slots the shard serves, by their numbers; all of them unless it says so. A script may touch their keys.
+    pub fn serve(&mut self, slots: std::ops::Range<u16>) {
+        self.keyspace.serve(slots);
+    }
+
     /// Selects the database on which commands that are applied, transactions and watches work from now on. SELECT does the
     /// same. Which one is selected is no part of the state, so whoever applies says so before each run of commands.
     ///
@@ -129,7 +134,8 @@ impl Store {
     ) -> Outcome {
         let before = self.keyspace.changes();
         let position = reply.position();
-        let result = command::resolve(args).and_then(|row| self.run(ctx, row, args, reply));
+        let result =
+            command::resolve(args).and_then(|row| run(&mut self.keyspace, ctx, row, args, reply));
         if let Err(error) = &result {
             reply.truncate(position);
             reply.error(error);
@@ -178,13 +184,7 @@ impl Store {
     ) {
         let position = reply.position();
         let reader = Reader::new(&self.keyspace, database, now, &self.read_chance);
-        let result = command::resolve(args).and_then(|row| match row.handler {
-            Handler::Read(run) => run(&reader, args, reply),
-            Handler::Gather(kind) => gather::read(&reader, kind, args, reply),
-            Handler::Session(kind) => slot_keys::read(&reader, kind, args, reply),
-            Handler::Refused(why) => Err(CommandError::Refused { command: row.name, why }),
-            Handler::Write(_) => Err(CommandError::NotInTransaction),
-        });
+        let result = command::resolve(args).and_then(|row| look(&reader, row, args, reply));
         if let Err(error) = result {
             reply.truncate(position);
             reply.error(&error);
@@ -346,50 +346,57 @@ impl Store {
     ) {
         crate::scan::matching_keys(self.keyspace.database(database), now, pattern, visit);
     }
+}
 
-    /// A reader of what is applied now.
-    fn reader<'a>(&'a self, ctx: &ApplyContext, chance: &'a AtomicU64) -> Reader<'a> {
-        Reader::new(&self.keyspace, self.keyspace.selected(), ctx.now, chance)
-    }
-
-    fn run(
-        &mut self,
-        ctx: &ApplyContext,
-        row: &'static Command,
-        args: Args<'_>,
-        reply: &mut ReplyWriter<'_>,
-    ) -> Result<(), CommandError> {
-        match row.handler {
-            Handler::Write(run) => {
-                run(&mut Writer { keyspace: &mut self.keyspace, ctx }, args, reply)
-            }
-            Handler::Read(run) => {
-                let chance = AtomicU64::new(ctx.seed);
-                run(&self.reader(ctx, &chance), args, reply)
-            }
-            Handler::Gather(kind) => {
-                let mut writer = Writer { keyspace: &mut self.keyspace, ctx };
-                gather::apply(&mut writer, kind, args, reply)
-            }
-            Handler::Session(kind) if kind.looks_into_slot() => {
-                let chance = AtomicU64::new(ctx.seed);
-                slot_keys::read(&self.reader(ctx, &chance), kind, args, reply)
-            }
-            Handler::Session(SessionCommand::Select) => {
-                self.keyspace.select(database::selected(&args[1])?);
-                reply.ok();
-                Ok(())
-            }
-            Handler::Session(kind @ (SessionCommand::Publish | SessionCommand::SPublish)) => {
-                let is_sharded = kind == SessionCommand::SPublish;
-                self.keyspace.effects.publish(&args[1], &args[2], is_sharded);
-                // Who listens is no part of the state, so no replica knows a number that all would answer.
-                reply.integer(0);
-                Ok(())
-            }
-            Handler::Session(kind) => in_transaction::run(ctx, kind, args, reply),
-            Handler::Refused(why) => Err(CommandError::Refused { command: row.name, why }),
+/// Runs a command for an entry of the log, or for a script within one, in the selected database.
+#[inline]
+pub(crate) fn run(
+    keyspace: &mut Keyspace,
+    ctx: &ApplyContext,
+    row: &'static Command,
+    args: Args<'_>,
+    reply: &mut ReplyWriter<'_>,
+) -> Result<(), CommandError> {
+    match row.handler {
+        Handler::Write(run) => run(&mut Writer { keyspace, ctx }, args, reply),
+        Handler::Gather(kind) => gather::apply(&mut Writer { keyspace, ctx }, kind, args, reply),
+        Handler::Session(SessionCommand::Select) => {
+            keyspace.select(database::selected(&args[1])?);
+            reply.ok();
+            Ok(())
         }
+        Handler::Session(kind @ (SessionCommand::Publish | SessionCommand::SPublish)) => {
+            let is_sharded = kind == SessionCommand::SPublish;
+            keyspace.effects.publish(&args[1], &args[2], is_sharded);
+            // Who listens is no part of the state, so no replica knows a number that all would answer.
+            reply.integer(0);
+            Ok(())
+        }
+        Handler::Session(kind) if !kind.looks_into_slot() => {
+            in_transaction::run(ctx, kind, args, reply)
+        }
+        _ => {
+            let chance = AtomicU64::new(ctx.seed);
+            let selected = keyspace.selected();
+            look(&Reader::new(keyspace, selected, ctx.now, &chance), row, args, reply)
+        }
+    }
+}
+
+/// Runs a command that only reads.
+#[inline]
+pub(crate) fn look(
+    reader: &Reader<'_>,
+    row: &'static Command,
+    args: Args<'_>,
+    reply: &mut ReplyWriter<'_>,
+) -> Result<(), CommandError> {
+    match row.handler {
+        Handler::Read(run) => run(reader, args, reply),
+        Handler::Gather(kind) => gather::read(reader, kind, args, reply),
+        Handler::Session(kind) => slot_keys::read(reader, kind, args, reply),
+        Handler::Refused(why) => Err(CommandError::Refused { command: row.name, why }),
+        Handler::Write(_) => Err(CommandError::NotInTransaction),
     }
 }
 

@@ -27,6 +27,8 @@ pub(crate) struct Watches {
     watches: BTreeMap<WatchId, Watch>,
     by_key: BTreeMap<DatabaseId, BTreeMap<Box<[u8]>, Vec<WatchId>>>,
     by_age: BTreeSet<(UnixMillis, WatchId)>,
+    /// What marking changed since a script began.
+    journal: Option<Vec<Marked>>,
 }
 
 /// One watch.
@@ -55,6 +57,9 @@ impl KeyAtWatch {
         if is_visible { Self::Plain } else { Self::Expired }
     }
 }
+
+/// What marking changed: a watch that was clean, or a key of it that had expired.
+type Marked = (WatchId, Option<(DatabaseId, Box<[u8]>)>);
 
 /// Why a key changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,8 +154,42 @@ impl Watches {
             let was = was.expect("INV-W1: a watch knows its keys");
             match (cause, *was) {
                 // From here on the key is absent, and its next appearance is a change.
-                (Cause::Expiry, KeyAtWatch::Expired) => *was = KeyAtWatch::Plain,
-                _ => watch.is_dirty = true,
+                (Cause::Expiry, KeyAtWatch::Expired) => {
+                    *was = KeyAtWatch::Plain;
+                    if let Some(journal) = &mut self.journal {
+                        journal.push((*id, Some((database, key.into()))));
+                    }
+                }
+                _ => {
+                    if let (Some(journal), false) = (&mut self.journal, watch.is_dirty) {
+                        journal.push((*id, None));
+                    }
+                    watch.is_dirty = true;
+                }
+            }
+        }
+    }
+
+    /// Begins to note what marking changes.
+    pub(crate) fn begin_journal(&mut self) {
+        self.journal = Some(Vec::new());
+    }
+
+    /// Ends that.
+    pub(crate) fn end_journal(&mut self) {
+        self.journal = None;
+    }
+
+    /// Takes back what marking changed since the journal began.
+    pub(crate) fn undo_journal(&mut self) {
+        for (id, key) in self.journal.take().unwrap_or_default() {
+            let Some(watch) = self.watches.get_mut(&id) else { continue };
+            match key {
+                None => watch.is_dirty = false,
+                Some((database, key)) => {
+                    let keys = watch.by_database.entry(database).or_default();
+                    keys.insert(key, KeyAtWatch::Expired);
+                }
             }
         }
     }

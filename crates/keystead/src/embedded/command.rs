@@ -150,9 +150,24 @@ fn joined(kind: GatherCommand, values: Vec<Value>) -> Value {
             let at = chance().checked_rem(values.len()).unwrap_or(0);
             if values.is_empty() { Value::Null } else { values.swap_remove(at) }
         }
+        GatherCommand::ScriptExists => {
+            let rows: Vec<Vec<Value>> = values.into_iter().map(elements).collect();
+            let count = rows.first().map_or(0, Vec::len);
+            let is_everywhere = |at| rows.iter().all(|row| row.get(at) == Some(&Value::Integer(1)));
+            Value::Array((0..count).map(|at| Value::Integer(is_everywhere(at).into())).collect())
+        }
         GatherCommand::FlushAll
         | GatherCommand::FlushDb
+        | GatherCommand::FunctionDelete
+        | GatherCommand::FunctionDump
+        | GatherCommand::FunctionFlush
+        | GatherCommand::FunctionList
+        | GatherCommand::FunctionLoad
+        | GatherCommand::FunctionRestore
+        | GatherCommand::FunctionStats
         | GatherCommand::Scan
+        | GatherCommand::ScriptFlush
+        | GatherCommand::ScriptLoad
         | GatherCommand::SwapDb => values.into_iter().next().unwrap_or(Value::Null),
     }
 }
@@ -166,7 +181,7 @@ fn chance() -> usize {
 fn elements(value: Value) -> Vec<Value> {
     match value {
         Value::Array(elements) => elements,
-        other => panic!("KEYS answers an array, not {other:?}"),
+        other => panic!("such a command answers an array, not {other:?}"),
     }
 }
 

@@ -104,6 +104,12 @@ for protocol in (2, 3):
             value = int(pipe.get("{py}:w") or 0)
             pipe.multi(); pipe.set("{py}:w", value + 1)
             assert pipe.execute() == [True]
+        script = r.register_script("return redis.call('incrby', KEYS[1], ARGV[1])")
+        r.script_flush()
+        assert script(keys=["{py}:s"], args=[2]) == script(keys=["{py}:s"], args=[0])
+        r.script_flush()
+        pipe = r.pipeline(); script(keys=["{py}:s"], args=[1], client=pipe); pipe.get("{py}:s")
+        total, shown = pipe.execute(); assert str(total) == shown
         pipe = r.pipeline(transaction=False)
         for i in range(100): pipe.set(f"py:p{i}", i)
         assert all(pipe.execute())

@@ -29,6 +29,7 @@ mod membership;
 mod memory;
 mod others;
 mod scenario;
+mod scripts;
 mod shutdown;
 mod snapshots;
 mod supervision;

@@ -39,6 +39,8 @@ pub const PUBLISHES: u32 = 1 << 16;
 pub const ASKING: u32 = 1 << 17;
 /// Names databases among its arguments (see `command/database.rs`); not shown.
 pub const NAMES_DATABASE: u32 = 1 << 18;
+/// It has keys only if it is given some.
+pub const NO_MANDATORY_KEYS: u32 = 1 << 19;
 
 /// Names of the flags in COMMAND INFO.
 pub const FLAG_NAMES: &[(u32, &str)] = &[
@@ -58,6 +60,7 @@ pub const FLAG_NAMES: &[(u32, &str)] = &[
     (NO_AUTH, "no_auth"),
     (NO_ASYNC_LOADING, "no_async_loading"),
     (NO_MULTI, "no_multi"),
+    (NO_MANDATORY_KEYS, "no_mandatory_keys"),
     (MOVABLEKEYS, "movablekeys"),
     (ALLOW_BUSY, "allow_busy"),
 ];
@@ -141,7 +144,8 @@ pub const fn categories(flags: u32, extra: u32) -> u32 {
     if flags & WRITE != 0 {
         bits |= WRITE_CATEGORY;
     }
-    if flags & READONLY != 0 {
+    // What a script reads is not known beforehand.
+    if flags & READONLY != 0 && extra & SCRIPTING == 0 {
         bits |= READ_CATEGORY;
     }
     if flags & ADMIN != 0 {

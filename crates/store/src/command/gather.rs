@@ -7,7 +7,7 @@ use crate::error::CommandError;
 use crate::number::parse_integer;
 use crate::scan::{ScanCursor, ScanOptions, matching_keys, random_key, scan_keys};
 
-use super::{GatherCommand, Reader, Writer, database};
+use super::{GatherCommand, Reader, Writer, database, script};
 
 /// Runs the command on this store alone: inside a transaction, or as the shard's part of FLUSHALL.
 pub(crate) fn apply(
@@ -17,6 +17,12 @@ pub(crate) fn apply(
     reply: &mut ReplyWriter<'_>,
 ) -> Result<(), CommandError> {
     match kind {
+        GatherCommand::ScriptLoad => return script::cache::load(writer, args, reply),
+        GatherCommand::ScriptFlush => return script::cache::flush(writer, args, reply),
+        GatherCommand::FunctionLoad => return script::function::load(writer, args, reply),
+        GatherCommand::FunctionDelete => return script::function::delete(writer, args, reply),
+        GatherCommand::FunctionFlush => return script::function::flush(writer, args, reply),
+        GatherCommand::FunctionRestore => return script::function::restore(writer, args, reply),
         GatherCommand::FlushAll => {
             check_flush(args)?;
             writer.keyspace.clear_all();
@@ -74,7 +80,19 @@ pub(crate) fn read(
                 reply.bulk(key);
             }
         }
-        GatherCommand::FlushAll | GatherCommand::FlushDb | GatherCommand::SwapDb => {
+        GatherCommand::ScriptExists => script::cache::exists(reader, args, reply),
+        GatherCommand::FunctionDump => script::function::dump(reader, reply),
+        GatherCommand::FunctionList => script::function::list(reader, args, reply)?,
+        GatherCommand::FunctionStats => script::function::stats(reader, reply),
+        GatherCommand::FlushAll
+        | GatherCommand::FlushDb
+        | GatherCommand::FunctionDelete
+        | GatherCommand::FunctionFlush
+        | GatherCommand::FunctionLoad
+        | GatherCommand::FunctionRestore
+        | GatherCommand::ScriptFlush
+        | GatherCommand::ScriptLoad
+        | GatherCommand::SwapDb => {
             return Err(CommandError::NotInTransaction);
         }
     }

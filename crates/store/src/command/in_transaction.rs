@@ -23,8 +23,10 @@ pub(crate) fn run(
             Some(text) => reply.bulk(text),
             None => reply.simple("PONG"),
         },
-        SessionCommand::JsonDebugHelp
+        SessionCommand::FunctionHelp
+        | SessionCommand::JsonDebugHelp
         | SessionCommand::ObjectHelp
+        | SessionCommand::ScriptHelp
         | SessionCommand::XGroupHelp
         | SessionCommand::XInfoHelp => {
             let container = super::find(&args[0]).expect("who has a subcommand is in the table");

@@ -6,7 +6,7 @@ pub(super) mod exists;
 pub(super) mod expire;
 pub(super) mod memory;
 pub(super) mod object;
-mod payload;
+pub(in crate::command) mod payload;
 pub(super) mod rename;
 pub(super) mod restore;
 pub(super) mod sort;

@@ -21,6 +21,7 @@ pub(super) mod key;
 pub(super) mod list;
 pub(super) mod pubsub;
 pub(super) mod refused;
+pub(super) mod script;
 pub(super) mod server;
 pub(super) mod set;
 pub(super) mod sorted_set;

@@ -23,6 +23,7 @@ const FAMILIES: &[&[Command]] = &[
     rows::hyperloglog::ROWS,
     rows::list::ROWS,
     rows::json::ROWS,
+    rows::script::ROWS,
     rows::server::ROWS,
     rows::inspect::ROWS,
     rows::acl::ROWS,

@@ -6,13 +6,16 @@ use keystead_types::{DatabaseId, SLOT_COUNT, Slot};
 
 use crate::database::{Database, Slots};
 use crate::entry::{Entry, Value};
+use crate::functions::{Functions, put_library};
+use crate::scripts::Scripts;
 use crate::table::Table;
 use crate::watch::{KeyAtWatch, Watch, WatchId, Watches};
 use crate::wire::{put_bytes, put_var};
 
 use super::wire::{
     MAGIC, RECORD_COLLECTION, RECORD_PART, RECORD_STRING, SECTION_BYTES_TARGET, SECTION_END,
-    SECTION_HEADER, SECTION_KEYS, SECTION_WATCH, VERSION, begin_section, end_section, put_kind,
+    SECTION_FUNCTIONS, SECTION_HEADER, SECTION_KEYS, SECTION_SCRIPT, SECTION_WATCH, VERSION,
+    begin_section, end_section, put_kind,
 };
 
 /// Whether a dump is complete.
@@ -75,8 +78,11 @@ impl Waiting {
 
 impl RunningDump {
     /// A dump of the state as it is now, a part of which each database with keys is given.
-    /// Watches go out at once: they are few and change often.
-    pub(crate) fn begin(watches: &Watches, databases: &mut [Database]) -> Self {
+    /// Watches, scripts and functions go out at once: they are few.
+    pub(crate) fn begin(
+        (watches, scripts, functions): (&Watches, &Scripts, &Functions),
+        databases: &mut [Database],
+    ) -> Self {
         let mut head = Vec::with_capacity(1024);
         head.extend_from_slice(MAGIC);
         let header = begin_section(&mut head, SECTION_HEADER);
@@ -84,6 +90,17 @@ impl RunningDump {
         end_section(&mut head, header);
         for (id, watch) in watches.iter() {
             write_watch(&mut head, id, watch);
+        }
+        for (is_loaded, text) in scripts.iter() {
+            let section = begin_section(&mut head, SECTION_SCRIPT);
+            head.push(u8::from(is_loaded));
+            put_bytes(&mut head, text);
+            end_section(&mut head, section);
+        }
+        for (name, library) in functions.iter() {
+            let section = begin_section(&mut head, SECTION_FUNCTIONS);
+            put_library(&mut head, name, library);
+            end_section(&mut head, section);
         }
         for (id, database) in (0u16..).map(DatabaseId).zip(databases) {
             let has_keys = database.counts.keys > 0;

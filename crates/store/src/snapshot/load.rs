@@ -7,6 +7,7 @@ use keystead_types::{DatabaseId, Slot, UnixMillis};
 use thiserror::Error;
 
 use crate::entry::Entry;
+use crate::functions::read_library;
 use crate::keyspace::Keyspace;
 use crate::store::{Store, StoreConfig};
 use crate::value::Collection;
@@ -15,8 +16,8 @@ use crate::wire::WireReader;
 
 use super::wire::{
     self, MAGIC, RECORD_COLLECTION, RECORD_PART, RECORD_STRING, SECTION_BYTES_MAX, SECTION_END,
-    SECTION_HEAD, SECTION_HEADER, SECTION_KEYS, SECTION_TAIL, SECTION_WATCH, VERSION,
-    VERSION_WITHOUT_DATABASES,
+    SECTION_FUNCTIONS, SECTION_HEAD, SECTION_HEADER, SECTION_KEYS, SECTION_SCRIPT, SECTION_TAIL,
+    SECTION_WATCH, VERSION, VERSION_WITHOUT_DATABASES,
 };
 
 const PARTS_MISSING: &str = "a collection has fewer parts than it says";
@@ -190,6 +191,8 @@ impl Loader {
         match (self.stage, kind) {
             (Stage::Header, SECTION_HEADER) => self.header(payload),
             (Stage::Body, SECTION_WATCH) => self.watch(payload).ok_or("watch cut short"),
+            (Stage::Body, SECTION_SCRIPT) => self.script(payload).ok_or("script cut short"),
+            (Stage::Body, SECTION_FUNCTIONS) => self.functions(payload),
             (Stage::Body, SECTION_KEYS) => self.keys(payload),
             (Stage::Body, SECTION_END) => self.end(payload),
             (Stage::Header, _) => Err("the first section is not the header"),
@@ -213,6 +216,23 @@ impl Loader {
 
     fn header(&self, mut payload: WireReader<'_>) -> Result<(), &'static str> {
         payload.u16().map(|_| ()).ok_or("header cut short")
+    }
+
+    fn script(&mut self, mut payload: WireReader<'_>) -> Option<()> {
+        let is_loaded = payload.byte()? != 0;
+        let text = payload.bytes()?;
+        let name = keystead_script::sha1_hex(text);
+        if is_loaded {
+            self.keyspace.scripts.loaded(&name, text).then_some(())
+        } else {
+            self.keyspace.scripts.evaluated(&name, text);
+            Some(())
+        }
+    }
+
+    fn functions(&mut self, mut payload: WireReader<'_>) -> Result<(), &'static str> {
+        let read = read_library(&mut payload, &mut self.keyspace.functions);
+        read.filter(|()| payload.is_empty()).ok_or("library cut short, or there twice")
     }
 
     fn watch(&mut self, mut payload: WireReader<'_>) -> Option<()> {

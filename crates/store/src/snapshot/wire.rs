@@ -23,6 +23,8 @@ pub(super) const SECTION_BYTES_TARGET: usize = 64 * 1024;
 
 pub(super) const SECTION_HEADER: u8 = b'H';
 pub(super) const SECTION_WATCH: u8 = b'W';
+pub(super) const SECTION_SCRIPT: u8 = b'S';
+pub(super) const SECTION_FUNCTIONS: u8 = b'F';
 pub(super) const SECTION_KEYS: u8 = b'K';
 pub(super) const SECTION_END: u8 = b'E';
 

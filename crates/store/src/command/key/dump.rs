@@ -5,7 +5,7 @@ use keystead_types::UnixMillis;
 
 use super::payload::{
     TYPE_HASH, TYPE_HASH_FIELD_EXPIRY, TYPE_LIST, TYPE_SET, TYPE_SET_INTSET, TYPE_SORTED_SET,
-    TYPE_STRING, VERSION, VERSION_FIELD_EXPIRY, crc64, json, list, put_len, put_string, stream,
+    TYPE_STRING, VERSION, VERSION_FIELD_EXPIRY, json, list, put_len, put_string, seal, stream,
 };
 use crate::command::Reader;
 use crate::entry::Value;
@@ -49,9 +49,7 @@ pub(crate) fn dump(
             json::put(&mut out, held);
         }
     }
-    out.extend_from_slice(&version.to_le_bytes());
-    let checksum = crc64(&out);
-    out.extend_from_slice(&checksum.to_le_bytes());
+    seal(&mut out, version);
     reply.bulk(&out);
     Ok(())
 }

@@ -1,11 +1,11 @@
 //! The form in which DUMP gives a value and RESTORE takes it: that of Redis, so that values can move
 //! between the two.
-//! Owns: numbers, lengths, strings, checksum. Never: what a value means (`dump.rs`, `restore.rs`).
+//! Owns: numbers, lengths, strings, checksum. Never: what a value means (`dump.rs`, `restore.rs`, `script/function.rs`).
 //! Source: the RDB file format as documented by Redis: a type byte, the value, two bytes of version and a
 //! CRC-64 (Jones) of all before it, little endian.
 
 /// Version that is written for values that Redis 7.0 knows.
-pub(super) const VERSION: u16 = 10;
+pub(in crate::command) const VERSION: u16 = 10;
 /// Version that is written for hashes with expiring fields (Redis 7.4), and the newest that is read.
 pub(super) const VERSION_FIELD_EXPIRY: u16 = 12;
 /// Bytes behind the value: version and checksum.
@@ -59,7 +59,7 @@ pub(super) fn put_len(out: &mut Vec<u8>, len: u64) {
 }
 
 /// Appends a string; short integers take the form of integers, nothing is compressed.
-pub(super) fn put_string(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(in crate::command) fn put_string(out: &mut Vec<u8>, bytes: &[u8]) {
     let number = if bytes.len() <= 11 { parse_integer(bytes) } else { None };
     let number = number.and_then(|number| i32::try_from(number).ok());
     match number.map(|number| (i8::try_from(number), i16::try_from(number), number)) {
@@ -83,7 +83,7 @@ pub(super) fn put_string(out: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 /// Reads a payload from its front; `None` wherever it makes no sense.
-pub(super) struct Reader<'a>(pub(super) &'a [u8]);
+pub(in crate::command) struct Reader<'a>(pub(in crate::command) &'a [u8]);
 
 impl<'a> Reader<'a> {
     pub(super) fn take(&mut self, len: usize) -> Option<&'a [u8]> {
@@ -96,7 +96,7 @@ impl<'a> Reader<'a> {
         self.take(N)?.try_into().ok()
     }
 
-    pub(super) fn byte(&mut self) -> Option<u8> {
+    pub(in crate::command) fn byte(&mut self) -> Option<u8> {
         self.array().map(|[byte]| byte)
     }
 
@@ -112,7 +112,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(super) fn string(&mut self) -> Option<Vec<u8>> {
+    pub(in crate::command) fn string(&mut self) -> Option<Vec<u8>> {
         let first = *self.0.first()?;
         if first >> 6 != 3 {
             let len = usize::try_from(self.len()?).ok()?;
@@ -215,6 +215,22 @@ fn listpack_string(input: &mut Reader<'_>) -> Option<Vec<u8>> {
         _ => return None,
     };
     Some(number.to_string().into_bytes())
+}
+
+/// Appends version and checksum.
+pub(in crate::command) fn seal(out: &mut Vec<u8>, version: u16) {
+    out.extend_from_slice(&version.to_le_bytes());
+    let checksum = crc64(out);
+    out.extend_from_slice(&checksum.to_le_bytes());
+}
+
+/// What stands before version and checksum; `None` if one of them is not right.
+pub(in crate::command) fn checked(bytes: &[u8]) -> Option<&[u8]> {
+    let (payload, footer) = bytes.split_at_checked(bytes.len().checked_sub(FOOTER_BYTES)?)?;
+    let version = u16::from_le_bytes(*footer.first_chunk()?);
+    let checksum = u64::from_le_bytes(*footer.last_chunk()?);
+    let is_good = version <= VERSION_FIELD_EXPIRY && crc64(&bytes[..bytes.len() - 8]) == checksum;
+    is_good.then_some(payload)
 }
 
 /// CRC-64 with the polynomial of Jones, reflected, as Redis uses it.

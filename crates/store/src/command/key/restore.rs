@@ -5,11 +5,10 @@ use keystead_types::UnixMillis;
 
 use super::payload::ziplist::ziplist_strings;
 use super::payload::{
-    FOOTER_BYTES, Reader, TYPE_HASH, TYPE_HASH_FIELD_EXPIRY, TYPE_HASH_LISTPACK, TYPE_HASH_ZIPLIST,
-    TYPE_LIST, TYPE_LIST_QUICKLIST, TYPE_LIST_QUICKLIST_2, TYPE_LIST_ZIPLIST, TYPE_SET,
-    TYPE_SET_INTSET, TYPE_SET_LISTPACK, TYPE_SORTED_SET, TYPE_SORTED_SET_LISTPACK,
-    TYPE_SORTED_SET_TEXT, TYPE_SORTED_SET_ZIPLIST, TYPE_STRING, VERSION_FIELD_EXPIRY, crc64, json,
-    list, listpack_strings, stream,
+    Reader, TYPE_HASH, TYPE_HASH_FIELD_EXPIRY, TYPE_HASH_LISTPACK, TYPE_HASH_ZIPLIST, TYPE_LIST,
+    TYPE_LIST_QUICKLIST, TYPE_LIST_QUICKLIST_2, TYPE_LIST_ZIPLIST, TYPE_SET, TYPE_SET_INTSET,
+    TYPE_SET_LISTPACK, TYPE_SORTED_SET, TYPE_SORTED_SET_LISTPACK, TYPE_SORTED_SET_TEXT,
+    TYPE_SORTED_SET_ZIPLIST, TYPE_STRING, checked, json, list, listpack_strings, stream,
 };
 use crate::command::Writer;
 use crate::effect::EventClass;
@@ -46,7 +45,7 @@ pub(crate) fn restore(
         ttl if options.is_absolute => Some(UnixMillis(ttl)),
         ttl => Some(UnixMillis(now.0.saturating_add(ttl))),
     };
-    let payload = checked_payload(&args[3]).ok_or(CommandError::RestoreChecksum)?;
+    let payload = checked(&args[3]).ok_or(CommandError::RestoreChecksum)?;
     let entry = decode(&writer.keyspace.hasher, key, payload, now);
     let mut entry = entry.ok_or(CommandError::RestoreFormat)?;
     if expiry.is_some_and(|at| at <= now) || entry.as_collection().is_some_and(Collection::is_empty)
@@ -93,15 +92,6 @@ fn parse(args: Args<'_>) -> Result<Options, CommandError> {
         }
     }
     Ok(options)
-}
-
-/// The payload without its footer, if version and checksum are good.
-fn checked_payload(bytes: &[u8]) -> Option<&[u8]> {
-    let (payload, footer) = bytes.split_at_checked(bytes.len().checked_sub(FOOTER_BYTES)?)?;
-    let version = u16::from_le_bytes(*footer.first_chunk()?);
-    let checksum = u64::from_le_bytes(*footer.last_chunk()?);
-    let is_good = version <= VERSION_FIELD_EXPIRY && crc64(&bytes[..bytes.len() - 8]) == checksum;
-    is_good.then_some(payload)
 }
 
 fn decode(hasher: &Hasher, key: &[u8], payload: &[u8], now: UnixMillis) -> Option<Entry> {
