@@ -116,4 +116,17 @@ fn events_of_keys_are_heard_on_every_node_whoever_leads_and_wherever_they_were_a
             }
         }
     }
+    // Channels name the database: a key that moves leaves one and enters another.
+    let mut wire = connect(ports[1]).expect("the node listens");
+    for line in [&["SELECT", "3"][..], &["SET", "e", "1"], &["MOVE", "e", "4"]] {
+        wire.call_all(line).expect("it answers");
+    }
+    for listener in &mut listeners {
+        for (database, event) in [(3, "set"), (3, "move_from"), (4, "move_to")] {
+            let space = format!("__keyspace@{database}__:e");
+            let happened = format!("__keyevent@{database}__:{event}");
+            assert_eq!(next(listener), ["pmessage", "__key*__:*", &space, event]);
+            assert_eq!(next(listener), ["pmessage", "__key*__:*", &happened, "e"]);
+        }
+    }
 }
