@@ -16,6 +16,7 @@
 
 use keystead_node::{Access, Outcome, internal};
 use keystead_resp::{Args, encode};
+use keystead_store::CommandError;
 use keystead_store::command::{self, Command, Handler, SessionCommand, flags};
 use keystead_types::{DatabaseId, ShardId};
 
@@ -91,6 +92,10 @@ impl Dispatch<'_, '_> {
         }
         if row.flags & flags::NO_MULTI != 0 || !runs_in_transaction(row) {
             return self.fail(&Failure::NotInTransaction);
+        }
+        if self.turn.local.shared.config.bus.eviction().is_full() {
+            // Whatever is queued takes memory until EXEC.
+            return self.fail(&Failure::Command(&CommandError::OutOfMemory));
         }
         let shard = match self.shard_for_queue(row, args) {
             Ok(shard) => shard,

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use keystead_types::limits;
 
 pub use source::{ConfigError, Inputs, Loaded, Origin};
-pub use value::{Accepts, Address, Durability, LogFormat, LogLevel, Routing, Secret};
+pub use value::{Accepts, Address, Durability, LogFormat, LogLevel, MemoryPolicy, Routing, Secret};
 
 use value::Value;
 
@@ -174,6 +174,12 @@ settings! {
     /// Bytes of commands in one MULTI past which the transaction is discarded.
     transaction_bytes_max: usize = limits::TRANSACTION_BYTES_MAX,
         Accepts::Bytes { min: 64 << 10, max: limits::BULK_BYTES_MAX as u64 }, Restart;
+
+    /// Bytes that the keys of a node may take, all its replicas together; 0 is no bound. CONFIG SET changes it on all nodes.
+    maxmemory: u64 = 0, Accepts::Bytes { min: 0, max: 1 << 50 }, Restart;
+    /// What happens past `maxmemory`: writes that need memory are refused (`noeviction`), or keys are let go of, chosen among all
+    /// or among those that expire.
+    maxmemory_policy: MemoryPolicy = MemoryPolicy::NoEviction, Accepts::OneOf(MemoryPolicy::NAMES), Restart;
 
     /// Form of the log lines on standard error.
     log_format: LogFormat = LogFormat::Text, Accepts::OneOf(LogFormat::NAMES), Restart;

@@ -15,7 +15,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keystead_gateway::{Gateway, GatewayConfig, GatewayError};
+use keystead_node::eviction::Limit;
 use keystead_node::{CoreSettings, Node, NodeSettings, OnFatal, StartError, children};
+use keystead_store::Policy;
 use keystead_supervisor::{
     ChildContext, ChildSpec, ExitReason, Failure, Faults, Intensity, SpecError, Strategy,
     Supervisor, SupervisorHandle, SupervisorSpec,
@@ -110,6 +112,7 @@ impl Server {
         let client_address =
             listener.as_ref().map(std::net::TcpListener::local_addr).transpose()?;
         let node = Node::open(node_settings(config, client_address), Arc::clone(&clock))?;
+        node.core.bus.eviction().set_default(memory_limit(config));
         let mut spec = SupervisorSpec::new("root", Strategy::RestForOne).intensity(Intensity {
             restarts_max: 5,
             window: Duration::from_secs(60),
@@ -400,6 +403,11 @@ fn node_settings(config: &Config, client_address: Option<SocketAddr>) -> NodeSet
         segment_bytes: config.segment_bytes,
         background_sync: Duration::from_millis(config.fsync_interval_ms),
     }
+}
+
+fn memory_limit(config: &Config) -> Limit {
+    let policy = Policy::parse(config.maxmemory_policy.name()).unwrap_or_default();
+    Limit { bytes: config.maxmemory, policy, ..Limit::default() }
 }
 
 fn gateway_config(config: &Config) -> GatewayConfig {

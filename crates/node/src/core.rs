@@ -287,7 +287,17 @@ impl Core {
         // A peer that was behind may take messages again.
         self.bus.flush();
         self.look_after_copies();
+        self.look_after_memory();
         self.each_mailbox(Mailbox::tick);
+    }
+
+    /// Counts what keys take, if that is limited.
+    fn look_after_memory(&self) {
+        let routes = self.routes();
+        let sum = |of: fn(&Shard) -> u64| routes.local.iter().flatten().map(|it| of(it)).sum();
+        let tables = |shard: &Shard| shard.stats().table_bytes;
+        let now = self.clock.monotonic_now();
+        self.bus.eviction().look(now, || sum(Shard::held_bytes), || sum(tables));
     }
 
     /// Has copies dropped of keys whose changes this node does not hear of.

@@ -7,6 +7,8 @@
 //! KEYSTEAD.UNWATCH id [id ...]        forgets watches
 //! KEYSTEAD.EXPIRE limit               removes what has expired by the entry's time, at most `limit` keys
 //! KEYSTEAD.SELECT database            what follows works on this database; has no reply
+//! KEYSTEAD.EVICT database key ...     removes keys that the leader chose, to make room
+//! KEYSTEAD.OOM [EXEC id ...]          does nothing and says why: stands for a command, or a transaction, that needed memory
 //! MULTI, commands, EXEC [id ...]      a transaction; aborted if a watch with one of the ids is dirty
 //! ```
 //! An entry begins in the first database, and so does every run in it: a run of another one stands between two
@@ -27,6 +29,12 @@ pub const UNWATCH: &[u8] = b"KEYSTEAD.UNWATCH";
 pub const EXPIRE: &[u8] = b"KEYSTEAD.EXPIRE";
 /// Keys removed by one entry at most: bounds how long other commands wait behind it.
 pub const EXPIRE_KEYS_MAX: usize = 1000;
+/// Removes keys to make room.
+pub const EVICT: &[u8] = b"KEYSTEAD.EVICT";
+/// Keys removed by one entry at most to make room: bounds how long other commands wait behind it.
+pub const EVICT_KEYS_MAX: usize = 2000;
+/// Stands for what was refused because memory is full.
+pub const OUT_OF_MEMORY: &[u8] = b"KEYSTEAD.OOM";
 /// What all of them begin with.
 pub const PREFIX: &[u8] = b"KEYSTEAD.";
 /// Opens a transaction in the log.
@@ -58,7 +66,12 @@ pub(crate) fn selected(args: Args<'_>) -> Option<DatabaseId> {
     if &args[0] != SELECT {
         return None;
     }
-    let number: u16 = std::str::from_utf8(args.get(1)?).ok()?.parse().ok()?;
+    database(args.get(1)?)
+}
+
+/// The database of that number, if there may be one.
+pub(crate) fn database(digits: &[u8]) -> Option<DatabaseId> {
+    let number: u16 = std::str::from_utf8(digits).ok()?.parse().ok()?;
     (number < DATABASES_MAX).then_some(DatabaseId(number))
 }
 

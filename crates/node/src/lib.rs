@@ -14,6 +14,7 @@ mod control;
 mod core;
 pub mod door;
 pub mod events;
+pub mod eviction;
 mod execute;
 mod footprint;
 mod forward;

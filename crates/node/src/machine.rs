@@ -81,6 +81,14 @@ impl Machine for NodeMachine {
     fn upkeep(&mut self, now: UnixMillis, commands: &mut Vec<u8>) {
         each!(self, machine => machine.upkeep(now, commands));
     }
+
+    fn admit(&mut self, commands: &mut Vec<u8>, parts: &mut [Part]) {
+        each!(self, machine => machine.admit(commands, parts));
+    }
+
+    fn make_room(&mut self, now: UnixMillis, commands: &mut Vec<u8>) {
+        each!(self, machine => machine.make_room(now, commands));
+    }
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::core::Post;
 use crate::events::{EventFlags, EventSetting};
+use crate::eviction::{Eviction, Limit, Stamped};
 use crate::tracking::Tracking;
 
 /// Bytes of messages that wait for one peer; past it the oldest are dropped: who comes late finds news, not history.
@@ -36,6 +37,8 @@ const PEER_BACKLOG_BYTES_MAX: usize = 1024 * 1024;
 pub const INBOX_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// First byte of a frame that carries no message but which keyspace events are told.
 const EVENT_SETTING: u8 = 2;
+/// First byte of a frame that carries how much memory keys may take.
+const LIMIT_SETTING: u8 = 3;
 /// Deliveries that are looked at for one that says the same: enough for the connections of a thread that track.
 const SAME_LOOKED_AT: usize = 64;
 /// Bytes of messages sent to a peer in one write; a single one may be longer.
@@ -226,6 +229,7 @@ pub struct Bus {
     dropped: AtomicU64,
     events: EventSetting,
     tracking: Tracking,
+    eviction: Eviction,
 }
 
 #[derive(Default)]
@@ -334,6 +338,31 @@ impl Bus {
         &self.tracking
     }
 
+    /// How much memory keys may take, and do.
+    #[must_use]
+    pub fn eviction(&self) -> &Eviction {
+        &self.eviction
+    }
+
+    /// Changes how much memory keys may take, on every node; others hear of it at once, or when they are reached again.
+    pub fn set_limit(&self, limit: Limit, now_ms: u64) {
+        self.eviction.change(limit, now_ms);
+        let peers: Vec<NodeId> = self.peers.lock().keys().copied().collect();
+        peers.into_iter().for_each(|peer| self.tell_limit(peer));
+    }
+
+    fn tell_limit(&self, peer: NodeId) {
+        let stamped = self.eviction.stamped();
+        let Some(post) = self.post.as_ref().filter(|_| stamped.is_set()) else { return };
+        let mut frames = FrameBatch::new();
+        let is_fitting = frames.push_with(FrameKind::PUBLISHED, |out| {
+            out.push(LIMIT_SETTING);
+            stamped.write(out);
+        });
+        // A peer that cannot be reached is told when it can.
+        let _is_taken = is_fitting && post.post(peer, &frames);
+    }
+
     /// Which keyspace events the cluster tells, as this node knows it.
     pub fn event_flags(&self) -> EventFlags {
         self.events.flags()
@@ -346,8 +375,13 @@ impl Bus {
         peers.into_iter().for_each(|peer| self.tell_setting(peer));
     }
 
-    /// Tells a peer that was just reached which events are told.
-    pub(crate) fn tell_setting(&self, peer: NodeId) {
+    /// Tells a peer that was just reached what was set at run time.
+    pub(crate) fn tell_settings(&self, peer: NodeId) {
+        self.tell_setting(peer);
+        self.tell_limit(peer);
+    }
+
+    fn tell_setting(&self, peer: NodeId) {
         let stamped = self.events.stamped();
         let Some(post) = self.post.as_ref().filter(|_| stamped != 0) else { return };
         let mut frames = FrameBatch::new();
@@ -365,6 +399,11 @@ impl Bus {
             && let Ok(stamped) = stamped.try_into()
         {
             return self.events.hear(u64::from_le_bytes(stamped));
+        }
+        if let [LIMIT_SETTING, stamped @ ..] = payload
+            && let Some(stamped) = Stamped::read(stamped)
+        {
+            return self.eviction.hear(stamped);
         }
         match Publication::read(payload) {
             Some(publication) => {

@@ -135,7 +135,7 @@ impl Receive for Receiver {
 
     fn peer_up(&self, peer: NodeId) {
         tracing::info!(%peer, "connected");
-        self.node.core.bus.tell_setting(peer);
+        self.node.core.bus.tell_settings(peer);
         self.node.core.ring_all();
     }
 

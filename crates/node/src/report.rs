@@ -43,6 +43,7 @@ impl Node {
             status.keys_held += stats.keys;
             status.keys_with_expiry += stats.keys_with_expiry;
             status.expired_keys += stats.expired;
+            status.evicted_keys += stats.evicted;
             status.commands_applied += shard.commands_applied();
             if shard.cell.role() == Role::Leader {
                 status.keys_led += stats.keys;

@@ -4,20 +4,25 @@
 //! INV-N4: a lease is honoured only for the state that it was given for: it ends before another takes its place.
 //! Read by gateway threads under the shared lock; written by the worker's thread alone.
 
+mod room;
+
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use keystead_replication::{DumpStep, GroupCell, Machine, Part, Replies, Role};
 use keystead_resp::{Args, Protocol, ReplyWriter, RunDecoder, Span, encode};
-use keystead_store::{DatabaseStats, Loader, Store, StoreConfig, Wanted, WatchId};
+use keystead_store::{CommandError, DatabaseStats, Loader, Store, StoreConfig, Wanted, WatchId};
 use keystead_types::{ApplyContext, DatabaseId, Monotonic, ShardId, UnixMillis};
 use parking_lot::RwLock;
 
 use crate::events;
+use crate::eviction::Eviction;
 use crate::internal;
 use crate::pubsub::Bus;
 use crate::tracking::{Origin, Tracking};
+
+use room::Room;
 
 /// A shard on this node, for whoever reads it.
 pub struct Shard {
@@ -68,6 +73,17 @@ impl Shard {
     /// Who is told of changed keys, on every replica.
     fn tracking(&self) -> Option<&Tracking> {
         self.bus.get().map(|bus| bus.tracking())
+    }
+
+    /// How much memory keys may take.
+    fn eviction(&self) -> Option<&Eviction> {
+        self.bus.get().map(|bus| bus.eviction())
+    }
+
+    /// Bytes of keys and values here, whoever leads; O(1).
+    #[must_use]
+    pub fn held_bytes(&self) -> u64 {
+        self.store.read().held_bytes()
     }
 
     /// The state was replaced by one that other entries led to, which were not told.
@@ -147,6 +163,7 @@ impl Drop for CloseOnPanic<'_> {
 pub(crate) struct ShardMachine {
     shard: Arc<Shard>,
     spans: Vec<Span>,
+    room: Room,
 }
 
 impl ShardMachine {
@@ -160,7 +177,7 @@ impl ShardMachine {
         shard.cell.close();
         *shard.store.write() = store;
         shard.drop_copies();
-        Self { shard, spans: Vec::new() }
+        Self { shard, spans: Vec::new(), room: Room::default() }
     }
 
     /// A machine over `shard` without keys.
@@ -189,6 +206,7 @@ impl Machine for ShardMachine {
         let tracking = self.shard.tracking().filter(|tracking| tracking.is_active());
         let (has_messages, has_touches) = (bus.is_some(), tracking.is_some());
         store.want(Wanted { classes, has_messages, has_touches });
+        let evictions = self.room.begin(&mut store, self.shard.eviction(), context.now);
         let mut origins = Vec::new();
         // Which database is selected is no part of the state: what a snapshot began in, or a panic left, counts for nothing.
         store.select(DatabaseId::FIRST);
@@ -209,6 +227,7 @@ impl Machine for ShardMachine {
             }
         }
         self.shard.commands_applied.fetch_add(count, Ordering::Relaxed);
+        self.room.end(&store, self.shard.eviction(), evictions);
         let effects = store.take_effects();
         if effects.is_empty() {
             return;
@@ -267,7 +286,25 @@ impl Machine for ShardMachine {
         self.shard.store.read().digest().0
     }
 
+    fn admit(&mut self, commands: &mut Vec<u8>, parts: &mut [Part]) {
+        if let Some(eviction) = self.shard.eviction()
+            && self.room.is_lacking(eviction)
+        {
+            room::refuse(commands, parts, &mut self.spans);
+        }
+    }
+
+    fn make_room(&mut self, now: UnixMillis, commands: &mut Vec<u8>) {
+        if let Some(eviction) = self.shard.eviction() {
+            self.room.make(&self.shard.store, eviction, now, commands);
+        }
+    }
+
     fn upkeep(&mut self, now: UnixMillis, commands: &mut Vec<u8>) {
+        self.make_room(now, commands);
+        if let Some(eviction) = self.shard.eviction() {
+            self.room.age(&self.shard.store, eviction, now);
+        }
         if self.shard.store.read().next_expiry().is_some_and(|due| due <= now) {
             let limit = internal::EXPIRE_KEYS_MAX.to_string();
             encode::command(commands, [internal::EXPIRE, limit.as_bytes()]);
@@ -386,6 +423,16 @@ fn apply_internal(
         internal::UNWATCH => {
             args.from(1).iter().filter_map(watch_id).for_each(|id| store.unwatch(id))
         }
+        internal::EVICT => {
+            if let Some(database) = internal::database(first) {
+                store.evict(context, database, args.from(2).iter());
+            }
+        }
+        internal::OUT_OF_MEMORY if args.len() > 1 => {
+            args.from(2).iter().filter_map(watch_id).for_each(|id| store.unwatch(id));
+            return reply.error(CommandError::TransactionOutOfMemory);
+        }
+        internal::OUT_OF_MEMORY => return reply.error(CommandError::OutOfMemory),
         internal::EXPIRE => {
             let limit = number(first).and_then(|limit| usize::try_from(limit).ok());
             store.expire_due(context, limit.unwrap_or(0).min(internal::EXPIRE_KEYS_MAX));

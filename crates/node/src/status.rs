@@ -43,6 +43,8 @@ pub struct Status {
     pub elections_won: u64,
     /// Keys removed because their time was up, and keys that were asked for and found / not found.
     pub expired_keys: u64,
+    /// Keys removed to make room since start.
+    pub evicted_keys: u64,
     /// True if every shard has all the replicas it should have and all are level.
     pub replication_is_full: bool,
 }

@@ -72,4 +72,11 @@ pub trait Machine: Send + 'static {
     /// Commands of the machine's own to propose when `now` has come (removal of what has expired);
     /// asked of leaders only, once a tick. Appends nothing if there is nothing to do.
     fn upkeep(&mut self, now: UnixMillis, commands: &mut Vec<u8>);
+
+    /// Looks through a run before a leader proposes it: what the machine has no room for may be replaced by commands that
+    /// say so. Changes `parts` with it, which cover the run exactly.
+    fn admit(&mut self, _commands: &mut Vec<u8>, _parts: &mut [Part]) {}
+
+    /// Commands of the machine's own that go before those of an entry that a leader is about to propose.
+    fn make_room(&mut self, _now: UnixMillis, _commands: &mut Vec<u8>) {}
 }

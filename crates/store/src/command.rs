@@ -410,8 +410,16 @@ impl<'a> Reader<'a> {
         Self { keyspace, database: keyspace.database(database), now, chance }
     }
 
-    /// What is visible under `key`.
+    /// What is visible under `key`, which counts as a use of it.
     pub(crate) fn entry(&self, key: &[u8]) -> Option<&'a Entry> {
+        let place = (Slot::of_key(key), key);
+        let entry = self.database.visible(&self.keyspace.hasher, place, self.now)?;
+        self.keyspace.uses.note_read(entry, self.now);
+        Some(entry)
+    }
+
+    /// The same without being a use, for commands that only look at how a key is kept.
+    pub(crate) fn peek(&self, key: &[u8]) -> Option<&'a Entry> {
         self.database.visible(&self.keyspace.hasher, (Slot::of_key(key), key), self.now)
     }
 

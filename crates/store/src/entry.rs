@@ -10,6 +10,9 @@
 //! wide:    [flags:1][unused:3][key len:4][value len:4][expiry:8 if timed][key][value]
 //! ```
 //!
+//! The flags take three bits of their byte; the other five are what is noted of the entry's use (`eviction.rs`). They alone change while
+//! others read, so the byte is read and written as an atomic.
+//!
 //! INV-E1: a non-null pointer owns one allocation of `allocation_bytes(shape.total())` bytes.
 //! INV-E2: the value of an entry that is a collection is exactly one pointer made by `Box::into_raw`.
 //! INV-E3: user-space addresses fit in 48 bits (asserted at every allocation).
@@ -20,6 +23,7 @@
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error, realloc};
 use std::fmt;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use keystead_types::UnixMillis;
 
@@ -41,12 +45,15 @@ pub(crate) enum Value<'a> {
 // SAFETY: an entry owns its allocation and the `Collection` behind it alone; both are plain memory that
 // any thread may free, and a `Collection` is `Send` itself but for the entries in it (asserted below).
 unsafe impl Send for Entry {}
-// SAFETY: everything reachable through `&Entry` is read only; there is no interior mutability.
+// SAFETY: everything reachable through `&Entry` is read only but for the byte of flags, which is an atomic everywhere.
 unsafe impl Sync for Entry {}
 
 const TIMED: u8 = 1;
 const WIDE: u8 = 2;
 const COLLECTION: u8 = 4;
+/// The bits of the flags that say how the allocation is laid out; those above are for [`Entry::uses`].
+const LAYOUT_MASK: u8 = 7;
+const USES_SHIFT: u32 = 3;
 const ADDRESS_BITS: u32 = 48;
 const ADDRESS_MASK: usize = (1 << ADDRESS_BITS) - 1;
 const COMPACT_HEADER: usize = 4;
@@ -251,7 +258,7 @@ impl Entry {
 
     /// Makes the entry hold this string; the allocation is used again if it has the right size.
     pub(crate) fn set_string(&mut self, value: &[u8], expiry: Option<UnixMillis>) {
-        let old = self.shape();
+        let (old, uses) = (self.shape(), self.uses());
         let new = Shape::new(0, old.key_len, value.len(), expiry.is_some());
         if old.flags != new.flags || allocation_bytes(old.total()) != allocation_bytes(new.total())
         {
@@ -267,6 +274,7 @@ impl Entry {
             let at = self.base().add(new.value_start());
             std::ptr::copy_nonoverlapping(value.as_ptr(), at, value.len());
         }
+        self.set_uses(uses);
         if let Some(at) = expiry {
             self.write_expiry(new, at);
         }
@@ -288,7 +296,7 @@ impl Entry {
             return;
         }
         let (from, to) = (allocation_bytes(old.total()), allocation_bytes(new.total()));
-        let tag = self.tag();
+        let (tag, uses) = (self.tag(), self.uses());
         // SAFETY: the pointer came from `alloc` with the layout of `from` (INV-E1); after the call
         // only the new pointer is used. Bytes past the old value are written before they are read.
         unsafe {
@@ -306,6 +314,7 @@ impl Entry {
                 base.add(new.value_start() + old.value_len).write_bytes(0, len - old.value_len);
             }
         }
+        self.set_uses(uses);
     }
 
     /// The same value under another key.
@@ -336,6 +345,26 @@ impl Entry {
         self.as_collection().map_or(own, |collection| own + collection.bytes())
     }
 
+    /// What is noted of the entry's use, five bits.
+    #[inline]
+    pub(crate) fn uses(&self) -> u8 {
+        self.flags_byte().load(Ordering::Relaxed) >> USES_SHIFT
+    }
+
+    /// Notes how the entry is used. Of two that do so at the same time one wins.
+    pub(crate) fn set_uses(&self, uses: u8) {
+        let byte = self.flags_byte();
+        let flags = byte.load(Ordering::Relaxed) & LAYOUT_MASK;
+        byte.store(flags | uses << USES_SHIFT, Ordering::Relaxed);
+    }
+
+    fn flags_byte(&self) -> &AtomicU8 {
+        assert!(!self.is_vacant(), "INV-E1: a vacant bucket has no flags");
+        // SAFETY: INV-E1: the byte was written when the entry was built and lives as long as `self`. While `self` is shared it is
+        // read and written as an atomic only (here and in `shape`); its layout bits change with the entry held alone.
+        unsafe { AtomicU8::from_ptr(self.base()) }
+    }
+
     /// Takes the entry out and leaves the bucket vacant.
     pub(crate) const fn take(&mut self) -> Self {
         std::mem::replace(self, Self::vacant())
@@ -351,7 +380,7 @@ impl Entry {
         let base = self.base();
         // SAFETY: INV-E1: the header was written when the entry was built.
         unsafe {
-            let flags = base.read();
+            let flags = AtomicU8::from_ptr(base).load(Ordering::Relaxed) & LAYOUT_MASK;
             if flags & WIDE == 0 {
                 let key_len = usize::from(base.add(1).read());
                 let value_len = usize::from(base.add(2).cast::<u16>().read_unaligned());
@@ -405,12 +434,13 @@ impl Entry {
         }
     }
 
-    /// Takes over `rebuilt`'s allocation, keeps the tag, frees the old allocation (not the collection).
+    /// Takes over `rebuilt`'s allocation, keeps the tag and what is noted, frees the old allocation (not the collection).
     fn replace_allocation(&mut self, rebuilt: Self) {
-        let tag = self.tag();
+        let (tag, uses) = (self.tag(), self.uses());
         self.free_allocation();
         self.0 = std::mem::ManuallyDrop::new(rebuilt).0;
         self.set_tag(tag);
+        self.set_uses(uses);
     }
 
     /// Frees the allocation but not the collection behind it, and leaves the bucket vacant.
@@ -510,6 +540,7 @@ mod tests {
         fn an_entry_equals_its_plain_model(key in proptest::collection::vec(any::<u8>(), 0..300), steps in proptest::collection::vec(step(), 1..20)) {
             let mut entry = Entry::string(&key, b"", None);
             entry.set_tag(0xbeef);
+            entry.set_uses(21);
             let mut model: (Option<Vec<u8>>, Option<UnixMillis>) = (Some(vec![]), None);
             for (round, step) in steps.into_iter().enumerate() {
                 match step {
@@ -529,13 +560,14 @@ mod tests {
                     Step::Hash => {
                         entry = Entry::collection(&key, Hash::new(), model.1);
                         entry.set_tag(0xbeef);
+                        entry.set_uses(21);
                         model.0 = None;
                     }
                 }
                 prop_assert_eq!(entry.key(), &key[..]);
                 prop_assert_eq!(entry.as_string(), model.0.as_deref());
                 prop_assert_eq!(entry.expiry(), model.1);
-                prop_assert_eq!(entry.tag(), 0xbeef);
+                prop_assert_eq!((entry.tag(), entry.uses()), (0xbeef, 21));
             }
         }
     }

@@ -174,6 +174,17 @@ pub enum CommandError {
     DelexCondition,
     #[error("ERR BITOP {operation} must be called with at least two source keys.")]
     BitopTwoSources { operation: &'static str },
+    #[error(
+        "ERR An LFU maxmemory policy is selected, idle time not tracked. \
+             Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust."
+    )]
+    NoIdleTime,
+    #[error("OOM command not allowed when used memory > 'maxmemory'.")]
+    OutOfMemory,
+    #[error(
+        "EXECABORT Transaction discarded because of: OOM command not allowed when used memory > 'maxmemory'."
+    )]
+    TransactionOutOfMemory,
     #[error("BUSYKEY Target key name already exists.")]
     BusyKey,
     #[error("ERR DUMP payload version or checksum are wrong")]

@@ -21,6 +21,11 @@ impl ExpiryIndex {
         self.0.first_key_value().map(|(item, _)| *item)
     }
 
+    /// All items in order; those of owners that share time and number once.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (UnixMillis, u64)> {
+        self.0.keys().copied()
+    }
+
     /// Follows a change of one owner's time.
     pub(crate) fn change(&mut self, owner: u64, old: Option<UnixMillis>, new: Option<UnixMillis>) {
         if old == new {

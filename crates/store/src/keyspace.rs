@@ -23,6 +23,7 @@ use keystead_types::{DatabaseId, SLOT_COUNT, Slot, UnixMillis};
 use crate::database::{Counts, Database, Position, Times, is_visible};
 use crate::effect::{Effects, EventClass};
 use crate::entry::Entry;
+use crate::eviction::Uses;
 use crate::functions::Functions;
 use crate::scripts::Scripts;
 use crate::snapshot::{DumpStep, RunningDump};
@@ -42,6 +43,10 @@ pub(crate) struct Keyspace {
     pub(crate) effects: Effects,
     /// See [`StoreConfig::has_every_slot`].
     pub(crate) has_every_slot: bool,
+    /// How uses of keys are noted; no part of the state.
+    pub(crate) uses: Uses,
+    /// Keys removed to make room, since the store was made.
+    pub(crate) evicted: u64,
     pub(crate) scripts: Scripts,
     pub(crate) functions: Functions,
     /// Numbers of the slots that the shard serves.
@@ -81,6 +86,8 @@ impl Keyspace {
             has_every_slot: config.has_every_slot,
             watches: Watches::default(),
             effects: Effects::default(),
+            uses: Uses::default(),
+            evicted: 0,
             scripts: Scripts::default(),
             functions: Functions::default(),
             served: 0..SLOT_COUNT,
@@ -136,11 +143,13 @@ impl Keyspace {
                 let entry = table.at_mut(at);
                 let old = Times::of(entry);
                 entry.set_string(value, expiry);
+                self.uses.note(entry);
                 (old, Times::of(entry))
             }
             Place::Vacant(at) => {
                 let entry = Entry::string(key, value, expiry);
                 let new = Times::of(&entry);
+                self.uses.note_new(&entry);
                 table.insert(&self.hasher, hash, entry, at);
                 database.counts.keys += 1;
                 self.effects.notify(EventClass::New, "new", key);
@@ -165,11 +174,14 @@ impl Keyspace {
         match table.find(&self.hasher, hash, entry.key()) {
             Place::Occupied(at) => {
                 entry.set_tag(table.at(at).tag());
+                entry.set_uses(table.at(at).uses());
+                self.uses.note(&entry);
                 old = Times::of(table.at(at));
                 *table.at_mut(at) = entry;
             }
             Place::Vacant(at) => {
                 self.effects.notify(EventClass::New, "new", entry.key());
+                self.uses.note_new(&entry);
                 table.insert(&self.hasher, hash, entry, at);
                 database.counts.keys += 1;
             }
@@ -201,6 +213,7 @@ impl Keyspace {
             return None;
         }
         let entry = table.at_mut(at);
+        self.uses.note(entry);
         let old = Times::of(entry);
         let due = entry.collection_mut().map_or(0, |c| c.remove_due(&self.hasher, now, usize::MAX));
         self.expired += due as u64;

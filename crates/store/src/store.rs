@@ -3,13 +3,14 @@
 //! Never: routes; a store does not know which slots its shard serves. Called by `node`.
 
 use std::ops::Deref;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use keystead_resp::{Args, ReplyWriter};
 use keystead_types::limits::DATABASES_MAX;
 use keystead_types::mistakes::{Mistake, is_made};
 use keystead_types::{ApplyContext, DatabaseId, Slot, UnixMillis};
 
+use crate::chance;
 use crate::command::{
     self, Command, Handler, Reader, SessionCommand, Writer, database, gather, in_transaction,
     slot_keys,
@@ -36,9 +37,11 @@ pub struct StoreConfig {
 ///
 /// All methods are synchronous and bounded by the size of what they touch; none blocks or does I/O.
 pub struct Store {
-    keyspace: Keyspace,
+    pub(crate) keyspace: Keyspace,
     /// Chance for reads, which need not agree between replicas (RANDOMKEY, HRANDFIELD).
     read_chance: AtomicU64,
+    /// Times that keys were removed to make room; no part of the state.
+    pub(crate) evictions: u64,
 }
 
 /// Counts of a store.
@@ -64,6 +67,8 @@ pub struct Stats {
     pub watches: u64,
     /// Changes of keys, one per key and command, since the process started or loaded.
     pub changes: u64,
+    /// Keys removed to make room, since the process started or loaded.
+    pub evicted: u64,
 }
 
 /// What a database of a store holds.
@@ -97,7 +102,12 @@ impl Store {
     }
 
     pub(crate) const fn from_keyspace(keyspace: Keyspace) -> Self {
-        Self { keyspace, read_chance: AtomicU64::new(0) }
+        Self { keyspace, read_chance: AtomicU64::new(0), evictions: 0 }
+    }
+
+    /// A number of a sequence that need not agree between replicas, still to be mixed.
+    pub(crate) fn draw_any(&self) -> u64 {
+        self.read_chance.fetch_add(chance::STEP, Ordering::Relaxed).wrapping_add(chance::STEP)
     }
 
     /// Says which slots the shard serves, by their numbers; all of them unless it says so. A script may touch their keys.
@@ -302,6 +312,7 @@ impl Store {
             dump_pending_bytes: self.keyspace.dump_pending_bytes(),
             watches: self.keyspace.watches.len() as u64,
             changes: self.keyspace.changes(),
+            evicted: self.keyspace.evicted,
         }
     }
 

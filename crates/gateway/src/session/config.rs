@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 
 use keystead_node::events::EventFlags;
 use keystead_store::command::SessionCommand;
-use keystead_store::glob_matches;
+use keystead_store::{Policy, glob_matches};
 
 use crate::dispatch::Verdict;
 use crate::listener::KEEPALIVE_TIME;
@@ -74,6 +74,9 @@ impl<'a> SessionCall<'_, '_, 'a> {
             changes.push(change(&known, name, value)?);
         }
         let (live, alarms) = (&self.turn.local.shared.live, &self.turn.local.shared.alarms);
+        let bus = &self.turn.local.shared.config.bus;
+        let before = bus.eviction().limit();
+        let mut limit = before;
         for change in changes {
             match change {
                 Change::None => {}
@@ -87,6 +90,9 @@ impl<'a> SessionCall<'_, '_, 'a> {
                 Change::TrackingKeysMax(keys) => {
                     self.turn.local.shared.config.bus.tracking().set_keys_max(keys);
                 }
+                Change::MemoryBytes(bytes) => limit.bytes = bytes,
+                Change::MemoryPolicy(policy) => limit.policy = policy,
+                Change::MemorySamples(samples) => limit.samples = samples,
                 Change::IdleTimeout(seconds) => {
                     live.idle_timeout_s.store(seconds, Ordering::Relaxed);
                 }
@@ -94,6 +100,9 @@ impl<'a> SessionCall<'_, '_, 'a> {
                 Change::SlowLogUs(us) => alarms.set_slow_log_us(us),
                 Change::SlowLogMax(count) => alarms.slow_log.set_entries_max(count),
             }
+        }
+        if limit != before {
+            bus.set_limit(limit, self.turn.local.shared.clock.unix_now().0);
         }
         self.ok()
     }
@@ -107,6 +116,7 @@ impl SessionCall<'_, '_, '_> {
         let fixed = KNOWN.iter().map(|known| (known.name.to_owned(), known.value.to_owned()));
         let mut all: BTreeMap<String, String> = fixed.collect();
         all.extend(config.shown_settings.iter().cloned());
+        let limit = config.bus.eviction().limit();
         let local = self.session.client().local;
         let shown = |name: &str| all.get(name).cloned().unwrap_or_default();
         let is_synced_later = shown("durability") == "replicated";
@@ -120,6 +130,9 @@ impl SessionCall<'_, '_, '_> {
             ("io-threads", config.io_threads.to_string()),
             ("latency-monitor-threshold", shared.alarms.latency_ms().to_string()),
             ("maxclients", shared.live.connections_max().to_string()),
+            ("maxmemory", limit.bytes.to_string()),
+            ("maxmemory-policy", limit.policy.name().to_owned()),
+            ("maxmemory-samples", limit.samples.to_string()),
             ("notify-keyspace-events", config.bus.event_flags().letters()),
             ("port", local.map_or(0, |local| local.port()).to_string()),
             ("proto-max-bulk-len", config.bulk_bytes_max.to_string()),
@@ -146,6 +159,9 @@ enum Change {
     LatencyMs(u64),
     SlowLogUs(i64),
     SlowLogMax(usize),
+    MemoryBytes(u64),
+    MemoryPolicy(Policy),
+    MemorySamples(u8),
 }
 
 fn change<'a>(
@@ -188,6 +204,22 @@ fn change<'a>(
             let reason = "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.";
             flags.map(Change::Events).ok_or(refused(reason))
         }
+        "maxmemory" => {
+            let bytes = text.and_then(memory_bytes);
+            let reason = "argument must be a memory value";
+            bytes.map(Change::MemoryBytes).ok_or(Failure::SettingRefused { name, reason })
+        }
+        "maxmemory-policy" => {
+            let policy = text.and_then(Policy::parse);
+            let reason = "argument(s) must be one of the following: volatile-lru, volatile-lfu, \
+                          volatile-random, volatile-ttl, allkeys-lru, allkeys-lfu, allkeys-random, noeviction";
+            policy.map(Change::MemoryPolicy).ok_or(Failure::SettingRefused { name, reason })
+        }
+        "maxmemory-samples" => {
+            let samples = text.and_then(|text| text.parse().ok()).filter(|samples| *samples > 0);
+            let reason = "argument must be between 1 and 255 inclusive";
+            samples.map(Change::MemorySamples).ok_or(Failure::SettingRefused { name, reason })
+        }
         "tracking-table-max-keys" => {
             let keys = text.and_then(|text| text.parse().ok());
             let reason = "argument must be a number of keys, 0 for no bound";
@@ -197,4 +229,24 @@ fn change<'a>(
         _ if text == Some(present) => Ok(Change::None),
         _ => Err(Failure::SettingFixed { name, why: why_fixed(&lower) }),
     }
+}
+
+/// A number of bytes with or without a unit, as Redis reads it: `1k` is 1000, `1kb` 1024.
+fn memory_bytes(text: &str) -> Option<u64> {
+    let lower = text.to_ascii_lowercase();
+    let digits = lower.trim_end_matches(|it: char| it.is_ascii_alphabetic());
+    let factor: u64 = match &lower[digits.len()..] {
+        "" | "b" => 1,
+        "k" => 1000,
+        "kb" => 1 << 10,
+        "m" => 1_000_000,
+        "mb" => 1 << 20,
+        "g" => 1_000_000_000,
+        "gb" => 1 << 30,
+        _ => return None,
+    };
+    if digits.is_empty() || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
+        return None;
+    }
+    digits.parse::<u64>().ok()?.checked_mul(factor)
 }

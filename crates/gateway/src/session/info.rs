@@ -161,9 +161,14 @@ fn memory(report: &Report<'_>, lines: &mut Lines) {
     lines.field("mem_fragmentation_ratio", ratio(memory.resident, memory.used()));
     let beside = i128::from(memory.resident) - i128::from(memory.used());
     lines.field("mem_fragmentation_bytes", beside);
-    lines.field("maxmemory", 0);
-    lines.field("maxmemory_human", "0B");
-    lines.field("maxmemory_policy", "noeviction");
+    let eviction = report.shared.config.bus.eviction();
+    let limit = eviction.limit();
+    lines.field("maxmemory", limit.bytes);
+    lines.field("maxmemory_human", human(limit.bytes));
+    lines.field("maxmemory_policy", limit.policy.name());
+    // What cannot be let go of does not count: the log in memory, snapshots, what the process needs anyway.
+    let counted = memory.entries + memory.tables + memory.expiries;
+    lines.field("mem_not_counted_for_evict", memory.used() - counted);
     lines.field("mem_clients_normal", clients_bytes(report));
     // Values are freed with the command that removes them.
     lines.field("lazyfree_pending_objects", 0);
@@ -204,7 +209,7 @@ fn stats(report: &Report<'_>, lines: &mut Lines) {
     lines.field("instantaneous_output_kbps", ratio(output_bytes, 1024));
     lines.field("rejected_connections", totals.rejected);
     lines.field("expired_keys", report.status.expired_keys);
-    lines.field("evicted_keys", 0);
+    lines.field("evicted_keys", report.status.evicted_keys);
     lines.field("keyspace_hits", totals.keyspace_hits);
     lines.field("keyspace_misses", totals.keyspace_misses);
     let tracking = report.shared.config.bus.tracking().stats();

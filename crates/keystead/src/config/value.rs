@@ -396,6 +396,28 @@ choice! {
 }
 
 choice! {
+    /// What happens when keys take more than they may.
+    MemoryPolicy {
+        /// Writes that need memory are refused.
+        NoEviction = "noeviction",
+        /// Keys go that were not used for longest.
+        AllKeysLru = "allkeys-lru",
+        /// Keys go that are used least often.
+        AllKeysLfu = "allkeys-lfu",
+        /// Any keys go.
+        AllKeysRandom = "allkeys-random",
+        /// Keys go that expire and were not used for longest.
+        VolatileLru = "volatile-lru",
+        /// Keys go that expire and are used least often.
+        VolatileLfu = "volatile-lfu",
+        /// Any keys go that expire.
+        VolatileRandom = "volatile-random",
+        /// Keys go that expire soonest.
+        VolatileTtl = "volatile-ttl",
+    }
+}
+
+choice! {
     /// Form of the log lines.
     LogFormat {
         /// A line for people.

@@ -23,6 +23,7 @@ mod clients;
 mod damage;
 mod databases;
 mod disk;
+mod eviction;
 mod failover;
 mod hostile;
 mod membership;

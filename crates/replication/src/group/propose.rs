@@ -115,7 +115,7 @@ impl Waiting {
 
 impl<M: Machine> Group<M> {
     /// Takes a run: into the queue if this replica leads, back to its caller if not.
-    pub(crate) fn submit(&mut self, run: Submission, turn: &Turn, out: &mut Outputs) {
+    pub(crate) fn submit(&mut self, mut run: Submission, turn: &Turn, out: &mut Outputs) {
         if run.deadline <= turn.now {
             return out.finish(run.reject(Rejection::Expired));
         }
@@ -137,6 +137,7 @@ impl<M: Machine> Group<M> {
         if self.queue.bytes + run.commands.len() > self.settings.queue_bytes_max {
             return out.finish(run.reject(Rejection::Overloaded));
         }
+        self.machine.admit(&mut run.commands, &mut run.parts);
         self.queue.push(run);
     }
 
@@ -169,8 +170,15 @@ impl<M: Machine> Group<M> {
         let mut payload = Vec::with_capacity(HEADER_BYTES + bytes);
         self.put_header(Kind::Commands, turn, &mut payload);
         let mut waiting = Waiting::default();
+        self.machine.make_room(self.stamped, &mut payload);
+        if payload.len() > HEADER_BYTES {
+            // Nobody waits for it.
+            waiting.lengths.push(payload.len() - HEADER_BYTES);
+            waiting.runs.push(None);
+        }
+        let own = waiting.runs.len();
         while let Some(front) = self.queue.runs.front() {
-            let is_first = waiting.runs.is_empty();
+            let is_first = waiting.runs.len() == own;
             if !is_first && payload.len() + front.commands.len() > self.settings.entry_bytes_target
             {
                 break;

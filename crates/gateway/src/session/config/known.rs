@@ -15,11 +15,10 @@ const fn known(name: &'static str, value: &'static str, why: &'static str) -> Kn
 
 const LOGGED: &str = "every acknowledged write is in the log of a majority; when it counts as written is the setting \
      `durability` of every node, read at its start";
-const NOTHING_EVICTED: &str =
-    "nothing is evicted: a node that needs more memory gets more nodes beside it";
 const FREED_AT_ONCE: &str = "values are freed with the command that removes them";
 const ENCODINGS: &str = "collections change their form at fixed sizes, on every replica alike";
 const CLUSTER: &str = "a shard serves as long as a majority of its replicas is there";
+const COUNTED: &str = "the counter of uses has five bits, which stand for these values";
 const ALWAYS_TOLD: &str = "times are always taken";
 
 pub(super) const KNOWN: &[Known] = &[
@@ -43,11 +42,11 @@ pub(super) const KNOWN: &[Known] = &[
     known("lazyfree-lazy-server-del", "no", FREED_AT_ONCE),
     known("lazyfree-lazy-user-del", "no", FREED_AT_ONCE),
     known("lazyfree-lazy-user-flush", "no", FREED_AT_ONCE),
+    known("lfu-decay-time", "1", COUNTED),
+    known("lfu-log-factor", "10", COUNTED),
     known("list-compress-depth", "0", ENCODINGS),
     known("list-max-listpack-size", "-2", ENCODINGS),
     known("list-max-ziplist-size", "-2", ENCODINGS),
-    known("maxmemory", "0", NOTHING_EVICTED),
-    known("maxmemory-policy", "noeviction", NOTHING_EVICTED),
     known(
         "protected-mode",
         "no",

@@ -6,17 +6,25 @@ use crate::command::Reader;
 use crate::error::CommandError;
 use crate::scan::type_name;
 
-/// EXISTS, and TOUCH, which is the same here: times of use are not tracked.
+/// Does not count as a use, as in Redis.
 pub(crate) fn exists(
     reader: &Reader<'_>,
     args: Args<'_>,
     reply: &mut ReplyWriter<'_>,
 ) -> Result<(), CommandError> {
-    let mut count = 0;
-    for key in args.iter().skip(1) {
-        count += i64::from(reader.entry(key).is_some());
-    }
-    reply.integer(count);
+    let found = args.iter().skip(1).filter(|key| reader.peek(key).is_some());
+    reply.integer(found.count() as i64);
+    Ok(())
+}
+
+/// TOUCH: EXISTS that counts as a use.
+pub(crate) fn touch(
+    reader: &Reader<'_>,
+    args: Args<'_>,
+    reply: &mut ReplyWriter<'_>,
+) -> Result<(), CommandError> {
+    let found = args.iter().skip(1).filter(|key| reader.entry(key).is_some());
+    reply.integer(found.count() as i64);
     Ok(())
 }
 
@@ -25,6 +33,6 @@ pub(crate) fn type_of(
     args: Args<'_>,
     reply: &mut ReplyWriter<'_>,
 ) -> Result<(), CommandError> {
-    reply.simple(reader.entry(&args[1]).map_or("none", type_name));
+    reply.simple(reader.peek(&args[1]).map_or("none", type_name));
     Ok(())
 }

@@ -24,7 +24,7 @@ pub(crate) fn usage(
         }
         _ => return Err(CommandError::Syntax),
     }
-    match reader.entry(&args[2]) {
+    match reader.peek(&args[2]) {
         // Its bucket, too. The vacant ones beside it are the table's.
         Some(entry) => reply.integer((entry.bytes() + size_of::<Entry>()).cast_signed() as i64),
         None => reply.null(),

@@ -34,7 +34,11 @@ pub(crate) fn frequency(
     args: Args<'_>,
     reply: &mut ReplyWriter<'_>,
 ) -> Result<(), CommandError> {
-    answer(reader, args, reply, |_, _| Err(CommandError::NoFrequency))
+    answer(reader, args, reply, |entry, reply| {
+        let frequency = reader.keyspace.uses.frequency(entry).ok_or(CommandError::NoFrequency)?;
+        reply.integer(frequency.into());
+        Ok(())
+    })
 }
 
 pub(crate) fn idle_time(
@@ -42,8 +46,9 @@ pub(crate) fn idle_time(
     args: Args<'_>,
     reply: &mut ReplyWriter<'_>,
 ) -> Result<(), CommandError> {
-    answer(reader, args, reply, |_, reply| {
-        reply.integer(0);
+    answer(reader, args, reply, |entry, reply| {
+        let idle_s = reader.keyspace.uses.idle_s(entry, reader.now);
+        reply.integer(i64::try_from(idle_s.ok_or(CommandError::NoIdleTime)?).unwrap_or(i64::MAX));
         Ok(())
     })
 }
@@ -65,7 +70,7 @@ fn answer(
     reply: &mut ReplyWriter<'_>,
     show: impl FnOnce(&Entry, &mut ReplyWriter<'_>) -> Result<(), CommandError>,
 ) -> Result<(), CommandError> {
-    match reader.entry(&args[2]) {
+    match reader.peek(&args[2]) {
         Some(entry) => show(entry, reply),
         None => {
             reply.null();

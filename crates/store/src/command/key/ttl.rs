@@ -49,7 +49,7 @@ fn answer(
     reply: &mut ReplyWriter<'_>,
     shown: impl FnOnce(UnixMillis) -> u64,
 ) -> Result<(), CommandError> {
-    reply.integer(match reader.entry(&args[1]) {
+    reply.integer(match reader.peek(&args[1]) {
         None => NO_KEY,
         Some(entry) => entry.expiry().map_or(NO_EXPIRY, |at| shown(at).cast_signed()),
     });

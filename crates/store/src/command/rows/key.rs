@@ -161,7 +161,7 @@ pub(crate) const ROWS: &[Command] = &[
             "key [BY pattern] [LIMIT offset count] [GET pattern [GET pattern ...]] [ASC | DESC] [ALPHA]",
             "Returns the members of a list, a set or a sorted set in order.",
         ),
-    read("touch", -2, key::exists::exists)
+    read("touch", -2, key::exists::touch)
         .fast()
         .keys_at(LOOK_AT_KEYS)
         .tips(PER_KEY)
