@@ -14,6 +14,21 @@ use crate::project::{Outcome, Project};
 const SELECT: &str = "SELECT";
 /// The command whose reply has no order, also where a script knows of one key only.
 const KEYS: &str = "KEYS";
+/// Commands that tell how much time has passed, or is left: more of it passes here while a leader is elected.
+const TELL_OF_TIME: [&str; 10] = [
+    "TTL",
+    "PTTL",
+    "EXPIRETIME",
+    "PEXPIRETIME",
+    "HTTL",
+    "HPTTL",
+    "HEXPIRETIME",
+    "HPEXPIRETIME",
+    "XPENDING",
+    "XINFO",
+];
+/// The one word behind OBJECT that does.
+const IDLETIME: &str = "IDLETIME";
 /// What stands for a word of a shape.
 const WORDS: &str = "crates/store/tests/against_redis/words";
 /// Lines of a random sequence: enough for values of every type to be met by commands of every other.
@@ -46,6 +61,21 @@ pub(super) struct Line {
     pub(super) text: String,
     pub(super) words: Vec<Vec<u8>>,
     pub(super) comparison: Comparison,
+}
+
+impl Line {
+    fn new(text: String, words: Vec<Vec<u8>>, comparison: Comparison) -> Self {
+        let tells_of_time = TELL_OF_TIME.iter().any(|name| is_called(&words, name))
+            || words.get(1).is_some_and(|word| word.eq_ignore_ascii_case(IDLETIME.as_bytes()));
+        let comparison = if is_called(&words, KEYS) {
+            Comparison::Sorted
+        } else if tells_of_time {
+            Comparison::Shape
+        } else {
+            comparison
+        };
+        Self { text, words, comparison }
+    }
 }
 
 /// Commands that belong together.
@@ -117,7 +147,8 @@ impl Sequences {
                 Some(text) => (text.to_owned(), Comparison::Sorted),
                 None => (drawn, Comparison::Exact),
             };
-            lines.push(Line { words: script::words(&text)?, text, comparison });
+            let words = script::words(&text)?;
+            lines.push(Line::new(text, words, comparison));
         }
         Ok(Sequence { name: name.clone(), lines })
     }
