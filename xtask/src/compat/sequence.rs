@@ -12,6 +12,8 @@ use crate::project::{Outcome, Project};
 
 /// The command that changes what the next one means.
 const SELECT: &str = "SELECT";
+/// Commands that leave something beside the keys, which outlives FLUSHALL: files with one of them are left out.
+const BESIDE_KEYS: [&str; 3] = ["EVAL", "FUNCTION", "SCRIPT"];
 /// The command whose reply has no order, also where a script knows of one key only.
 const KEYS: &str = "KEYS";
 /// Commands that tell how much time has passed, or is left: more of it passes here while a leader is elected.
@@ -109,6 +111,7 @@ impl Sequences {
             scripts: scripts
                 .into_iter()
                 .map(|path| Script::read(project, path))
+                .filter(|script| script.as_ref().is_ok_and(is_about_keys) || script.is_err())
                 .collect::<Outcome<_>>()?,
             shapes: shapes.iter().map(read_shapes).collect::<Outcome<_>>()?,
             words: words
@@ -164,6 +167,13 @@ fn of_script(script: &Script) -> Sequence {
         _ => None,
     });
     Sequence { name: script.name.clone(), lines: lines.collect() }
+}
+
+fn is_about_keys(script: &Script) -> bool {
+    of_script(script)
+        .lines
+        .iter()
+        .all(|line| !BESIDE_KEYS.iter().any(|name| is_called(&line.words, name)))
 }
 
 fn is_called(words: &[Vec<u8>], name: &str) -> bool {
