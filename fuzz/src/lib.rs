@@ -13,8 +13,8 @@ mod seal;
 pub mod targets;
 
 use targets::{
-    commands, configuration, control, forwarded, frames, greetings, inline, json, log, lua, messages,
-    metadata, payloads, records, replies, requests, snapshot_files, store_dumps,
+    commands, configuration, control, forwarded, frames, greetings, inline, json, log, lua,
+    messages, metadata, payloads, records, replies, requests, snapshot_files, store_dumps,
 };
 
 /// One target.

@@ -7,7 +7,7 @@ use keystead_types::{ApplyContext, LogIndex, UnixMillis};
 
 use crate::input::Input;
 
-const CONFIG: StoreConfig = StoreConfig { hash_seed: 42 };
+const CONFIG: StoreConfig = StoreConfig { hash_seed: 42, has_every_slot: true };
 const CTX: ApplyContext = ApplyContext { index: LogIndex(1), now: UnixMillis(1_000_000), seed: 3 };
 
 /// The first byte decides what the rest is: a script, a library, what a library of Lua decodes.
@@ -15,7 +15,7 @@ pub fn run(bytes: &[u8]) {
     let mut input = Input::new(bytes);
     let choice = input.u8();
     let text = input.rest();
-    let library = [b"#!lua name=l\n", text].concat();
+    let library = [&b"#!lua name=l\n"[..], text].concat();
     let command: Vec<&[u8]> = match choice % 8 {
         0..=2 => vec![b"EVAL", text, b"2", b"a", b"h", b"one", b"2"],
         3 => vec![b"EVAL_RO", text, b"2", b"a", b"h", b"one", b"2"],
@@ -56,18 +56,19 @@ pub fn seeds() -> Vec<Vec<u8>> {
         b"return {bit.bxor(1,2),cjson.encode({1,{a=2}}),struct.pack('>I2s',1,'x'),redis.sha1hex('')}",
         b"return loadstring('return '..ARGV[2]..'^2')()",
     ];
-    let mut seeds: Vec<Vec<u8>> = scripts.map(|text| [&[0], text].concat()).to_vec();
-    seeds.extend(scripts.map(|text| [&[3], text].concat()));
+    let mut seeds: Vec<Vec<u8>> = scripts.map(|text| [&[0][..], text].concat()).to_vec();
+    seeds.extend(scripts.map(|text| [&[3][..], text].concat()));
     let library: &[u8] = b"redis.register_function{function_name='f',callback=function(k,a) return k end,flags={'no-writes'}}";
-    for (choice, text) in [
+    let others: [(u8, &[u8]); 6] = [
         (4, library),
         (4, b"redis.register_function('g',function() return 1 end)"),
         (5, b"\x93\x01\xa1x\xcb\x3f\xf8\0\0\0\0\0\0"),
         (5, b"\x82\xa1a\xc3\xa1b\x92\xc0\xcd\x01\x00"),
         (6, b"{\"a\":[1,2.5e3,null,\"\\u00e9\\ud83d\\ude00\"],\"b\":{}}"),
         (7, b">!4bIc0sd"),
-    ] {
-        seeds.push([&[choice], text].concat());
+    ];
+    for (choice, text) in others {
+        seeds.push([&[choice][..], text].concat());
     }
     seeds
 }
