@@ -4,7 +4,7 @@
 
 use keystead_resp::{Args, ReplyWriter, Span};
 use keystead_store::{DumpStep, LoadError, Loader, Store, StoreConfig};
-use keystead_types::{ApplyContext, LogIndex, UnixMillis};
+use keystead_types::{ApplyContext, DatabaseId, LogIndex, UnixMillis};
 
 use crate::input::{Input, Splits};
 use crate::seal;
@@ -58,7 +58,7 @@ fn live_on(mut store: Store, mut other: Store) {
     for state in [&mut store, &mut other] {
         state.expire_due(&ctx, 1000);
         let mut keys = Vec::new();
-        state.keys(UnixMillis(0), b"*", |key| keys.push(key.to_vec()));
+        state.keys(DatabaseId(0), UnixMillis(0), b"*", |key| keys.push(key.to_vec()));
         keys.sort();
         for key in keys {
             for name in [&b"APPEND"[..], b"HSET", b"DEL"] {
