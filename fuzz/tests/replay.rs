@@ -106,7 +106,7 @@ macro_rules! targets {
 }
 
 targets! {
-    commands configuration control forwarded frames greetings inline json log messages metadata payloads records replies
+    commands configuration control forwarded frames greetings inline json log lua messages metadata payloads records replies
     requests snapshot_files store_dumps
 }
 
