@@ -326,7 +326,10 @@ mod tests {
     fn another_version_is_told_so_and_a_stranger_is_not_a_node() {
         let mut bytes = encoded(&hello());
         bytes[4] = 9;
-        assert_eq!(Hello::decode(&bytes), Ok(Err(Refusal::Version { theirs: 9, ours: 1 })));
+        assert_eq!(
+            Hello::decode(&bytes),
+            Ok(Err(Refusal::Version { theirs: 9, ours: PROTOCOL_VERSION }))
+        );
         bytes[0] = b'G';
         assert!(matches!(Hello::decode(&bytes), Err(DecodeError::Refused { field: "magic", .. })));
     }
