@@ -119,7 +119,7 @@ impl Store {
     /// same. Which one is selected is no part of the state, so whoever applies says so before each run of commands.
     ///
     /// # Panics
-    /// If there can be no such database: the number is below [`DATABASES_MAX`](keystead_types::limits::DATABASES_MAX).
+    /// If there can be no such database: the number is below [`DATABASES_MAX`].
     pub fn select(&mut self, database: DatabaseId) {
         assert!(database.0 < DATABASES_MAX, "INV-K4: {database} of at most {DATABASES_MAX}");
         self.keyspace.select(database);

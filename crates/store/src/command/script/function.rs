@@ -13,7 +13,7 @@ use crate::scan::glob_matches;
 /// What stands before a library in a dump, as in an RDB file.
 const LIBRARY: u8 = 0xf5;
 
-/// FUNCTION LOAD [REPLACE] code.
+/// `FUNCTION LOAD [REPLACE] code`.
 pub(in crate::command) fn load(
     writer: &mut Writer<'_>,
     args: Args<'_>,
@@ -148,7 +148,7 @@ pub(in crate::command) fn stats(reader: &Reader<'_>, reply: &mut ReplyWriter<'_>
     }
 }
 
-/// FUNCTION LIST [LIBRARYNAME pattern] [WITHCODE].
+/// `FUNCTION LIST [LIBRARYNAME pattern] [WITHCODE]`.
 pub(in crate::command) fn list(
     reader: &Reader<'_>,
     args: Args<'_>,
