@@ -17,17 +17,19 @@
 //!
 //! One connection per direction and peer: A dials B for what A sends, B dials A for what B sends.
 //! All groups share it, so one slow group cannot open a hundred sockets, and one write carries the
-//! messages of many groups. A frame is sent once. When a connection breaks, whatever was under way
+//! messages of many groups. Frames that wait for a link that carries less than is sent go by lanes: acknowledgements and
+//! heartbeats before entries (see `lanes`). A frame is sent once. When a connection breaks, whatever was under way
 //! may be lost; Raft sends again, and whoever forwarded a command knows from
 //! [`Receive::peer_down`] that its outcome is unknown.
 //!
 //! Invariants: INV-NET1, INV-NET2 in [`message`]; INV-NET3 to INV-NET5 in [`frame`]; INV-NET6 in [`hello`];
-//! INV-NET7, INV-NET8 in `peer`; INV-NET9 in `server`.
+//! INV-NET7, INV-NET8 in `peer`; INV-NET9 in `server`; INV-NET10 in `lanes`.
 
 mod call;
 mod dial;
 pub mod frame;
 pub mod hello;
+mod lanes;
 pub mod message;
 mod net;
 mod outbox;
@@ -57,7 +59,7 @@ pub type Reply = Pin<Box<dyn Future<Output = Bytes> + Send>>;
 /// Takes what arrives. Its methods run on the transport's thread: they hand over and return, and
 /// never block.
 pub trait Receive: Send + Sync {
-    /// Frames from a peer, all of one read, in the order in which they were sent. What is left in
+    /// Frames from a peer, all of one read; those of one lane in the order in which they were sent. What is left in
     /// `frames` is dropped.
     ///
     /// If this panics, the connection is closed and the frames are lost.

@@ -34,7 +34,7 @@ pub const ENTRY_BYTES_MAX: usize = BULK_BYTES_MAX + 4 * 1024 * 1024;
 pub const SHARD_QUEUE_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Largest frame between nodes, bytes.
 pub const FRAME_BYTES_MAX: usize = ENTRY_BYTES_MAX + 1024 * 1024;
-/// Bytes that may wait for one peer before frames to it are dropped (Raft sends again).
+/// Bytes that may wait for one peer in each lane before frames to it are dropped (Raft sends again).
 pub const PEER_QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Bytes of one chunk of a snapshot on its way to a peer.
 pub const SNAPSHOT_CHUNK_BYTES: usize = 256 * 1024;

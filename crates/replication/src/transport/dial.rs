@@ -157,14 +157,13 @@ async fn connect(
 
 /// Writes what senders had to queue.
 async fn write_queue(peer: &Peer, outbox: &Outbox, stream: &Arc<Stream>) -> LinkEnd {
-    let mut bytes = Vec::new();
     loop {
-        match peer.take_queue(stream, &mut bytes) {
+        match peer.take_queue(stream) {
             Taken::Detached if peer.is_removed() => return LinkEnd::Removed,
             Taken::Detached => return LinkEnd::Broken,
             Taken::Nothing if outbox.is_closing() => return LinkEnd::Closing,
             Taken::Nothing => peer.filled().await,
-            Taken::Bytes => {
+            Taken::Bytes(bytes) => {
                 let count = |written| {
                     peer.count_write(written);
                     peer.note_progress();

@@ -164,6 +164,20 @@ impl FrameBatch {
     }
 }
 
+/// The frames of what a [`FrameBatch`] holds, each with its kind, header included.
+///
+/// # Panics
+/// If the bytes are not whole frames.
+pub(super) fn frames(mut bytes: &[u8]) -> impl Iterator<Item = (FrameKind, &[u8])> {
+    std::iter::from_fn(move || {
+        let (announced, _) = bytes.split_first_chunk()?;
+        let length = usize::try_from(u32::from_le_bytes(*announced)).expect("a frame fits memory");
+        let (frame, rest) = bytes.split_at(PREFIX_BYTES + length);
+        bytes = rest;
+        Some((FrameKind(frame[PREFIX_BYTES]), frame))
+    })
+}
+
 /// Turns reads into frames.
 #[derive(Debug)]
 pub struct FrameDecoder {

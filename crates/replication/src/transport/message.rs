@@ -124,6 +124,16 @@ pub fn decode(payload: &Bytes) -> Result<(ShardId, Message), DecodeError> {
     Ok((group, message))
 }
 
+/// True for the payload of an append or a snapshot: what carries a log to a follower.
+pub(super) fn carries_log(payload: &[u8]) -> bool {
+    let mut reader = Reader::new(payload);
+    let number = reader.varint("group").and_then(|_| reader.u8("message type"));
+    number
+        .ok()
+        .and_then(type_from_peer)
+        .is_some_and(|kind| matches!(kind, MessageType::MsgAppend | MessageType::MsgSnapshot))
+}
+
 fn flags_of(message: &Message) -> u8 {
     let is_rare = message.commit_term != 0
         || message.request_snapshot != 0

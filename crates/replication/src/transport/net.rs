@@ -16,6 +16,11 @@ use super::peer::is_transient;
 /// Bytes read at a time where nobody looks at them.
 const IGNORED_BYTES: usize = 1024;
 
+/// Bytes that the system may hold without having begun to send them (`TCP_NOTSENT_LOWAT`, tcp(7)); what is under way does not
+/// count, so a long way is filled all the same.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const UNSENT_BYTES_MAX: u32 = 32 * 1024;
+
 /// Where connections come in.
 pub(super) enum Listener {
     Tcp(TcpListener),
@@ -75,6 +80,7 @@ impl Dialer {
             }
         };
         stream.set_nodelay()?;
+        stream.keep_unsent_short()?;
         Ok(stream)
     }
 }
@@ -84,6 +90,22 @@ impl Stream {
     pub(super) fn set_nodelay(&self) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => stream.set_nodelay(true),
+            #[cfg(test)]
+            Self::Simulated(_) => Ok(()),
+        }
+    }
+
+    /// Lets the system hold little that it has not begun to send. What it holds is in order: the megabytes that it takes by
+    /// itself for a slow link would all go before the next acknowledgement, whatever its lane. Where it is not known how to
+    /// say that, lanes help less.
+    fn keep_unsent_short(&self) -> io::Result<()> {
+        match self {
+            #[cfg(any(target_os = "linux", target_os = "android"))]
+            Self::Tcp(stream) => {
+                socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX)
+            }
+            #[cfg(not(any(target_os = "linux", target_os = "android")))]
+            Self::Tcp(_) => Ok(()),
             #[cfg(test)]
             Self::Simulated(_) => Ok(()),
         }

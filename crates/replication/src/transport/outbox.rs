@@ -74,7 +74,7 @@ impl Outbox {
 
     /// Sends one frame. Never blocks.
     ///
-    /// True if it was taken: it arrives, in order, unless the connection breaks, which
+    /// True if it was taken: it arrives, in order with others of its kind, unless the connection breaks, which
     /// [`Receive::peer_down`](super::Receive::peer_down) then tells. False if it was not: the peer
     /// is unknown or not connected, too much waits for it, or the payload is too long; nothing
     /// left this node.
@@ -97,8 +97,8 @@ impl Outbox {
         batch.push_with(kind, fill) && peer.send(batch.as_bytes(), 1)
     }
 
-    /// Sends the frames of a batch in one write, all or none, with the promise of
-    /// [`send`](Self::send). The batch is left as it was.
+    /// Sends the frames of a batch in one write, with the promise of [`send`](Self::send); false if one of them was not
+    /// taken. Of frames of one kind other than Raft's all are taken, or none. The batch is left as it was.
     pub fn send_all(&self, peer: NodeId, batch: &FrameBatch) -> bool {
         batch.is_empty()
             || self.peer(peer).is_some_and(|peer| peer.send(batch.as_bytes(), batch.frames()))

@@ -7,7 +7,7 @@
 //! hand-over to another thread costs more than the write. What the socket does not take waits in
 //! the queue, and from then on everything goes through the queue until it is empty:
 //!
-//! INV-NET7: bytes reach the socket in the order in which they were taken, whole frames only. One
+//! INV-NET7: whole frames only reach the socket, those of one lane (see `lanes`) in the order in which they were taken. One
 //! lock orders the senders; while the queue or the writer holds bytes, nobody writes past them.
 //! INV-NET8: a frame that was taken and is lost is followed by `peer_down`; one that was not taken has
 //! not left this node.
@@ -22,10 +22,9 @@ use keystead_types::{Monotonic, NodeId};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::frame::{FRAME_HEADER_BYTES, frames};
+use super::lanes::{Lane, Lanes};
 use super::net::Stream;
-
-/// Room that an emptied queue keeps, bytes; more is given back.
-const QUEUE_ROOM_MAX: usize = 1024 * 1024;
 
 /// A peer that this node sends to.
 #[derive(Debug)]
@@ -44,7 +43,7 @@ struct State {
     address: String,
     /// There only while frames may be sent.
     stream: Option<Arc<Stream>>,
-    queue: Vec<u8>,
+    queue: Lanes,
     /// Bytes the writer has taken out of the queue and not yet written.
     writing_bytes: usize,
     is_removed: bool,
@@ -101,8 +100,8 @@ pub struct PeerStats {
 
 /// What the writer finds in the queue.
 pub(super) enum Taken {
-    /// These bytes; the buffer given was swapped in for them.
-    Bytes,
+    /// These bytes.
+    Bytes(Vec<u8>),
     /// Nothing: wait for [`Peer::filled`].
     Nothing,
     /// The connection it writes to is no longer the peer's.
@@ -116,7 +115,7 @@ impl Peer {
             state: Mutex::new(State {
                 address,
                 stream: None,
-                queue: Vec::new(),
+                queue: Lanes::default(),
                 writing_bytes: 0,
                 is_removed: false,
                 has_task: false,
@@ -154,32 +153,30 @@ impl Peer {
     /// Bytes that wait; `None` without a connection.
     pub(super) fn backlog(&self) -> Option<usize> {
         let state = self.state.lock();
-        state.stream.as_ref().map(|_| state.queue.len() + state.writing_bytes)
+        state.stream.as_ref().map(|_| state.queue.bytes() + state.writing_bytes)
     }
 
-    /// Sends whole frames, or nothing. True if they were taken.
+    /// Sends whole frames. True if all were taken. Those of a lane that is full are not; a batch within one lane is taken
+    /// whole or not at all.
     pub(super) fn send(&self, bytes: &[u8], frames: usize) -> bool {
-        let is_taken = self.write_or_queue(bytes);
-        let counter =
-            if is_taken { &self.counters.frames_sent } else { &self.counters.frames_dropped };
-        counter.fetch_add(frames as u64, Ordering::Relaxed);
-        is_taken
+        let dropped = self.write_or_queue(bytes, frames);
+        self.counters.frames_sent.fetch_add((frames - dropped) as u64, Ordering::Relaxed);
+        if dropped > 0 {
+            self.counters.frames_dropped.fetch_add(dropped as u64, Ordering::Relaxed);
+        }
+        dropped == 0
     }
 
-    fn write_or_queue(&self, bytes: &[u8]) -> bool {
+    /// How many of the `count` frames were not taken.
+    fn write_or_queue(&self, bytes: &[u8], count: usize) -> usize {
         let mut state = self.state.lock();
         let Some(stream) = &state.stream else {
-            return false;
+            return count;
         };
-        let waiting = state.queue.len() + state.writing_bytes;
-        if waiting > 0 {
-            // An empty queue takes a frame of any size (below), or the largest would never leave.
-            let is_taken = waiting + bytes.len() <= PEER_QUEUE_BYTES_MAX;
-            if is_taken {
-                state.queue.extend_from_slice(bytes);
-                self.filled.notify_one();
-            }
-            return is_taken;
+        if state.queue.bytes() + state.writing_bytes > 0 {
+            let dropped = state.push(bytes);
+            self.filled.notify_one();
+            return dropped;
         }
         let written = match stream.try_write(bytes) {
             Ok(written) => written,
@@ -188,32 +185,30 @@ impl Peer {
                 // The link's task finds the stream gone, and says peer_down.
                 state.stream = None;
                 self.filled.notify_one();
-                return false;
+                return count;
             }
         };
         self.count_write(written);
         if written < bytes.len() {
-            state.queue.extend_from_slice(&bytes[written..]);
+            // An empty queue takes a frame of any size, or the largest would never leave.
+            state.queue.push_rest(bytes, written);
             self.filled.notify_one();
         }
-        true
+        0
     }
 
-    /// Swaps what waits into `emptied`, which the writer has written out.
-    pub(super) fn take_queue(&self, stream: &Arc<Stream>, emptied: &mut Vec<u8>) -> Taken {
-        emptied.clear();
-        emptied.shrink_to(QUEUE_ROOM_MAX);
+    /// Takes out of the queue what goes next; the piece before it is written.
+    pub(super) fn take_queue(&self, stream: &Arc<Stream>) -> Taken {
         let mut state = self.state.lock();
         state.writing_bytes = 0;
         if !state.stream.as_ref().is_some_and(|attached| Arc::ptr_eq(attached, stream)) {
             return Taken::Detached;
         }
-        if state.queue.is_empty() {
+        let Some(piece) = state.queue.pop() else {
             return Taken::Nothing;
-        }
-        std::mem::swap(&mut state.queue, emptied);
-        state.writing_bytes = emptied.len();
-        Taken::Bytes
+        };
+        state.writing_bytes = piece.len();
+        Taken::Bytes(piece)
     }
 
     /// Returns when the queue may have something, or the stream is gone. Cancel safe.
@@ -245,7 +240,10 @@ impl Peer {
         if state.is_removed {
             return false;
         }
-        assert!(state.queue.is_empty(), "INV-NET7: bytes of an old connection wait for a new one");
+        assert!(
+            state.queue.bytes() == 0,
+            "INV-NET7: bytes of an old connection wait for a new one"
+        );
         state.stream = Some(stream);
         self.counters.connects.fetch_add(1, Ordering::Relaxed);
         true
@@ -255,7 +253,7 @@ impl Peer {
     pub(super) fn detach(&self) {
         let mut state = self.state.lock();
         state.stream = None;
-        state.queue = Vec::new();
+        state.queue = Lanes::default();
         state.writing_bytes = 0;
     }
 
@@ -325,7 +323,7 @@ impl Peer {
             peer: self.id,
             address: state.address.clone(),
             is_connected: state.stream.is_some(),
-            queued_bytes: state.queue.len() + state.writing_bytes,
+            queued_bytes: state.queue.bytes() + state.writing_bytes,
             frames_sent_total: read(&self.counters.frames_sent),
             frames_dropped_total: read(&self.counters.frames_dropped),
             bytes_sent_total: read(&self.counters.bytes_sent),
@@ -336,6 +334,30 @@ impl Peer {
             heard_at: self.heard_at(),
             round_trip: (round_trip > 0).then(|| Duration::from_nanos(round_trip)),
         }
+    }
+}
+
+impl State {
+    /// Queues frames behind others of their lanes. A lane without room takes none of them, so that a batch leaves no gap in
+    /// it; an empty lane takes a frame of any size, or the largest would never leave. Returns how many were not taken.
+    fn push(&mut self, bytes: &[u8]) -> usize {
+        let lane_of = |kind, frame: &[u8]| Lane::of(kind, &frame[FRAME_HEADER_BYTES..]);
+        let mut waiting = Lane::ALL.map(|lane| (self.queue.bytes_of(lane), 0));
+        for (kind, frame) in frames(bytes) {
+            waiting[lane_of(kind, frame) as usize].1 += frame.len();
+        }
+        let is_full =
+            waiting.map(|(before, new)| before > 0 && before + new > PEER_QUEUE_BYTES_MAX);
+        let mut dropped = 0;
+        for (kind, frame) in frames(bytes) {
+            let lane = lane_of(kind, frame);
+            if is_full[lane as usize] {
+                dropped += 1;
+            } else {
+                self.queue.push(lane, frame);
+            }
+        }
+        dropped
     }
 }
 

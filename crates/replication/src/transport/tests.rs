@@ -20,6 +20,7 @@ use super::*;
 
 mod calls;
 pub(super) mod simulated;
+mod slow;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 const KIND: FrameKind = FrameKind(9);
