@@ -9,6 +9,7 @@
 //!
 //! INV-LUA1: the same call with the same answers of its host ends alike, on every machine.
 //! INV-LUA2: no script ends the process: its work, its memory, its reply and the stack that it takes are bounded.
+//! INV-LUA3: nothing that a script sees, counts for or leaves depends on how a replica came to its state.
 
 mod bit;
 mod call;

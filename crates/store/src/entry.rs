@@ -345,6 +345,14 @@ impl Entry {
         self.as_collection().map_or(own, |collection| own + collection.bytes())
     }
 
+    /// About as many bytes as its value has, the same on every replica; see [`Kind::content_bytes`](crate::value::Kind::content_bytes).
+    pub(crate) fn content_bytes(&self) -> usize {
+        match self.value() {
+            Value::String(bytes) => bytes.len(),
+            Value::Collection(collection) => collection.content_bytes(),
+        }
+    }
+
     /// What is noted of the entry's use, five bits.
     #[inline]
     pub(crate) fn uses(&self) -> u8 {

@@ -2,7 +2,8 @@
 //! Owns: the entries as they were before. Never: decides that something is taken back.
 //!
 //! An entry is copied before its first change. What is too large to be copied for every script that touches it is not:
-//! then nothing is taken back, and the reply says so.
+//! then nothing is taken back, and the reply says so. What is too large is said of the content (INV-LUA3): the memory
+//! behind it differs between replicas.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +12,7 @@ use keystead_types::DatabaseId;
 use crate::entry::Entry;
 use crate::table::Hasher;
 
-/// Largest entry that is copied, bytes: every script that changes it pays for the copy.
+/// Largest value that is copied, bytes: every script that changes it pays for the copy.
 const ENTRY_BYTES_MAX: usize = 256 * 1024;
 /// Bytes copied for one script at most.
 const BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -52,7 +53,7 @@ impl Undo {
         if self.is_beyond || self.before.contains_key(&place) {
             return;
         }
-        let bytes = entry.map_or(0, Entry::bytes);
+        let bytes = entry.map_or(0, Entry::content_bytes);
         self.bytes += bytes + key.len();
         if bytes > ENTRY_BYTES_MAX || self.bytes > BYTES_MAX {
             self.is_beyond = true;

@@ -57,8 +57,12 @@ pub(crate) trait Kind: Sized {
         false
     }
 
-    /// Bytes of memory behind it, without `size_of::<Self>()`.
+    /// Bytes of memory behind it, without `size_of::<Self>()`: what this replica happens to hold, spare room included.
     fn bytes(&self) -> usize;
+
+    /// About as many bytes as its parts have; O(1). Follows from the parts and the representation alone, so it is the same on
+    /// every replica, however each came to them (INV-LUA3).
+    fn content_bytes(&self) -> usize;
 
     /// A copy in the same representation.
     fn duplicate(&self, hasher: &Hasher) -> Self;
@@ -214,6 +218,11 @@ impl Collection {
     /// Bytes of memory: its own and those behind it.
     pub(crate) fn bytes(&self) -> usize {
         size_of::<Self>() + each_kind!(self, held => held.bytes())
+    }
+
+    /// See [`Kind::content_bytes`].
+    pub(crate) fn content_bytes(&self) -> usize {
+        each_kind!(self, held => held.content_bytes())
     }
 
     /// See [`Kind::duplicate`].

@@ -300,6 +300,13 @@ impl Kind for Hash {
         }
     }
 
+    fn content_bytes(&self) -> usize {
+        match &self.fields {
+            Fields::Packed { bytes, .. } => bytes.len(),
+            Fields::Table(held) => held.entry_bytes,
+        }
+    }
+
     fn duplicate(&self, hasher: &Hasher) -> Self {
         let mut copy = if self.is_packed() { Self::new() } else { Self::new_table() };
         copy.reserve(hasher, u32::try_from(self.len()).unwrap_or(0));

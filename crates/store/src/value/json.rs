@@ -9,6 +9,8 @@
 //! INV-JSON2: containers are nested at most [`NESTING_MAX`] deep: reading, loading and every edit refuse more.
 //! INV-JSON3: the document's size in bytes is the sum over its values, whatever edits led to it.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use crate::table::Hasher;
 use crate::value::Kind;
 
@@ -37,6 +39,8 @@ pub(crate) struct Json {
     bytes: usize,
     /// What has been read of a document that is being loaded.
     assembly: Option<Box<Assembly>>,
+    /// Values that paths have looked at: scripts are charged for what a command added. No part of the state.
+    looks: AtomicU64,
 }
 
 /// What an edit added and took away below the value that it changed, bytes.
@@ -59,10 +63,20 @@ impl Turnover {
 }
 
 impl Json {
+    /// Values that paths have looked at so far.
+    pub(crate) fn looks(&self) -> u64 {
+        self.looks.load(Ordering::Relaxed)
+    }
+
+    /// A path looked at so many values. Who reads beside others may be counted for less; whoever applies an entry is alone.
+    fn note_looks(&self, times: u64) {
+        self.looks.store(self.looks().saturating_add(times), Ordering::Relaxed);
+    }
+
     /// A document that holds this value.
     pub(crate) fn of(root: Node) -> Self {
         let bytes = root.bytes_behind();
-        Self { root, bytes, assembly: None }
+        Self { root, bytes, assembly: None, looks: AtomicU64::new(0) }
     }
 
     /// The outermost value.
@@ -172,6 +186,11 @@ impl Kind for Json {
     }
 
     fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Its memory is counted without room for more, since the looks that a path has follow from it.
+    fn content_bytes(&self) -> usize {
         self.bytes
     }
 

@@ -305,6 +305,10 @@ impl Kind for List {
         self.nodes.bytes()
     }
 
+    fn content_bytes(&self) -> usize {
+        self.nodes.used()
+    }
+
     fn duplicate(&self, _hasher: &Hasher) -> Self {
         Self { nodes: self.nodes.iter().map(Node::fitted).collect(), len: self.len }
     }

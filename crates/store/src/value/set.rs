@@ -293,6 +293,14 @@ impl Kind for Set {
         }
     }
 
+    fn content_bytes(&self) -> usize {
+        match &self.0 {
+            Members::Ints(ints) => ints.as_bytes().len(),
+            Members::Packed { bytes, .. } => bytes.len(),
+            Members::Table(held) => held.entry_bytes,
+        }
+    }
+
     fn duplicate(&self, hasher: &Hasher) -> Self {
         match &self.0 {
             Members::Ints(ints) => Self(Members::Ints(ints.clone())),

@@ -354,6 +354,13 @@ impl Kind for SortedSet {
         }
     }
 
+    fn content_bytes(&self) -> usize {
+        match &self.0 {
+            Form::Packed(packed) => packed.used(),
+            Form::Large(large) => large.members.name_bytes() + self.len() * size_of::<f64>(),
+        }
+    }
+
     fn duplicate(&self, hasher: &Hasher) -> Self {
         let parts = self.part_count();
         let mut copy = Self::begin(hasher, self.form(), parts).expect("a set has a form of sets");

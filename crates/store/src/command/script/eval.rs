@@ -150,7 +150,7 @@ fn apply(
         Call { program, keys: &words.keys, args: &words.args, now_ms: ctx.now.0, seed: ctx.seed };
     writer.keyspace.begin_undo();
     let access = Access::Write { keyspace: &mut *writer.keyspace, ctx, is_read_only };
-    let ending = run(&call, &mut StoreHost { access }, reply);
+    let ending = run(&call, &mut StoreHost::new(access), reply);
     let outcome = match ending {
         Ending::Stopped(_) => writer.keyspace.roll_back(ctx.now),
         _ => {
@@ -176,7 +176,7 @@ fn look(
     let program = runnable.program;
     let (now_ms, seed) = (reader.now.0, reader.random());
     let call = Call { program, keys: &words.keys, args: &words.args, now_ms, seed };
-    let ending = run(&call, &mut StoreHost { access: Access::Read { reader } }, reply);
+    let ending = run(&call, &mut StoreHost::new(Access::Read { reader }), reply);
     settle(ending, UNDONE, program)
 }
 

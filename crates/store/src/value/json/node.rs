@@ -169,7 +169,7 @@ impl Node {
         match self {
             Self::Text(text) => text.bytes_behind(),
             Self::Array(elements) => {
-                let buffer = granted_buffer(elements.capacity() * size_of::<Self>());
+                let buffer = granted_buffer(elements.len() * size_of::<Self>());
                 granted(size_of::<VecDeque<Self>>()) + buffer
             }
             Self::Object(members) => members.own_bytes(),

@@ -128,10 +128,15 @@ impl Object {
 
     /// Bytes of memory that it takes itself: not those of names and values.
     pub(super) fn own_bytes(&self) -> usize {
-        let index = self.index.as_ref().map_or(0, |index| {
-            granted(size_of::<HashTable<usize>>()) + granted_buffer(index.allocation_size())
-        });
-        let places = granted_buffer(self.places.capacity() * size_of::<Option<Member>>());
+        // Places that are vacant, and an index that fewer would not have, are of the past: see `granted_buffer`.
+        let index = if self.len > SCANNED_PLACES_MAX {
+            // A place and a control byte for each bucket, of which one in eight stays vacant.
+            let buckets = (self.len * 8 / 7 + 1).next_power_of_two();
+            granted(size_of::<HashTable<usize>>()) + granted(buckets * (size_of::<usize>() + 1))
+        } else {
+            0
+        };
+        let places = granted_buffer(self.len * size_of::<Option<Member>>());
         granted(size_of::<Self>()) + places + index
     }
 

@@ -57,14 +57,13 @@ impl Text {
     pub(crate) const fn bytes_behind(&self) -> usize {
         match self {
             Self::Inline { .. } => 0,
-            Self::Distant(bytes) => {
-                granted(size_of::<Vec<u8>>()) + granted_buffer(bytes.capacity())
-            }
+            Self::Distant(bytes) => granted(size_of::<Vec<u8>>()) + granted_buffer(bytes.len()),
         }
     }
 }
 
-/// Bytes of memory that a buffer takes; none if it has no capacity.
-pub(super) const fn granted_buffer(capacity: usize) -> usize {
-    if capacity == 0 { 0 } else { granted(capacity) }
+/// Bytes of memory that a buffer takes for what is in it. Room for more does not count: it depends on the past, and what
+/// paths may look at follows from the size (INV-LUA3).
+pub(super) const fn granted_buffer(bytes: usize) -> usize {
+    if bytes == 0 { 0 } else { granted(bytes) }
 }

@@ -1,7 +1,7 @@
 //! The nodes of a list, one after the other.
 //! Owns: how many there are, and the sum of their memory. Never: which element goes where (see `List`).
 //!
-//! INV-LIST3: `node_bytes` is the sum over the nodes: asking a list for its memory costs the same whatever its length.
+//! INV-LIST3: `node_bytes` and `used` are the sums over the nodes: asking a list for its memory costs the same whatever its length.
 
 use std::collections::VecDeque;
 
@@ -18,6 +18,8 @@ pub(super) enum Chain {
 pub(super) struct Deque {
     nodes: VecDeque<Node>,
     node_bytes: usize,
+    /// Bytes of the elements.
+    used: usize,
 }
 
 impl Default for Chain {
@@ -31,7 +33,8 @@ impl FromIterator<Node> for Chain {
         let mut nodes: VecDeque<Node> = nodes.into_iter().collect();
         if nodes.len() > 1 {
             let node_bytes = nodes.iter().map(Node::bytes).sum();
-            return Self::Many(Box::new(Deque { nodes, node_bytes }));
+            let used = nodes.iter().map(Node::used).sum();
+            return Self::Many(Box::new(Deque { nodes, node_bytes, used }));
         }
         Self::One(nodes.pop_front().unwrap_or_default())
     }
@@ -57,6 +60,14 @@ impl Chain {
         }
     }
 
+    /// Bytes of the elements.
+    pub(super) fn used(&self) -> usize {
+        match self {
+            Self::One(node) => node.used(),
+            Self::Many(deque) => deque.used,
+        }
+    }
+
     pub(super) fn get(&self, at: usize) -> &Node {
         match self {
             Self::One(node) => node,
@@ -70,9 +81,10 @@ impl Chain {
             Self::One(node) => change(node),
             Self::Many(deque) => {
                 let node = &mut deque.nodes[at];
-                let before = node.bytes();
+                let (bytes, used) = (node.bytes(), node.used());
                 let result = change(node);
-                deque.node_bytes = deque.node_bytes + node.bytes() - before;
+                deque.node_bytes = deque.node_bytes + node.bytes() - bytes;
+                deque.used = deque.used + node.used() - used;
                 result
             }
         }
@@ -82,11 +94,13 @@ impl Chain {
     pub(super) fn insert(&mut self, at: usize, fresh: Node) {
         if let Self::One(node) = self {
             let first = std::mem::take(node);
-            let node_bytes = first.bytes();
-            *self = Self::Many(Box::new(Deque { nodes: VecDeque::from([first]), node_bytes }));
+            let (node_bytes, used) = (first.bytes(), first.used());
+            let nodes = VecDeque::from([first]);
+            *self = Self::Many(Box::new(Deque { nodes, node_bytes, used }));
         }
         if let Self::Many(deque) = self {
             deque.node_bytes += fresh.bytes();
+            deque.used += fresh.used();
             deque.nodes.insert(at, fresh);
         }
     }
@@ -97,6 +111,7 @@ impl Chain {
             Self::Many(deque) if deque.nodes.len() > 1 => {
                 let node = deque.nodes.remove(at).expect("INV-LIST2: only nodes that are there go");
                 deque.node_bytes -= node.bytes();
+                deque.used -= node.used();
                 if deque.nodes.len() < deque.nodes.capacity() / 4 {
                     deque.nodes.shrink_to(deque.nodes.len() * 2);
                 }

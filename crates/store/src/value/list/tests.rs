@@ -114,6 +114,8 @@ fn check(list: &List) {
     assert!(!nodes.windows(2).any(|pair| are_small(pair[0], pair[1])), "INV-LIST2: not merged");
     let node_bytes: usize = nodes.iter().map(|node| node.bytes()).sum();
     assert!(list.bytes() >= node_bytes, "INV-LIST3");
+    let used: usize = nodes.iter().map(|node| node.used()).sum();
+    assert_eq!(list.content_bytes(), used, "INV-LIST3");
     assert_eq!(list.bytes() > node_bytes, matches!(list.nodes, Chain::Many(_)), "INV-LIST3");
 }
 

@@ -185,6 +185,11 @@ impl Members {
         slots + buckets + self.free.capacity() * size_of::<u32>() + self.name_bytes
     }
 
+    /// Bytes of the names, as their allocations are asked for.
+    pub(super) const fn name_bytes(&self) -> usize {
+        self.name_bytes
+    }
+
     fn take_slot(&mut self, member: Member) -> u32 {
         self.name_bytes += member.name.bytes();
         if let Some(id) = self.free.pop() {

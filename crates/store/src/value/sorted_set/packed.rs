@@ -39,6 +39,11 @@ impl Packed {
         granted(self.bytes.capacity())
     }
 
+    /// Bytes of the members.
+    pub(super) const fn used(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// The member that begins at byte `start`.
     #[inline]
     pub(super) fn item_at(&self, start: usize) -> Option<PackedItem<'_>> {

@@ -203,6 +203,11 @@ impl Block {
         self.list.capacity()
     }
 
+    /// Bytes of its allocation, and its own.
+    pub(super) const fn sizes(&self) -> (usize, usize) {
+        (self.list.capacity(), self.list.len())
+    }
+
     /// Gives back what was reserved for more entries.
     pub(super) fn shrink(&mut self) {
         self.list.shrink_to_fit();

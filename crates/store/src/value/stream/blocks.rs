@@ -33,6 +33,8 @@ pub(super) struct Blocks {
     live: u64,
     /// Bytes of the blocks' allocations.
     bytes: usize,
+    /// Bytes of the blocks.
+    used: usize,
 }
 
 impl Blocks {
@@ -51,6 +53,23 @@ impl Blocks {
         self.bytes + self.sealed.len() * map_bytes(size_of::<(StreamId, Block)>())
     }
 
+    /// Bytes of the blocks, without room for more.
+    pub(super) const fn used(&self) -> usize {
+        self.used
+    }
+
+    /// A block is about to change, or to go.
+    const fn leave(&mut self, block: (usize, usize)) {
+        self.bytes -= block.0;
+        self.used -= block.1;
+    }
+
+    /// A block has changed, or come.
+    const fn enter(&mut self, block: (usize, usize)) {
+        self.bytes += block.0;
+        self.used += block.1;
+    }
+
     /// Counts the bytes anew: a clone's allocations are not those of the original.
     pub(super) fn count_bytes(&mut self) {
         self.bytes = self.iter().map(Block::capacity).sum();
@@ -65,9 +84,11 @@ impl Blocks {
         self.live += 1;
         match &mut self.tail {
             Some(tail) if has_room => {
-                self.bytes -= tail.capacity();
+                let before = tail.sizes();
                 tail.append(id, fields);
-                self.bytes += tail.capacity();
+                let after = tail.sizes();
+                self.leave(before);
+                self.enter(after);
             }
             _ => self.push(Block::new(id, fields)),
         }
@@ -75,11 +96,11 @@ impl Blocks {
 
     /// Puts a block behind the others.
     fn push(&mut self, block: Block) {
-        self.bytes += block.capacity();
+        self.enter(block.sizes());
         if let Some(mut full) = self.tail.replace(block) {
-            self.bytes -= full.capacity();
+            self.leave(full.sizes());
             full.shrink();
-            self.bytes += full.capacity();
+            self.enter(full.sizes());
             self.sealed.insert(full.first(), full);
         }
     }
@@ -104,13 +125,15 @@ impl Blocks {
             _ => self.sealed.range_mut(..=id).next_back().map(|(_, block)| block),
         };
         let Some(block) = block else { return false };
-        let (first, before) = (block.first(), block.capacity());
+        let (first, before) = (block.first(), block.sizes());
         if block.delete(|own| (own <= id).then_some(own == id)) == 0 {
             return false;
         }
-        self.bytes = self.bytes - before + block.capacity();
+        let (after, is_dead) = (block.sizes(), block.live() == 0);
+        self.leave(before);
+        self.enter(after);
         self.live -= 1;
-        if block.live() == 0 {
+        if is_dead {
             self.remove(first);
         }
         true
@@ -143,9 +166,11 @@ impl Blocks {
         is_wanted: impl FnMut(StreamId) -> Option<bool>,
     ) -> u64 {
         let Some(block) = self.sealed.values_mut().next().or(self.tail.as_mut()) else { return 0 };
-        let before = block.capacity();
+        let before = block.sizes();
         let deleted = block.delete(is_wanted);
-        self.bytes = self.bytes - before + block.capacity();
+        let after = block.sizes();
+        self.leave(before);
+        self.enter(after);
         self.live -= deleted;
         deleted
     }
@@ -186,6 +211,8 @@ impl Blocks {
             }
             _ => self.sealed.remove(&first),
         };
-        self.bytes -= block.map_or(0, |block| block.capacity());
+        if let Some(block) = block {
+            self.leave(block.sizes());
+        }
     }
 }

@@ -39,6 +39,10 @@ impl Kind for Stream {
         size_of::<Inner>() + self.0.blocks.bytes() + self.0.group_bytes
     }
 
+    fn content_bytes(&self) -> usize {
+        self.0.blocks.used() + self.0.group_bytes
+    }
+
     fn duplicate(&self, _hasher: &Hasher) -> Self {
         let mut copy = self.0.clone();
         copy.blocks.count_bytes();

@@ -39,6 +39,7 @@ pub(crate) struct TooMuch {
 pub(crate) struct Selection<'d> {
     found: Vec<Found<'d>>,
     trail: Vec<Step>,
+    document: &'d Json,
     looks_max: u64,
     looks_left: Cell<u64>,
 }
@@ -78,9 +79,10 @@ pub(crate) fn select<'d>(
         trail: Some(Vec::new()),
         last_pattern: None,
     };
-    let found = walk.follow(&path.segments, root)?;
+    let found = walk.follow(&path.segments, root);
+    document.note_looks(looks_max - walk.looks_left);
     let (trail, looks_left) = (walk.trail.unwrap_or_default(), Cell::new(walk.looks_left));
-    Ok(Selection { found, trail, looks_max, looks_left })
+    Ok(Selection { found: found?, trail, document, looks_max, looks_left })
 }
 
 impl<'d> Selection<'d> {
@@ -102,6 +104,7 @@ impl<'d> Selection<'d> {
         match self.looks_left.get().checked_sub(times) {
             Some(left) => {
                 self.looks_left.set(left);
+                self.document.note_looks(times);
                 Ok(())
             }
             None => Err(TooMuch { looks_max: self.looks_max }),
