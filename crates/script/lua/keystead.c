@@ -15,6 +15,7 @@
 static int call_host (lua_State *L) {
   int n = lua_gettop(L);
   if (n > KEYSTEAD_ARGUMENTS_MAX) return luaL_error(L, "too many arguments");
+  keystead_charge(L, KEYSTEAD_CALL_WORK + (size_t)n * KEYSTEAD_ARGUMENT_WORK);
   luaL_checkstack(L, 2, "too many arguments");
   lua_pushvalue(L, lua_upvalueindex(1));
   lua_insert(L, 1);

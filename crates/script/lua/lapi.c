@@ -267,6 +267,7 @@ LUA_API int lua_iscfunction (lua_State *L, int idx) {
 LUA_API int lua_isnumber (lua_State *L, int idx) {
   TValue n;
   const TValue *o = index2adr(L, idx);
+  if (ttisstring(o)) keystead_charge(L, KEYSTEAD_READ_WORK(tsvalue(o)->len));  /* KEYSTEAD */
   return tonumber(o, &n);
 }
 
@@ -320,6 +321,7 @@ LUA_API int lua_lessthan (lua_State *L, int index1, int index2) {
 LUA_API lua_Number lua_tonumber (lua_State *L, int idx) {
   TValue n;
   const TValue *o = index2adr(L, idx);
+  if (ttisstring(o)) keystead_charge(L, KEYSTEAD_READ_WORK(tsvalue(o)->len));  /* KEYSTEAD */
   if (tonumber(o, &n))
     return nvalue(o);
   else
@@ -330,6 +332,7 @@ LUA_API lua_Number lua_tonumber (lua_State *L, int idx) {
 LUA_API lua_Integer lua_tointeger (lua_State *L, int idx) {
   TValue n;
   const TValue *o = index2adr(L, idx);
+  if (ttisstring(o)) keystead_charge(L, KEYSTEAD_READ_WORK(tsvalue(o)->len));  /* KEYSTEAD */
   if (tonumber(o, &n)) {
     lua_Integer res;
     lua_Number num = nvalue(o);
@@ -1108,6 +1111,16 @@ void keystead_charge (lua_State *L, size_t work) {
 void keystead_spend (lua_State *L, size_t work) {
   keystead_charge(L, work);
   if (G(L)->fuel < 0) luaG_runerror(L, KEYSTEAD_STOPPED);
+}
+
+unsigned long long keystead_unsigned (double number) {
+  long long integer;
+  if (number >= 9223372036854775808.0) {
+    if (number >= 18446744073709551616.0) return 0;
+    return (unsigned long long)(long long)(number - 9223372036854775808.0) + 9223372036854775808ULL;
+  }
+  lua_number2integer(integer, number);
+  return (unsigned long long)integer;
 }
 
 void keystead_set_fuel (lua_State *L, double fuel) {

@@ -61,11 +61,13 @@ static int luaB_tonumber (lua_State *L) {
     }
   }
   else {
-    const char *s1 = luaL_checkstring(L, 1);
+    size_t l;
+    const char *s1 = luaL_checklstring(L, 1, &l);
     char *s2;
-    unsigned long n;
+    unsigned long long n;  /* KEYSTEAD: 64 bits everywhere */
     luaL_argcheck(L, 2 <= base && base <= 36, 2, "base out of range");
-    n = strtoul(s1, &s2, base);
+    keystead_charge(L, KEYSTEAD_READ_WORK(l));
+    n = (l > KEYSTEAD_NUMBER_MAX) ? (s2 = (char *)s1, 0) : strtoull(s1, &s2, base);
     if (s1 != s2) {  /* at least one valid digit? */
       while (isspace((unsigned char)(*s2))) s2++;  /* skip trailing spaces */
       if (*s2 == '\0') {  /* no invalid trailing characters? */
@@ -279,7 +281,7 @@ static int luaB_loadstring (lua_State *L) {
   size_t l;
   const char *s = luaL_checklstring(L, 1, &l);
   const char *chunkname = luaL_optstring(L, 2, s);
-  keystead_spend(L, l / 4);  /* KEYSTEAD */
+  keystead_spend(L, l * 2);  /* KEYSTEAD */
   return load_aux(L, luaL_loadbuffer(L, s, l, chunkname));
 }
 
@@ -308,7 +310,7 @@ static const char *generic_reader (lua_State *L, void *ud, size_t *size) {
   else if (lua_isstring(L, -1)) {
     lua_replace(L, 3);  /* save string in a reserved stack slot */
     lua_tolstring(L, 3, size);
-    keystead_spend(L, *size / 4);  /* KEYSTEAD */
+    keystead_spend(L, *size * 2);  /* KEYSTEAD */
     return lua_tolstring(L, 3, size);
   }
   else luaL_error(L, "reader function must return a string");
@@ -379,6 +381,7 @@ static int luaB_select (lua_State *L) {
 static int luaB_pcall (lua_State *L) {
   int status;
   luaL_checkany(L, 1);
+  keystead_charge(L, KEYSTEAD_CALL_WORK);  /* KEYSTEAD */
   status = lua_pcall(L, lua_gettop(L) - 1, LUA_MULTRET, 0);
   if (status != 0) keystead_error_text(L);  /* KEYSTEAD */
   lua_pushboolean(L, (status == 0));
@@ -420,6 +423,7 @@ static int luaB_tostring (lua_State *L) {
 {  /* KEYSTEAD: a number instead of an address */
       char number[16];
       sprintf(number, "0x%08x", keystead_serial(L, 1));
+      keystead_charge(L, KEYSTEAD_DIGITS_WORK);
       lua_pushfstring(L, "%s: %s", luaL_typename(L, 1), number);
       }
       break;

@@ -341,6 +341,7 @@ typedef struct Table {
   lu_byte flags;  /* 1<<p means tagmethod(p) is not present */ 
   lu_byte lsizenode;  /* log2 of size of `node' array */
   lu_byte readonly;  /* KEYSTEAD */
+  lu_int32 passed;  /* KEYSTEAD: nodes that looks passed and that are not charged yet */
   struct Table *metatable;
   TValue *array;  /* array part */
   Node *node;

@@ -16,6 +16,7 @@
 #include "lobject.h"
 #include "lstate.h"
 #include "lstring.h"
+#include "keystead.h"
 
 
 
@@ -77,6 +78,8 @@ TString *luaS_newlstr (lua_State *L, const char *str, size_t l) {
   unsigned int h = cast(unsigned int, l);  /* seed */
   size_t step = (l>>5)+1;  /* if string is too long, don't hash all its chars */
   size_t l1;
+  size_t passed = 0;  /* KEYSTEAD: strings whose hashes collide are cheap to make */
+  if (l >= 64) keystead_charge(L, l / 64);
   for (l1=l; l1>=step; l1-=step)  /* compute hash */
     h = h ^ ((h<<5)+(h>>2)+cast(unsigned char, str[l1-1]));
   for (o = G(L)->strt.hash[lmod(h, G(L)->strt.size)];
@@ -88,6 +91,8 @@ TString *luaS_newlstr (lua_State *L, const char *str, size_t l) {
       if (isdead(G(L), o)) changewhite(o);
       return ts;
     }
+    passed += 1 + (ts->tsv.len == l ? l / 64 : 0);
+    if (passed > 16) { keystead_charge(L, passed); passed = 0; }
   }
   return newlstr(L, str, l, h);  /* not found */
 }

@@ -120,6 +120,7 @@ static int str_byte (lua_State *L) {
   n = (int)(pose -  posi + 1);
   if (posi + n <= pose)  /* overflow? */
     luaL_error(L, "string slice too long");
+  keystead_spend(L, (size_t)n / 2);  /* KEYSTEAD */
   luaL_checkstack(L, n, "string slice too long");
   for (i=0; i<n; i++)
     lua_pushinteger(L, uchar(s[posi+i-1]));
@@ -474,7 +475,7 @@ static const char *lmemfind (lua_State *L, const char *s1, size_t l1,
     l1 = l1-l2;  /* `s2' cannot be found after that */
     while (l1 > 0 && (init = (const char *)memchr(s1, *s2, l1)) != NULL) {
       init++;   /* 1st char is already checked */
-      keystead_spend(L, 1 + l2 / 32);  /* KEYSTEAD */
+      keystead_spend(L, 1 + l2 / 32 + (size_t)(init - s1) / 64);  /* KEYSTEAD */
       if (memcmp(init, s2+1, l2) == 0)
         return init-1;
       else {  /* correct `l1' and `s1' to try again */
@@ -482,6 +483,7 @@ static const char *lmemfind (lua_State *L, const char *s1, size_t l1,
         s1 = init;
       }
     }
+    keystead_spend(L, l1 / 64);  /* KEYSTEAD */
     return NULL;  /* not found */
   }
 }
@@ -523,6 +525,7 @@ static int str_find_aux (lua_State *L, int find) {
   ptrdiff_t init = posrelat(luaL_optinteger(L, 3, 1), l1) - 1;
   if (init < 0) init = 0;
   else if ((size_t)(init) > l1) init = (ptrdiff_t)l1;
+  keystead_spend(L, l2 / 8);  /* KEYSTEAD */
   if (find && (lua_toboolean(L, 4) ||  /* explicit request? */
       strpbrk(p, SPECIALS) == NULL)) {  /* or no special characters? */
     /* do a plain search */
@@ -801,22 +804,28 @@ static int str_format (lua_State *L) {
       strfrmt = scanformat(L, strfrmt, form);
       switch (*strfrmt++) {
         case 'c': {
-          sprintf(buff, form, (int)luaL_checknumber(L, arg));
+          int c;  /* KEYSTEAD */
+          lua_Number n = luaL_checknumber(L, arg);
+          lua_number2int(c, n);
+          sprintf(buff, form, c);
           break;
         }
         case 'd':  case 'i': {
           addintlen(form);
-          sprintf(buff, form, (LUA_INTFRM_T)luaL_checknumber(L, arg));
+          sprintf(buff, form, (LUA_INTFRM_T)luaL_checkinteger(L, arg));  /* KEYSTEAD */
           break;
         }
         case 'o':  case 'u':  case 'x':  case 'X': {
           addintlen(form);
-          sprintf(buff, form, (unsigned LUA_INTFRM_T)luaL_checknumber(L, arg));
+          sprintf(buff, form, keystead_unsigned(luaL_checknumber(L, arg)));  /* KEYSTEAD */
           break;
         }
         case 'e':  case 'E': case 'f':
         case 'g': case 'G': {
-          sprintf(buff, form, (double)luaL_checknumber(L, arg));
+          lua_Number n = luaL_checknumber(L, arg);  /* KEYSTEAD */
+          keystead_charge(L, KEYSTEAD_DIGITS_WORK);
+          if (n != n) strcpy(buff, "-nan");
+          else if (sprintf(buff, form, n) > 64) keystead_charge(L, 500);
           break;
         }
         case 'q': {

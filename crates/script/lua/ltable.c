@@ -153,7 +153,7 @@ static int findindex (lua_State *L, Table *t, StkId key) {
         /* hash elements are numbered after array ones */
         return i + t->sizearray;
       }
-      else n = gnext(n);
+      else n = gnext(n), keystead_charge(L, 1);  /* KEYSTEAD */
     } while (n);
     luaG_runerror(L, "invalid key to " LUA_QL("next"));  /* key not found */
     return 0;  /* to avoid warnings */
@@ -365,6 +365,7 @@ Table *luaH_new (lua_State *L, int narray, int nhash) {
   t->metatable = NULL;
   t->flags = cast_byte(~0);
   t->readonly = 0;  /* KEYSTEAD */
+  t->passed = 0;  /* KEYSTEAD */
   /* temporary values (kept only if some malloc fails) */
   t->array = NULL;
   t->sizearray = 0;
@@ -414,7 +415,8 @@ static TValue *newkey (lua_State *L, Table *t, const TValue *key) {
     othern = mainposition(t, key2tval(mp));
     if (othern != mp) {  /* is colliding node out of its main position? */
       /* yes; move colliding node into free position */
-      while (gnext(othern) != mp) othern = gnext(othern);  /* find previous */
+      while (gnext(othern) != mp) othern = gnext(othern), t->passed++;  /* find previous */
+      keystead_charge_chains(L, t);  /* KEYSTEAD */
       gnext(othern) = n;  /* redo the chain with `n' in place of `mp' */
       *n = *mp;  /* copy colliding node into free pos. (mp->next also goes) */
       gnext(mp) = NULL;  /* now `mp' is free */
@@ -434,6 +436,12 @@ static TValue *newkey (lua_State *L, Table *t, const TValue *key) {
 }
 
 
+/* KEYSTEAD: keys whose hashes collide are cheap to make: a look that passes many of them is charged */
+static void pass (Table *t, unsigned int passed) {
+  if (passed > KEYSTEAD_CHAIN_FREE) t->passed += 2 * passed;
+}
+
+
 /*
 ** search function for integers
 */
@@ -444,11 +452,13 @@ const TValue *luaH_getnum (Table *t, int key) {
   else {
     lua_Number nk = cast_num(key);
     Node *n = hashnum(t, nk);
+    unsigned int passed = 0;  /* KEYSTEAD */
     do {  /* check whether `key' is somewhere in the chain */
       if (ttisnumber(gkey(n)) && luai_numeq(nvalue(gkey(n)), nk))
-        return gval(n);  /* that's it */
-      else n = gnext(n);
+        return pass(t, passed), gval(n);  /* that's it */
+      else n = gnext(n), passed++;
     } while (n);
+    pass(t, passed);
     return luaO_nilobject;
   }
 }
@@ -459,11 +469,13 @@ const TValue *luaH_getnum (Table *t, int key) {
 */
 const TValue *luaH_getstr (Table *t, TString *key) {
   Node *n = hashstr(t, key);
+  unsigned int passed = 0;  /* KEYSTEAD */
   do {  /* check whether `key' is somewhere in the chain */
     if (ttisstring(gkey(n)) && rawtsvalue(gkey(n)) == key)
-      return gval(n);  /* that's it */
-    else n = gnext(n);
+      return pass(t, passed), gval(n);  /* that's it */
+    else n = gnext(n), passed++;
   } while (n);
+  pass(t, passed);
   return luaO_nilobject;
 }
 
@@ -485,11 +497,13 @@ const TValue *luaH_get (Table *t, const TValue *key) {
     }
     default: {
       Node *n = mainposition(t, key);
+      unsigned int passed = 0;  /* KEYSTEAD */
       do {  /* check whether `key' is somewhere in the chain */
         if (luaO_rawequalObj(key2tval(n), key))
-          return gval(n);  /* that's it */
-        else n = gnext(n);
+          return pass(t, passed), gval(n);  /* that's it */
+        else n = gnext(n), passed++;
       } while (n);
+      pass(t, passed);
       return luaO_nilobject;
     }
   }
@@ -498,6 +512,7 @@ const TValue *luaH_get (Table *t, const TValue *key) {
 
 TValue *luaH_set (lua_State *L, Table *t, const TValue *key) {
   const TValue *p = luaH_get(t, key);
+  keystead_charge_chains(L, t);  /* KEYSTEAD */
   t->flags = 0;
   if (p != luaO_nilobject)
     return cast(TValue *, p);
@@ -512,6 +527,7 @@ TValue *luaH_set (lua_State *L, Table *t, const TValue *key) {
 
 TValue *luaH_setnum (lua_State *L, Table *t, int key) {
   const TValue *p = luaH_getnum(t, key);
+  keystead_charge_chains(L, t);  /* KEYSTEAD */
   if (p != luaO_nilobject)
     return cast(TValue *, p);
   else {
@@ -524,6 +540,7 @@ TValue *luaH_setnum (lua_State *L, Table *t, int key) {
 
 TValue *luaH_setstr (lua_State *L, Table *t, TString *key) {
   const TValue *p = luaH_getstr(t, key);
+  keystead_charge_chains(L, t);  /* KEYSTEAD */
   if (p != luaO_nilobject)
     return cast(TValue *, p);
   else {

@@ -556,34 +556,14 @@
 ** in C is extremely slow, so any alternative is worth trying.
 */
 
-/* On a Pentium, resort to a trick */
-#if defined(LUA_NUMBER_DOUBLE) && !defined(LUA_ANSI) && !defined(__SSE2__) && \
-    (defined(__i386) || defined (_M_IX86) || defined(__i386__))
-
-/* On a Microsoft compiler, use assembler */
-#if defined(_MSC_VER)
-
-#define lua_number2int(i,d)   __asm fld d   __asm fistp i
-#define lua_number2integer(i,n)		lua_number2int(i, n)
-
-/* the next trick should work on any Pentium, but sometimes clashes
-   with a DirectX idiosyncrasy */
-#else
-
-union luai_Cast { double l_d; long l_l; };
+/* KEYSTEAD: what does not fit becomes the lowest integer, as on x86-64; C leaves it to the processor */
+#define KEYSTEAD_INT_MIN	(-2147483647 - 1)
+#define KEYSTEAD_INTEGER_MIN	(-9223372036854775807LL - 1)
 #define lua_number2int(i,d) \
-  { volatile union luai_Cast u; u.l_d = (d) + 6755399441055744.0; (i) = u.l_l; }
-#define lua_number2integer(i,n)		lua_number2int(i, n)
-
-#endif
-
-
-/* this option always works, but may be slow */
-#else
-#define lua_number2int(i,d)	((i)=(int)(d))
-#define lua_number2integer(i,d)	((i)=(lua_Integer)(d))
-
-#endif
+  ((i) = ((d) > -2147483649.0 && (d) < 2147483648.0) ? (int)(d) : KEYSTEAD_INT_MIN)
+#define lua_number2integer(i,d) \
+  ((i) = (lua_Integer)(((d) >= -9223372036854775808.0 && (d) < 9223372036854775808.0) \
+    ? (long long)(d) : KEYSTEAD_INTEGER_MIN))
 
 /* }================================================================== */
 
@@ -739,17 +719,9 @@ union luai_Cast { double l_d; long l_l; };
 ** CHANGE them if your system supports long long or does not support long.
 */
 
-#if defined(LUA_USELONGLONG)
-
+/* KEYSTEAD: 64 bits everywhere */
 #define LUA_INTFRMLEN		"ll"
 #define LUA_INTFRM_T		long long
-
-#else
-
-#define LUA_INTFRMLEN		"l"
-#define LUA_INTFRM_T		long
-
-#endif
 
 
 

@@ -36,7 +36,8 @@
 const TValue *luaV_tonumber (const TValue *obj, TValue *n) {
   lua_Number num;
   if (ttisnumber(obj)) return obj;
-  if (ttisstring(obj) && luaO_str2d(svalue(obj), &num)) {
+  if (ttisstring(obj) && tsvalue(obj)->len <= KEYSTEAD_NUMBER_MAX &&  /* KEYSTEAD */
+      luaO_str2d(svalue(obj), &num)) {
     setnvalue(n, num);
     return n;
   }
@@ -52,6 +53,7 @@ int luaV_tostring (lua_State *L, StkId obj) {
     char s[LUAI_MAXNUMBER2STR];
     lua_Number n = nvalue(obj);
     lua_number2str(s, n);
+    keystead_charge(L, KEYSTEAD_DIGITS_WORK);  /* KEYSTEAD */
     setsvalue2s(L, obj, luaS_new(L, s));
     return 1;
   }
@@ -113,6 +115,7 @@ void luaV_gettable (lua_State *L, const TValue *t, TValue *key, StkId val) {
     if (ttistable(t)) {  /* `t' is a table? */
       Table *h = hvalue(t);
       const TValue *res = luaH_get(h, key); /* do a primitive get */
+      keystead_charge_chains(L, h);  /* KEYSTEAD */
       if (!ttisnil(res) ||  /* result is no nil? */
           (tm = fasttm(L, h->metatable, TM_INDEX)) == NULL) { /* or no TM? */
         setobj2s(L, val, res);
@@ -291,6 +294,7 @@ void luaV_concat (lua_State *L, int total, int last) {
         if (l >= MAX_SIZET - tl) luaG_runerror(L, "string length overflow");
         tl += l;
       }
+      keystead_charge(L, tl / 32);  /* KEYSTEAD: the result may be known already, and cost no memory */
       buffer = luaZ_openspace(L, &G(L)->buff, tl);
       tl = 0;
       for (i=n; i>0; i--) {  /* concat all strings */
@@ -325,6 +329,8 @@ static void Arith (lua_State *L, StkId ra, const TValue *rb,
                    const TValue *rc, TMS op) {
   TValue tempb, tempc;
   const TValue *b, *c;
+  if (ttisstring(rb)) keystead_charge(L, KEYSTEAD_READ_WORK(tsvalue(rb)->len));  /* KEYSTEAD */
+  if (ttisstring(rc)) keystead_charge(L, KEYSTEAD_READ_WORK(tsvalue(rc)->len));  /* KEYSTEAD */
   if ((b = luaV_tonumber(rb, &tempb)) != NULL &&
       (c = luaV_tonumber(rc, &tempc)) != NULL) {
     lua_Number nb = nvalue(b), nc = nvalue(c);
@@ -527,6 +533,7 @@ void luaV_execute (lua_State *L, int nexeccalls) {
         switch (ttype(rb)) {
           case LUA_TTABLE: {
             setnvalue(ra, cast_num(luaH_getn(hvalue(rb))));
+            keystead_charge(L, 8);  /* KEYSTEAD: a search */
             break;
           }
           case LUA_TSTRING: {
@@ -650,6 +657,7 @@ void luaV_execute (lua_State *L, int nexeccalls) {
       case OP_RETURN: {
         int b = GETARG_B(i);
         if (b != 0) L->top = ra+b-1;
+        else keystead_charge(L, (size_t)(L->top - ra) / 4);  /* KEYSTEAD */
         if (L->openupval) luaF_close(L, base);
         L->savedpc = pc;
         b = luaD_poscall(L, ra);
@@ -762,6 +770,7 @@ void luaV_execute (lua_State *L, int nexeccalls) {
           b = n;
           L->top = ra + n;
         }
+        keystead_charge(L, (size_t)b / 4);  /* KEYSTEAD */
         for (j = 0; j < b; j++) {
           if (j < n) {
             setobjs2s(L, ra + j, ci->base - n + j);

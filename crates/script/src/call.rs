@@ -127,7 +127,7 @@ fn attempt(
         }
         let set_protocol = |lua: &_, values: MultiValue| session.set_protocol(lua, &values);
         sandbox.bind("setresp", scope.create_function(set_protocol)?)?;
-        let check = |lua: &_, values: MultiValue| session.check(lua, &values);
+        let check = |lua: &_, values: MultiValue| session.check(lua, charge, &values);
         sandbox.bind("acl_check_cmd", scope.create_function(check)?)?;
         let [keys, args] = [call.keys, call.args].map(|words| array(lua, words));
         let (ended, fuel) = match call.program {

@@ -5,6 +5,8 @@ use mlua::{Lua, Value};
 
 use crate::REPLY_BYTES_MAX;
 use crate::function::{Answer, Arguments, Library, Raise};
+use crate::number::plain;
+use crate::work::Work;
 
 /// Widest integer, bytes.
 const INTEGER_BYTES_MAX: usize = 32;
@@ -27,7 +29,7 @@ pub(crate) fn fill(library: &Library<'_>) -> mlua::Result<()> {
     library.add("unpack", |lua, arguments| {
         arguments.metered(|work| {
             work.spend(arguments.bytes(0)?.len() * OPTION_WORK)?;
-            unpack(lua, arguments)
+            unpack(lua, arguments, work)
         })
     })?;
     library.add("size", |_, arguments| {
@@ -185,12 +187,12 @@ fn pack(arguments: &Arguments<'_>) -> Result<Vec<u8>, Raise> {
             }
             b'f' => {
                 #[expect(clippy::cast_possible_truncation, reason = "the format asks for it")]
-                let number = arguments.number(at)? as f32;
+                let number = plain(arguments.number(at)?) as f32;
                 out.extend_from_slice(&layout.ordered(number.to_le_bytes()));
                 at += 1;
             }
             b'd' => {
-                out.extend_from_slice(&layout.ordered(arguments.number(at)?.to_le_bytes()));
+                out.extend_from_slice(&layout.ordered(plain(arguments.number(at)?).to_le_bytes()));
                 at += 1;
             }
             _ => {
@@ -215,7 +217,7 @@ const fn as_integer(number: f64) -> u64 {
     if number < 0.0 { (number as i64).cast_unsigned() } else { number as u64 }
 }
 
-fn unpack(lua: &Lua, arguments: &Arguments<'_>) -> Answer {
+fn unpack(lua: &Lua, arguments: &Arguments<'_>, work: &mut Work) -> Answer {
     let (format, bytes) = (arguments.bytes(0)?, arguments.bytes(1)?);
     let position = arguments.get(2).map_or(Ok(1.0), |_| arguments.number(2))?;
     if position < 1.0 {
@@ -244,6 +246,7 @@ fn unpack(lua: &Lua, arguments: &Arguments<'_>) -> Answer {
             }
             b's' => {
                 let length = rest.iter().position(|byte| *byte == 0);
+                work.spend(length.unwrap_or(rest.len()) / 4)?;
                 let length =
                     length.ok_or_else(|| Raise::Here("unfinished string in data".to_owned()))?;
                 values.push(Value::String(lua.create_string(&rest[..length])?));

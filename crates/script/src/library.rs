@@ -13,6 +13,7 @@ use crate::function::{Answer, Arguments, Raise, as_bytes};
 use crate::redis::error_table;
 use crate::sandbox::Sandbox;
 use crate::shebang::{Flags, LibraryError, is_name, library_name};
+use crate::work::Work;
 use crate::{MEMORY_BYTES_MAX, TEXT_BYTES_MAX, WORK_MAX, call};
 
 /// A library as it says what it is.
@@ -57,6 +58,11 @@ pub fn load(code: &[u8]) -> Result<Loaded, LibraryError> {
     if functions.is_empty() { Err(LibraryError::Empty) } else { Ok(Loaded { name, functions }) }
 }
 
+/// Functions of one library. Each is a reference that Lua holds for the host, and those are few.
+const FUNCTIONS_MAX: usize = 1000;
+/// Bytes of the names and descriptions of one library.
+const ROWS_BYTES_MAX: usize = TEXT_BYTES_MAX;
+
 /// What a library registered so far.
 #[derive(Clone, Default)]
 pub(crate) struct Registry {
@@ -72,7 +78,7 @@ impl Registry {
     }
 
     /// `redis.register_function`.
-    fn register(&self, arguments: &Arguments<'_>) -> Result<(), &'static str> {
+    fn register(&self, arguments: &Arguments<'_>, work: &mut Work) -> Result<(), &'static str> {
         let mut row =
             FunctionRow { name: String::new(), description: None, flags: Flags::default() };
         let callback = match arguments.values.iter().collect::<Vec<_>>()[..] {
@@ -99,9 +105,18 @@ impl Registry {
                  one character long",
             );
         }
-        if self.functions.borrow().iter().any(|known| known.name == row.name) {
+        work.spend(row.bytes()).map_err(|_| "script did more work than a script may do")?;
+        let known = self.functions.borrow();
+        if known.iter().any(|known| known.name == row.name) {
             return Err("Function already exists in the library");
         }
+        let bytes: usize = known.iter().chain([&row]).map(FunctionRow::bytes).sum();
+        if known.len() >= FUNCTIONS_MAX || bytes > ROWS_BYTES_MAX {
+            return Err(
+                "the library registers too many functions, or says too much of them; split it",
+            );
+        }
+        drop(known);
         self.functions.borrow_mut().push(row);
         self.callbacks.borrow_mut().push(callback);
         Ok(())
@@ -109,6 +124,10 @@ impl Registry {
 }
 
 impl FunctionRow {
+    fn bytes(&self) -> usize {
+        self.name.len() + self.description.as_ref().map_or(0, Vec::len)
+    }
+
     /// Takes what stands in a table of named arguments; returns the function itself.
     fn fill(&mut self, named: &Table) -> Result<Function, &'static str> {
         let (mut name, mut callback) = (None, None);
@@ -221,10 +240,14 @@ fn loading_api(sandbox: &Sandbox, registry: &Registry) -> mlua::Result<Table> {
     }
     let registry = registry.clone();
     sandbox.library(table.clone()).add("register_function", move |lua, arguments| -> Answer {
-        match registry.register(arguments) {
-            Ok(()) => Ok(Vec::new()),
-            Err(text) => Err(Raise::Value(error_table(lua, format!("ERR {text}"))?)),
-        }
+        arguments.metered(|work| {
+            // The name is compared with all others, the description copied.
+            work.spend(FUNCTIONS_MAX)?;
+            match registry.register(arguments, work) {
+                Ok(()) => Ok(Vec::new()),
+                Err(text) => Err(Raise::Value(error_table(lua, format!("ERR {text}"))?)),
+            }
+        })
     })?;
     table.set_metatable(Some(sandbox.guard(|_| None)?))?;
     sandbox.seal_table(&table)?;

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use mlua::{Function, Lua, Value};
 
 use crate::function::{Library, Raise};
+use crate::number::plain;
 
 /// A function of one number.
 type Unary = fn(f64) -> f64;
@@ -41,7 +42,7 @@ pub(crate) fn fill(library: &Library<'_>, seed: u64) -> mlua::Result<()> {
     let state = Rc::new(Cell::new(seed));
     let seeded = Rc::clone(&state);
     library.add("randomseed", move |_, arguments| {
-        seeded.set(arguments.number(0)?.to_bits());
+        seeded.set(plain(arguments.number(0)?).to_bits());
         Ok(Vec::new())
     })?;
     library.add("random", move |_, arguments| {

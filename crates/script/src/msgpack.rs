@@ -5,6 +5,7 @@
 use mlua::{Lua, Table, Value};
 
 use crate::function::{Answer, Arguments, Library, Raise};
+use crate::number::plain;
 use crate::work::Work;
 use crate::{DEPTH_MAX, REPLY_BYTES_MAX};
 
@@ -147,6 +148,7 @@ impl Packer<'_> {
     #[expect(clippy::cast_precision_loss, reason = "what a cast loses is compared")]
     #[expect(clippy::float_cmp, reason = "the same number is meant")]
     fn number(&mut self, number: f64) {
+        let number = plain(number);
         let whole = number as i64;
         if number.is_finite() && whole as f64 == number && whole != i64::MAX {
             self.integer(whole);

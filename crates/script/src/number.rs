@@ -1,8 +1,23 @@
 //! Numbers as C reads and writes them.
 //! Owns: what Lua takes for a number, `%.Ng`. Never: locales.
 
+/// Longest text that is taken for a number, bytes (`KEYSTEAD_NUMBER_MAX` in `lua/keystead.h`): reading one takes longer
+/// the longer it is.
+const TEXT_BYTES_MAX: usize = 512;
+
+/// NaN as x86-64 makes it. Other processors make another, and what packs bytes would show it.
+const NAN: f64 = f64::from_bits(0xfff8_0000_0000_0000);
+
+/// The number, with the one NaN that there is.
+pub(crate) const fn plain(number: f64) -> f64 {
+    if number.is_nan() { NAN } else { number }
+}
+
 /// The number that a text spells, blanks around it allowed.
 pub(crate) fn parse(text: &[u8]) -> Option<f64> {
+    if text.len() > TEXT_BYTES_MAX {
+        return None;
+    }
     let text =
         std::str::from_utf8(text).ok()?.trim_matches([' ', '\t', '\n', '\r', '\x0b', '\x0c']);
     let digits = text.strip_prefix(['-', '+']).unwrap_or(text);

@@ -98,7 +98,15 @@ impl<'h> Session<'h> {
     }
 
     /// `redis.acl_check_cmd`.
-    pub(crate) fn check(&self, lua: &Lua, values: &MultiValue) -> mlua::Result<MultiValue> {
+    pub(crate) fn check(
+        &self,
+        lua: &Lua,
+        charge: &Function,
+        values: &MultiValue,
+    ) -> mlua::Result<MultiValue> {
+        let bytes: usize =
+            values.iter().filter_map(Value::as_string).map(|it| it.as_bytes().len()).sum();
+        charge.call::<()>(COMMAND_WORK + values.len() * VALUE_WORK + bytes / 32)?;
         let checked = words(values).map_err(str::to_owned);
         let answer = match checked.and_then(|words| self.host.borrow_mut().check(&words)) {
             Ok(is_allowed) => Ok(vec![Value::Boolean(is_allowed)]),

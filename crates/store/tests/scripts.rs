@@ -114,6 +114,107 @@ fn scripts_that_let_libraries_work_leave_no_trace() {
     ]);
 }
 
+/// INV-LUA2: what takes the processor long counts for much, however few instructions of Lua ask for it. Each of these ran
+/// for minutes or hours.
+#[test]
+fn what_lua_does_at_length_counts() {
+    let mut store = Store::new(CONFIG);
+    for script in [
+        "local s=('x'):rep(8e6) while true do string.find(s,'y',1,true) end",
+        "local s=('x'):rep(8e6) while true do string.find('x',s) end",
+        "local s=('x'):rep(3e6) while true do local t=s..s end",
+        "local s=('1'):rep(400) while true do local x=s+1 end",
+        "local s=('1'):rep(3e6) while true do local x=tonumber(s) end",
+        "local s=('z'):rep(3e6) while true do local x=tonumber(s,36) end",
+        "local t={} for i=1,7900 do t[i]=i end local function g() end \
+         local function f(...) while true do g(...) end end f(unpack(t))",
+        "local s=('x'):rep(7000) while true do s:byte(1,-1) end",
+        "local t={} for i=1,2^17 do t[i*2^33]=1 end while true do local x=t[2^33] end",
+        "local i=0 while true do i=i+1 local s=('x'):rep(32)..string.format('%08d',i)..('y'):rep(400) end",
+        "local s='return '..('1+'):rep(50000)..'1' while true do loadstring(s) end",
+        "local s=cmsgpack.pack(('x'):rep(3e6)) while true do cmsgpack.unpack(s) end",
+        "local s=('x'):rep(3e6) while true do pcall(struct.unpack,'s',s) end",
+        "local s=('x'):rep(3e6) while true do pcall(redis.acl_check_cmd,'set','k',s) end",
+        "while true do math.sin(1) end",
+    ] {
+        let reply = run(&mut store, &["EVAL", script, "0"]);
+        assert!(reply.starts_with("-ERR script was stopped"), "{script}: {reply}");
+    }
+}
+
+/// INV-LUA2: the same of commands whose replies are short.
+#[test]
+fn what_commands_do_at_length_counts() {
+    let mut store = Store::new(CONFIG);
+    let filled = "for i=1,3000 do redis.call('sadd','set','m'..i) redis.call('hset','hash',i,i) \
+        redis.call('json.arrappend','json','$.list','{\"a\":[1,2,3]}') end \
+        redis.call('setrange','one',4000,'x') redis.call('setrange','other',4000,'y') \
+        redis.call('setrange','string',250000,'x')";
+    run(&mut store, &["JSON.SET", "json", "$", "{\"list\":[]}"]);
+    assert_eq!(run(&mut store, &["EVAL", filled, "0"]), "$-1\r\n");
+    for command in [
+        "'lcs','one','other','len'",
+        "'json.type','json','$..*..*'",
+        "'json.debug','memory','json'",
+        "'sdiffstore','to','set','none'",
+        "'hrandfield','hash'",
+        "'dump','set'",
+        "'rename','string','string'",
+        "'digest','string'",
+    ] {
+        let script = format!("while true do redis.call({command}) end");
+        let reply = run(&mut store, &["EVAL", &script, "0"]);
+        assert!(reply.starts_with("-ERR script was stopped"), "{script}: {reply}");
+    }
+}
+
+/// INV-LUA2: what a library says of itself takes no memory without end.
+#[test]
+fn libraries_register_a_bounded_number_of_functions() {
+    let mut store = Store::new(CONFIG);
+    for body in [
+        "for i=1,1e9 do redis.register_function('f'..i,function() end) end",
+        "for i=1,1e9 do redis.register_function{function_name='f'..i,callback=function() end,\
+         description=('x'):rep(1e5)} end",
+        "local name=('x'):rep(2e6) redis.register_function(name,function() end)",
+    ] {
+        let code = format!("#!lua name=l\n{body}");
+        let reply = run(&mut store, &["FUNCTION", "LOAD", &code]);
+        let is_bounded =
+            ["too many functions", "did more work"].iter().any(|why| reply.contains(why));
+        assert!(is_bounded, "{body}: {reply}");
+    }
+    assert_eq!(run(&mut store, &["FUNCTION", "LIST"]), "*0\r\n");
+}
+
+/// INV-LUA1: what C leaves to the processor is the same everywhere; as Redis answers on x86-64.
+#[test]
+fn numbers_beyond_integers_and_nan_are_the_same_everywhere() {
+    let mut store = Store::new(CONFIG);
+    let script = "local nan=0/0 local function hex(s) return (s:gsub('.',function(c) return string.format('%02x',c:byte()) end)) end \
+        return {string.format('%d',1e300),string.format('%x',-1),string.format('%u',2^63),string.format('%f',nan),\
+        string.format('%g',-nan),hex(struct.pack('<d',nan)),hex(struct.pack('<d',-nan)),hex(struct.pack('>f',-nan)),\
+        hex(cmsgpack.pack(-nan)),('abc'):sub(1,1e300)..'.',tonumber('fffffffff',16)..''}";
+    let reply = run(&mut store, &["EVAL", script, "0"]);
+    let words: Vec<&str> = reply.split("\r\n").skip(2).step_by(2).collect();
+    assert_eq!(
+        words[..11],
+        [
+            "-9223372036854775808",
+            "ffffffffffffffff",
+            "9223372036854775808",
+            "-nan",
+            "-nan",
+            "000000000000f8ff",
+            "000000000000f8ff",
+            "ffc00000",
+            "cbfff8000000000000",
+            ".",
+            "68719476735",
+        ]
+    );
+}
+
 /// INV-LUA2, INV-K5: what is stopped leaves no trace.
 #[test]
 fn scripts_that_let_commands_work_leave_no_trace() {
