@@ -32,6 +32,8 @@ sequences through three nodes whose leader is killed again and again; half a min
 /// What CI takes for the sequences through a failover, without the time to start and compare.
 const FAILOVER_TIME: Duration = Duration::from_secs(30);
 
+/// How redis-server is started: nothing on disk, and it looks 500 times a second whether a client has waited long enough.
+const REDIS_SETTINGS: [&str; 6] = ["--save", "", "--appendonly", "no", "--hz", "500"];
 /// The one command that cannot be played beside others.
 const ENDS_THE_SERVER: &str = "shutdown";
 
@@ -118,10 +120,9 @@ fn parse(arguments: &[String]) -> Outcome<Options> {
 
 /// redis-server, and the server that is compared with it.
 fn start(project: &Project, options: &Options, scratch: &Scratch) -> Outcome<(Server, Server)> {
-    let settings = ["--save", "", "--appendonly", "no"];
-    let redis = server::redis(&scratch.folder("redis")?, &settings)?;
+    let redis = server::redis(&scratch.folder("redis")?, &REDIS_SETTINGS)?;
     if options.is_against_itself {
-        return Ok((redis, server::redis(&scratch.folder("tested")?, &settings)?));
+        return Ok((redis, server::redis(&scratch.folder("tested")?, &REDIS_SETTINGS)?));
     }
     let binary = server::keystead_binary(project, &options.binary)?;
     // One shard behaves like one Redis: no command crosses shards.

@@ -29,6 +29,7 @@ use crate::io_thread::IoThread;
 use crate::local::Local;
 use crate::pipeline::Pipeline;
 use crate::registry::{Client, Permit};
+use crate::waiting::Withdrawal;
 use crate::window::Address;
 
 /// What a connection can be made of: a TCP socket, or anything that behaves like one.
@@ -54,6 +55,8 @@ struct Io<S> {
     /// Wakes the connection's task.
     waker: Waker,
     farewell: Option<Farewell>,
+    /// When the time of a command that waits is over; kept from one to the next.
+    patience: Option<Pin<Box<Sleep>>>,
 }
 
 /// A connection of which the end is being told to the client.
@@ -67,7 +70,8 @@ impl<S: Stream> Connection<S> {
     /// A connection that nothing was read from yet; `slot` is where its thread keeps it.
     pub(crate) fn new(stream: S, pipeline: Pipeline, slot: u32, permit: Permit) -> Self {
         let client = Arc::clone(pipeline.session.client());
-        let io = Io { stream, pipeline, waker: Waker::noop().clone(), farewell: None };
+        let io =
+            Io { stream, pipeline, waker: Waker::noop().clone(), farewell: None, patience: None };
         Self { io: RefCell::new(io), slot, client, is_paused: Cell::new(false), _permit: permit }
     }
 
@@ -98,6 +102,7 @@ impl<S: Stream> Connection<S> {
                 thread.turn(self.slot, |turn| io.pipeline.advance(turn));
                 continue;
             }
+            self.attend_wait(io, cx, thread);
             if !io.pipeline.wants_input() {
                 self.is_paused.set(true);
                 return Poll::Pending;
@@ -108,6 +113,30 @@ impl<S: Stream> Connection<S> {
                 Poll::Ready(Ok(())) => {}
             }
         }
+    }
+
+    /// Ends the wait that is in flight if its time is over, or if somebody wants it to end.
+    fn attend_wait(&self, io: &mut Io<S>, cx: &mut Context<'_>, thread: &IoThread<S>) {
+        if !io.pipeline.is_waiting() {
+            io.patience = None;
+            return;
+        }
+        let is_over = io.pipeline.waits_until().is_some_and(|until| {
+            let patience =
+                io.patience.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
+            if patience.deadline() != until {
+                patience.as_mut().reset(until);
+            }
+            patience.as_mut().poll(cx).is_ready()
+        });
+        let why = match self.client.asked_to_unblock() {
+            Some(how) => Withdrawal::Unblocked(how),
+            None if thread.with_local(|local| local.is_draining) => Withdrawal::Stop,
+            None if io.pipeline.has_input_ended() => Withdrawal::Gone,
+            None if is_over => Withdrawal::Timeout,
+            None => return,
+        };
+        thread.turn(self.slot, |turn| io.pipeline.withdraw_wait(why, turn));
     }
 
     /// Reads once and executes what came; pending if nothing did and the connection goes on.
@@ -157,7 +186,11 @@ impl<S: Stream> Connection<S> {
         }
         // The task closes the connection, reads on where it had paused, and executes what replies
         // waiting to be read had held up.
-        let has_more = parts || io.pipeline.is_finished() || io.pipeline.is_throttled();
+        // What waits needs its time looked after, which is the task's.
+        let has_more = parts
+            || io.pipeline.is_finished()
+            || io.pipeline.is_throttled()
+            || io.pipeline.is_waiting();
         if is_broken || has_more || self.is_paused.get() {
             waker.wake();
         }
@@ -191,6 +224,11 @@ impl<S: Stream> Connection<S> {
         if is_broken || io.pipeline.is_finished() {
             waker.wake();
         }
+    }
+
+    /// Has the connection's task look at everything again.
+    pub(crate) fn wake(&self) {
+        self.io.borrow().waker.wake_by_ref();
     }
 
     /// Lets the connection end once nothing of the client waits to be read.

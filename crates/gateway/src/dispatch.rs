@@ -156,6 +156,7 @@ impl Dispatch<'_, '_> {
         match row.handler {
             Handler::Read(_) => self.read(row, args),
             Handler::Write(_) => self.write(row, args),
+            Handler::Wait(kind) => self.wait(row, kind, args),
             Handler::Gather(kind) => self.gather(kind, args),
             Handler::Session(kind) => self.run_session_command(kind, args),
             Handler::Refused(why) => self.refuse(row.name, why),
@@ -163,7 +164,7 @@ impl Dispatch<'_, '_> {
     }
 
     #[inline]
-    fn read(&mut self, row: &'static Command, args: Args<'_>) -> Verdict {
+    pub(crate) fn read(&mut self, row: &'static Command, args: Args<'_>) -> Verdict {
         if self.window.as_ref().is_some_and(|window| window.holds(Access::Write)) {
             return Verdict::Hold;
         }
@@ -223,7 +224,7 @@ impl Dispatch<'_, '_> {
     }
 
     #[inline]
-    fn write(&mut self, row: &'static Command, args: Args<'_>) -> Verdict {
+    pub(crate) fn write(&mut self, row: &'static Command, args: Args<'_>) -> Verdict {
         if self.window.as_ref().is_some_and(|window| window.holds(Access::Read)) {
             return Verdict::Hold;
         }

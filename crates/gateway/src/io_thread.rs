@@ -247,7 +247,8 @@ impl<S: Stream> IoThread<S> {
                 connection.publish();
                 let active_at_s = connection.client().active_at_s.load(Ordering::Relaxed);
                 let client = connection.client();
-                let is_listening = client.is_listening() || client.has_flag(flag::MONITOR);
+                let is_listening =
+                    client.is_listening() || client.has_flag(flag::MONITOR) || client.is_waiting();
                 let idle_s = u64::from(now_s.saturating_sub(active_at_s));
                 if timeout_s > 0 && idle_s > timeout_s && !is_listening {
                     connection.client().kill();
@@ -289,6 +290,7 @@ impl<S: Stream> IoThread<S> {
             let config = &local.shared.config;
             (config.drain_timeout, config.drain_silence, config.linger_timeout)
         });
+        self.for_each(Connection::wake);
         let begun = Instant::now();
         let last_moment = timeout.saturating_sub(linger).max(timeout / 2);
         let closing = async {

@@ -49,6 +49,7 @@ mod stats;
 mod sync;
 mod tracked;
 mod transaction;
+mod waiting;
 mod wake;
 mod window;
 

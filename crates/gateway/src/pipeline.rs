@@ -20,6 +20,7 @@ use std::sync::atomic::Ordering;
 use keystead_node::pubsub::Delivery;
 use keystead_node::{Door, Outcome};
 use keystead_resp::{Decoder, ProtocolError, ReplyWriter, Request, RequestKind};
+use tokio::time::Instant;
 
 use crate::buffers::BUFFER_BYTES;
 use crate::dispatch::{Dispatch, Verdict, note_failed};
@@ -29,6 +30,7 @@ use crate::registry::NO_COMMAND;
 use crate::reply::Failure;
 use crate::session::Session;
 use crate::transaction::Exec;
+use crate::waiting::Withdrawal;
 use crate::window::{Submission, Window};
 
 /// Bytes that are read ahead of a window in flight before the socket is left alone.
@@ -167,6 +169,33 @@ impl Pipeline {
         self.tidy(turn);
     }
 
+    /// True if the client sends no more; then it has nobody who would wait.
+    pub(crate) fn has_input_ended(&self) -> bool {
+        self.life >= Life::InputEnded
+    }
+
+    /// True while the window in flight is a command that waits.
+    pub(crate) fn is_waiting(&self) -> bool {
+        matches!(self.purpose, Purpose::Wait(_)) && self.is_in_flight()
+    }
+
+    /// When the time of the command that waits is over, if it does not wait for ever.
+    pub(crate) fn waits_until(&self) -> Option<Instant> {
+        match &self.purpose {
+            Purpose::Wait(wait) => wait.until,
+            _ => None,
+        }
+    }
+
+    /// Ends the wait that is in flight, if one is; what the client is told comes back from its shard.
+    pub(crate) fn withdraw_wait(&mut self, why: Withdrawal, turn: &mut Turn<'_>) {
+        if let (Purpose::Wait(wait), Some(window)) = (&mut self.purpose, &self.window)
+            && window.is_in_flight()
+        {
+            wait.withdraw(why, window, turn);
+        }
+    }
+
     /// Stops executing; replies under way are still sent.
     pub(crate) fn begin_close(&mut self) {
         self.life = self.life.max(Life::Closing);
@@ -213,6 +242,7 @@ impl Pipeline {
         }
         match std::mem::take(&mut self.purpose) {
             Purpose::Replies => window.write_replies(&mut self.output, self.session.protocol()),
+            Purpose::Wait(wait) => wait.finish(&mut window, &mut self.session, &mut self.output),
             Purpose::Exec(exec) => {
                 self.session.end_exec(exec, &window, turn);
                 window.write_replies(&mut self.output, self.session.protocol());
@@ -240,6 +270,7 @@ impl Pipeline {
 
     /// Takes leave of the node: what the connection left behind there is taken back.
     pub(crate) fn depart(&mut self, turn: &mut Turn<'_>) {
+        self.withdraw_wait(Withdrawal::Gone, turn);
         // Behind an EXEC under way whose outcome nobody will see.
         if let Purpose::Exec(Exec { watch: Some(watch), .. }) = std::mem::take(&mut self.purpose) {
             turn.local.release(watch, turn.door);
@@ -252,7 +283,7 @@ impl Pipeline {
         if self.life >= Life::Closing {
             return;
         }
-        let awaits_replies = self.is_in_flight();
+        let awaits_replies = self.is_in_flight() && !self.is_waiting();
         local.buffers.equip(&mut self.output);
         if self.session.take_delivery(delivery, awaits_replies, &mut self.output, local) {
             self.pushed = self.output.len();
@@ -285,7 +316,9 @@ impl Pipeline {
         }
         // While a window is in flight, replies before it wait for its own, to go out together; messages and what stands
         // before them do not. Replies are appended whole, so a message never stands within one.
-        let end = if self.is_in_flight() { self.pushed.max(self.sent) } else { self.output.len() };
+        // What waits for a key has no replies before it in its window (INV-G7), and they may not wait with it.
+        let is_held = self.is_in_flight() && !self.is_waiting();
+        let end = if is_held { self.pushed.max(self.sent) } else { self.output.len() };
         &self.output[self.sent..end]
     }
 

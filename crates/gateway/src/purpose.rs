@@ -3,6 +3,7 @@
 
 use crate::gather::Gather;
 use crate::transaction::Exec;
+use crate::waiting::Wait;
 
 /// What a window in flight is for.
 #[derive(Debug, Default)]
@@ -12,6 +13,8 @@ pub(crate) enum Purpose {
     Replies,
     /// One command on several shards; its reply is made of theirs.
     Gather(Box<Gather>),
+    /// One command that may wait.
+    Wait(Wait),
     /// One EXEC that leaves something to do behind it.
     Exec(Exec),
 }

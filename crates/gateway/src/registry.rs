@@ -7,7 +7,9 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{
+    AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+};
 use std::task::Waker;
 
 use keystead_node::pubsub::{Content, Delivery, Inbox, Listener};
@@ -53,6 +55,8 @@ pub(crate) struct Client {
     pub(crate) redirect: AtomicU64,
     /// Where messages for it go, and where its thread keeps it.
     place: (Arc<Inbox>, u32),
+    /// See [`waiting`].
+    waiting: AtomicU8,
     labels: Mutex<Labels>,
     is_killed: AtomicBool,
     waker: Mutex<Option<Waker>>,
@@ -78,6 +82,27 @@ pub(crate) mod flag {
     pub(crate) const BROKEN_REDIRECT: u16 = 128;
     /// It is shown commands (MONITOR).
     pub(crate) const MONITOR: u16 = 256;
+}
+
+/// How a client stands to waiting.
+mod waiting {
+    /// It does not wait.
+    pub(super) const NOT: u8 = 0;
+    /// It waits for a key.
+    pub(super) const WAITS: u8 = 1;
+    /// Another client wants its wait to end as if its time were over.
+    pub(super) const ASKED_TO_END: u8 = 2;
+    /// Another client wants its wait to end with an error.
+    pub(super) const ASKED_TO_FAIL: u8 = 3;
+}
+
+/// How CLIENT UNBLOCK wants a wait to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unblock {
+    /// As if its time were over.
+    Timeout,
+    /// With an error.
+    Error,
 }
 
 /// [`Client::last_command`] before the first command.
@@ -160,6 +185,7 @@ impl Registry {
             place,
             input_bytes: AtomicU32::new(0),
             output_bytes: AtomicU32::new(0),
+            waiting: AtomicU8::new(waiting::NOT),
             labels: Mutex::default(),
             is_killed: AtomicBool::new(false),
             waker: Mutex::new(None),
@@ -181,6 +207,11 @@ impl Registry {
     /// True if there is a connection with this id.
     pub(crate) fn has(&self, id: u64) -> bool {
         self.clients.lock().contains_key(&id)
+    }
+
+    /// Number of connections that wait for a key.
+    pub(crate) fn waiting_count(&self) -> usize {
+        self.clients.lock().values().filter(|client| client.is_waiting()).count()
     }
 
     /// Number of registered connections.
@@ -237,6 +268,42 @@ impl Client {
     /// Changes what the client says of itself.
     pub(crate) fn relabel(&self, change: impl FnOnce(&mut Labels)) {
         change(&mut self.labels.lock());
+    }
+
+    /// Notes that the client waits for a key, or does not any more.
+    pub(crate) fn set_waiting(&self, waits: bool) {
+        let state = if waits { waiting::WAITS } else { waiting::NOT };
+        self.waiting.store(state, Ordering::Release);
+    }
+
+    /// True while the client waits for a key; then it need not say anything to be alive.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) != waiting::NOT
+    }
+
+    /// Has the client's wait ended by its thread; false if it does not wait, or is asked already.
+    pub(crate) fn unblock(&self, how: Unblock) -> bool {
+        let asked = match how {
+            Unblock::Timeout => waiting::ASKED_TO_END,
+            Unblock::Error => waiting::ASKED_TO_FAIL,
+        };
+        let order = (Ordering::AcqRel, Ordering::Relaxed);
+        let swapped = self.waiting.compare_exchange(waiting::WAITS, asked, order.0, order.1);
+        if swapped.is_ok()
+            && let Some(waker) = &*self.waker.lock()
+        {
+            waker.wake_by_ref();
+        }
+        swapped.is_ok()
+    }
+
+    /// How somebody wants the client's wait to end, if somebody does.
+    pub(crate) fn asked_to_unblock(&self) -> Option<Unblock> {
+        match self.waiting.load(Ordering::Acquire) {
+            waiting::ASKED_TO_END => Some(Unblock::Timeout),
+            waiting::ASKED_TO_FAIL => Some(Unblock::Error),
+            _ => None,
+        }
     }
 
     /// Has the connection closed by its thread.

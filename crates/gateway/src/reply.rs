@@ -173,6 +173,14 @@ pub(crate) enum Failure<'a> {
     InvalidCommandArguments,
     #[error("ERR Unknown node {}", Quoted(.name))]
     UnknownNode { name: &'a [u8] },
+    #[error("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")]
+    UnblockReason,
+    #[error("UNBLOCKED client unblocked via CLIENT UNBLOCK")]
+    Unblocked,
+    #[error(
+        "UNBLOCKED this node is shutting down; nothing was changed; connect to another node and ask again"
+    )]
+    UnblockedByStop,
     #[error("ERR timeout is negative")]
     NegativeTimeout,
     #[error("ERR timeout is not an integer or out of range")]
@@ -279,6 +287,7 @@ impl fmt::Display for RefusalText<'_> {
                 "ERR the commands take {bytes} bytes and a log entry holds {bytes_max}; nothing was \
                  changed; send them in smaller parts"
             ),
+            Refusal::Withdrawn => f.write_str("UNBLOCKED the wait was ended; nothing was changed"),
             Refusal::ShuttingDown => f.write_str(
                 "TRYAGAIN this node is shutting down; nothing was changed; connect to another node",
             ),

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use keystead_node::{Access, Standing};
 use keystead_resp::{Args, RunDecoder};
-use keystead_store::command::{self, Command, Handler, SessionCommand};
+use keystead_store::command::{self, Command, Handler, SessionCommand, WaitCommand};
 use keystead_types::{ShardId, Slot};
 
 use crate::dispatch::{Dispatch, Verdict};
@@ -48,7 +48,7 @@ impl Dispatch<'_, '_> {
 
     /// True if a read is looked at again behind the writes that it follows.
     fn waits_for_window(&self, row: &Command) -> bool {
-        let is_read = matches!(row.handler, Handler::Read(_));
+        let is_read = matches!(row.handler, Handler::Read(_) | Handler::Wait(WaitCommand::XRead));
         let holds = |access| self.window.as_ref().is_some_and(|window| window.holds(access));
         if is_read { holds(Access::Write) } else { holds(Access::Read) }
     }
@@ -104,6 +104,16 @@ fn note(noted: &mut Vec<(ShardId, Box<[u8]>)>, shard: ShardId, key: &[u8]) {
 }
 
 impl Session {
+    /// Has the keys that the window read told behind its replies. Who waited was told of the change that ended the wait,
+    /// perhaps before the answer, and would not be told of the next one.
+    #[cold]
+    pub(crate) fn doubt_copies(&mut self) {
+        let Some(tracked) = self.tracked() else { return };
+        for (_, key) in std::mem::take(&mut tracked.reading) {
+            tracked.hold(&Some(Arc::from([key])));
+        }
+    }
+
     /// Tells what belongs behind the replies that were just written.
     #[cold]
     pub(crate) fn end_tracked_window(&mut self, output: &mut Vec<u8>, turn: &Turn<'_>) {

@@ -284,7 +284,7 @@ const fn runs_in_transaction(row: &Command) -> bool {
                     | Cmd::XInfoHelp
             ) || kind.looks_into_slot()
         }
-        Handler::Read(_) | Handler::Write(_) | Handler::Gather(_) => true,
+        Handler::Read(_) | Handler::Write(_) | Handler::Wait(_) | Handler::Gather(_) => true,
         Handler::Refused(_) => false,
     }
 }

@@ -14,6 +14,7 @@
 //! INV-G1: replies leave in the order of their commands, one for each.
 //! INV-G2: a window holds reads or writes, never both, so that no read overtakes a write of its
 //! connection, and no write a read that is still under way.
+//! INV-G7: a command that may wait has a window of its own: nothing that its client asked for before waits with it.
 
 use std::ops::Range;
 
@@ -100,6 +101,8 @@ pub(crate) struct Window {
     /// Runs handed over that have not ended.
     outstanding: usize,
     is_submitted: bool,
+    /// True if its one run is a command that may wait.
+    waits: bool,
     /// Set when a run's replies went straight to the connection's output.
     is_written_through: bool,
     /// Errors among the replies.
@@ -262,6 +265,13 @@ impl Window {
         self.pieces.push(Piece { source: Source::Run(run), length: 1, is_silent: entry.is_silent });
     }
 
+    /// As [`push_single`](Self::push_single), for a command that may wait.
+    pub(crate) fn push_waiting(&mut self, entry: Entry<'_>) {
+        assert!(self.is_empty(), "INV-G7: a command that waits has a window of its own");
+        self.push_single(entry);
+        self.waits = true;
+    }
+
     /// Adds a command to a run, or to a new one; returns the run's position.
     fn add_command(&mut self, entry: Entry<'_>, run: Option<usize>) -> usize {
         assert!(!self.is_submitted, "INV-G1: a command joins a window in flight");
@@ -328,7 +338,8 @@ impl Window {
                 kept.extend_from_slice(&commands[..commands.len().min(room)]);
             }
             let ticket = Address { serial, slot, run: at }.ticket();
-            door.submit(Run { ticket, shard, database, commands, protocol, access, origin });
+            let run = Run { ticket, shard, database, commands, protocol, access, origin };
+            if self.waits { door.wait(run) } else { door.submit(run) }
         }
         self.kept = kept;
         buffers.give(scratch);
@@ -458,6 +469,7 @@ impl Window {
         self.inline_count = 0;
         self.outstanding = 0;
         self.is_submitted = false;
+        self.waits = false;
         self.is_written_through = false;
         self.errors.clear();
         self.kept.clear();

@@ -460,7 +460,8 @@ impl Keystead {
     ///
     /// Commands that only read are answered from memory where possible, as [`get`](Self::get) is. Several
     /// keys must lie in one shard (give them a common `{tag}`). `DBSIZE`, `FLUSHALL`, `KEYS`, `RANDOMKEY`, `SCAN`
-    /// and `SWAPDB` go through all shards, as of no single moment. Commands of connections (`MULTI`,
+    /// and `SWAPDB` go through all shards, as of no single moment. Nothing waits here: `BLPOP` and its like answer at once, as
+    /// within a transaction. Commands of connections (`MULTI`,
     /// `CLIENT`, ...) and of the server (`INFO`) are refused; there is no connection.
     ///
     /// # Errors

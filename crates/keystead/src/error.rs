@@ -310,7 +310,8 @@ impl From<Refusal> for Error {
             Refusal::DiskFull { node } => Self::DiskFull { node },
             Refusal::ShardDown { shard, reason } => Self::ShardDown { shard, reason },
             Refusal::TooLarge { bytes, bytes_max } => Self::TooLarge { bytes, bytes_max },
-            Refusal::ShuttingDown => Self::Closed,
+            // Nothing waits in this library.
+            Refusal::ShuttingDown | Refusal::Withdrawn => Self::Closed,
         }
     }
 }

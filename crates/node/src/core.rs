@@ -109,6 +109,8 @@ pub struct Core {
     /// Messages of publishers, to and from every node.
     pub bus: Arc<Bus>,
     next_door: AtomicU32,
+    /// How often a connection to a node was made or lost.
+    connections: AtomicU32,
 }
 
 impl Core {
@@ -136,6 +138,7 @@ impl Core {
             down: Mutex::default(),
             mailboxes: Mutex::default(),
             next_door: AtomicU32::new(0),
+            connections: AtomicU32::new(0),
         })
     }
 
@@ -320,8 +323,21 @@ impl Core {
         }
     }
 
+    /// How often a connection to a node was made or lost.
+    pub(crate) fn connection_changes(&self) -> u32 {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// A node can be reached again.
+    pub(crate) fn peer_up(&self, peer: NodeId) {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+        self.bus.tell_settings(peer);
+        self.ring_all();
+    }
+
     /// The connection to a node broke.
     pub(crate) fn peer_down(&self, peer: NodeId) {
+        self.connections.fetch_add(1, Ordering::Relaxed);
         self.each_mailbox(|mailbox| {
             mailbox.put(Letter::PeerDown(peer));
             mailbox.ring();

@@ -107,6 +107,8 @@ pub enum Refusal {
         /// Largest size allowed, bytes.
         bytes_max: usize,
     },
+    /// The caller withdrew its wait before there was anything for it.
+    Withdrawn,
     /// The node is shutting down.
     ShuttingDown,
 }
@@ -172,6 +174,16 @@ pub trait Door {
 
     /// Takes a run for the next [`flush`](Self::flush). Copies its bytes.
     fn submit(&mut self, run: Run<'_>);
+
+    /// As [`submit`](Self::submit) for one command that may wait: it ends when there is something for it, or when it is
+    /// withdrawn, whenever that is. A door that knows no waiting answers at once, as a transaction does.
+    fn wait(&mut self, run: Run<'_>) {
+        self.submit(run);
+    }
+
+    /// Has a wait end, with [`Refusal::Withdrawn`] unless there was something for it before. Takes effect with the next
+    /// [`flush`](Self::flush).
+    fn withdraw(&mut self, _ticket: Ticket) {}
 
     /// Hands everything submitted to the workers and peers concerned, one push each.
     fn flush(&mut self);

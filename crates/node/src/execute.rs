@@ -24,9 +24,11 @@ use crate::door::{Access, Door, Outcome, Refusal, Run, Standing, Ticket, Unknown
 use crate::forward::{Answer, AnswerEnding, Call, CallId, FRAMES_ROOM_BYTES, PARTS_MAX};
 use crate::internal;
 use crate::mailbox::{Letter, Mailbox};
-use crate::shard::form_of;
+use crate::served;
+use crate::shard::{FORM_OWN, form_of};
 use crate::status::{ClusterView, Status};
 use crate::sync::{SyncQueue, SyncRequest};
+use crate::waits::{Outgoing, Waits};
 
 /// How long a run waits before it is tried again when nobody is known to lead its shard.
 const RETRY_AFTER: Duration = Duration::from_millis(5);
@@ -53,6 +55,9 @@ pub struct NodeDoor {
     letters: Vec<Letter>,
     /// Refusals of the door itself, told at the next `completions`.
     refused: Vec<(Vec<Part>, Refusal)>,
+    waits: Waits,
+    /// How often connections had changed when waits were last looked at.
+    connection_changes: u32,
     status: Arc<dyn Fn() -> Status + Send + Sync>,
     view: Arc<dyn Fn() -> Arc<ClusterView> + Send + Sync>,
     /// Calls that leave with the end of this flush, by node.
@@ -110,6 +115,8 @@ impl NodeDoor {
     ) -> Self {
         let mailbox = core.open_mailbox(wake);
         let (routes_version, routes) = (core.routes_version(), core.routes());
+        let waits = Waits::new(served::waiter_id(&core, mailbox.door, 0));
+        let connection_changes = core.connection_changes();
         Self {
             core,
             syncs,
@@ -122,6 +129,8 @@ impl NodeDoor {
             waiting: Vec::new(),
             letters: Vec::new(),
             refused: Vec::new(),
+            waits,
+            connection_changes,
             status,
             view,
             calls: BTreeMap::new(),
@@ -237,9 +246,13 @@ impl NodeDoor {
         let mut spans = Vec::new();
         let mut run = RunDecoder::new(&batch.commands);
         let slot = loop {
-            let args = run.next(&mut spans).ok()??;
+            let mut args = run.next(&mut spans).ok()??;
+            if &args[0] == internal::AWAIT {
+                args = args.from(internal::AWAIT_WORDS);
+            }
             if internal::selected(args).is_none() {
-                break Slot::of_key(keystead_store::command::find(&args[0])?.keys(args).next()?);
+                let row = keystead_store::command::find(args.get(0)?)?;
+                break Slot::of_key(row.keys(args).next()?);
             }
         };
         Some(Refusal::Moved { slot, address })
@@ -305,8 +318,8 @@ impl NodeDoor {
     ) {
         let Completed { group, access, parts, deadline, ending } = completed;
         match ending {
-            Ending::Done(replies) => done(&parts, &replies.ends, &replies.bytes, each),
-            Ending::Unknown(doubt) => unknown(&parts, reason_of(doubt), each),
+            Ending::Done(replies) => self.done(&parts, &replies.ends, &replies.bytes, each),
+            Ending::Unknown(doubt) => self.unknown(&parts, reason_of(doubt), each),
             Ending::Rejected { why, commands } => {
                 let batch = Batch { commands, parts };
                 let run =
@@ -328,16 +341,16 @@ impl NodeDoor {
         match Answer::read(reply).map(|answer| answer.ending) {
             Ok(AnswerEnding::Done { ends, replies }) if ends.len() == batch.parts.len() => {
                 self.core.heard_leader(shard, Some(node));
-                done(&batch.parts, &ends, &replies, each);
+                self.done(&batch.parts, &ends, &replies, each);
             }
             Ok(AnswerEnding::Rejected(why)) => {
                 let run = Waiting { shard, access, batch, deadline, not_before: now, hint: None };
                 self.rejected(why, run, node, now);
             }
-            Ok(AnswerEnding::Unknown(doubt)) => unknown(&batch.parts, reason_of(doubt), each),
+            Ok(AnswerEnding::Unknown(doubt)) => self.unknown(&batch.parts, reason_of(doubt), each),
             Ok(AnswerEnding::Done { .. }) | Err(_) => {
                 tracing::error!(%node, %shard, "a node answered a forwarded run with something that is not an answer");
-                unknown(&batch.parts, UnknownReason::ConnectionLost, each);
+                self.unknown(&batch.parts, UnknownReason::ConnectionLost, each);
             }
         }
     }
@@ -362,8 +375,88 @@ impl NodeDoor {
                     now,
                 );
             } else {
-                unknown(&batch.parts, reason, each);
+                self.unknown(&batch.parts, reason, each);
             }
+        }
+    }
+
+    fn done(
+        &mut self,
+        parts: &[Part],
+        ends: &[usize],
+        replies: &[u8],
+        each: &mut dyn FnMut(Ticket, Outcome<'_>),
+    ) {
+        let mut start = 0;
+        for (part, end) in parts.iter().zip(ends) {
+            self.tell(part, Outcome::Done(&replies[start..*end]), each);
+            start = *end;
+        }
+    }
+
+    fn unknown(
+        &mut self,
+        parts: &[Part],
+        reason: UnknownReason,
+        each: &mut dyn FnMut(Ticket, Outcome<'_>),
+    ) {
+        for part in parts {
+            self.tell(part, Outcome::Unknown(reason), each);
+        }
+    }
+
+    /// Tells how a part ended: its caller, or what waits here.
+    fn tell(
+        &mut self,
+        part: &Part,
+        outcome: Outcome<'_>,
+        each: &mut dyn FnMut(Ticket, Outcome<'_>),
+    ) {
+        if part.form & FORM_OWN == 0 {
+            return each(Ticket(part.ticket), outcome);
+        }
+        let now = self.core.clock.monotonic_now();
+        self.waits.ended(part.ticket, outcome, now, each);
+    }
+
+    /// Adds commands of one part to what leaves with the next flush.
+    fn take(
+        &mut self,
+        key: (ShardId, bool),
+        (database, commands): (DatabaseId, &[u8]),
+        (ticket, form): (u64, u32),
+    ) {
+        if self.taken.get(&key).is_some_and(|batch| batch.parts.len() == PARTS_MAX) {
+            self.flush();
+        }
+        let batch = self.taken.entry(key).or_default();
+        let start = batch.commands.len();
+        internal::write_run(&mut batch.commands, database, commands);
+        let bytes =
+            u32::try_from(batch.commands.len() - start).expect("its length was bounded before");
+        batch.parts.push(Part { ticket, bytes, form });
+    }
+
+    /// Adds what waits here ask their shards to what leaves with the next flush.
+    fn take_questions(&mut self) {
+        for question in std::mem::take(&mut self.waits.outgoing) {
+            let Outgoing { shard, database, command, ticket, form } = question;
+            self.take((shard, true), (database, &command), (ticket, form | FORM_OWN));
+        }
+    }
+
+    /// Sees what those who wait need now.
+    fn look_after_waits(&mut self, now: Monotonic) {
+        let changes = self.core.connection_changes();
+        if changes != self.connection_changes {
+            self.connection_changes = changes;
+            self.waits.doubt_connections();
+        }
+        let (core, routes) = (&self.core, &self.routes);
+        self.waits.look(now, |shard| core.leader_of(shard, routes));
+        self.take_questions();
+        if !self.taken.is_empty() {
+            self.flush();
         }
     }
 }
@@ -420,14 +513,21 @@ impl Door for NodeDoor {
             return self.mailbox.ring();
         }
         let key = (shard, access == Access::Write);
-        if self.taken.get(&key).is_some_and(|batch| batch.parts.len() == PARTS_MAX) {
-            self.flush();
+        self.take(key, (database, commands), (ticket.0, form));
+    }
+
+    fn wait(&mut self, run: Run<'_>) {
+        if run.commands.len() > limits::ENTRY_BYTES_MAX - internal::AWAIT_BYTES_MAX {
+            // It is told so as others are, though a few bytes earlier.
+            return self.submit(run);
         }
-        let batch = self.taken.entry(key).or_default();
-        let start = batch.commands.len();
-        internal::write_run(&mut batch.commands, database, commands);
-        let bytes = u32::try_from(batch.commands.len() - start).expect("it was just bounded");
-        batch.parts.push(Part { ticket: ticket.0, bytes, form });
+        self.waits.begin(&run);
+        self.take_questions();
+    }
+
+    fn withdraw(&mut self, ticket: Ticket) {
+        self.waits.withdraw(ticket);
+        self.take_questions();
     }
 
     fn flush(&mut self) {
@@ -468,6 +568,7 @@ impl Door for NodeDoor {
             match letter {
                 Letter::Completed(completed) => self.completed(completed, now, each),
                 Letter::Forwarded { number, reply } => self.answered(number, reply, now, each),
+                Letter::Served { number, reply } => self.waits.served(number, &reply, each),
                 Letter::PeerDown(peer) => {
                     self.lost(|away| away.node == peer, UnknownReason::ConnectionLost, now, each);
                 }
@@ -489,10 +590,14 @@ impl Door for NodeDoor {
         self.retry(now);
         for (parts, refusal) in std::mem::take(&mut self.refused) {
             for part in parts {
-                each(Ticket(part.ticket), Outcome::Refused(refusal.clone()));
+                self.tell(&part, Outcome::Refused(refusal.clone()), each);
             }
         }
+        if !self.waits.is_empty() {
+            self.look_after_waits(now);
+        }
         self.mailbox.want_tick(!self.waiting.is_empty() || !self.away.is_empty());
+        self.mailbox.want_slow_tick(!self.waits.is_empty());
     }
 
     fn status(&self) -> Status {
@@ -511,20 +616,6 @@ fn sync_patience(commands: &[u8]) -> Option<Duration> {
     let is_question = &args[0] == internal::SYNC;
     let patience_ms = args.get(1).and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
     is_question.then(|| patience_ms.map_or(Duration::ZERO, Duration::from_millis))
-}
-
-fn done(parts: &[Part], ends: &[usize], replies: &[u8], each: &mut dyn FnMut(Ticket, Outcome<'_>)) {
-    let mut start = 0;
-    for (part, end) in parts.iter().zip(ends) {
-        each(Ticket(part.ticket), Outcome::Done(&replies[start..*end]));
-        start = *end;
-    }
-}
-
-fn unknown(parts: &[Part], reason: UnknownReason, each: &mut dyn FnMut(Ticket, Outcome<'_>)) {
-    for part in parts {
-        each(Ticket(part.ticket), Outcome::Unknown(reason));
-    }
 }
 
 const fn reason_of(doubt: Doubt) -> UnknownReason {

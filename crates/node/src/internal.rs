@@ -10,7 +10,14 @@
 //! KEYSTEAD.EVICT database key ...     removes keys that the leader chose, to make room
 //! KEYSTEAD.OOM [EXEC id ...]          does nothing and says why: stands for a command, or a transaction, that needed memory
 //! MULTI, commands, EXEC [id ...]      a transaction; aborted if a watch with one of the ids is dirty
+//!
+//! KEYSTEAD.AWAIT home life number resp command     runs a command that may wait; +WAITS if its client waits now
+//! KEYSTEAD.UNAWAIT home life number                forgets a waiter; answered with what became of it
+//! KEYSTEAD.ALIVE home life number [number ...]     a sign of life of waiters; answered with an array of what became of each
+//! KEYSTEAD.SUSPEND home life                       has waiters of earlier lives passed over until they give a sign
 //! ```
+//! What became of a waiter: 1, it waits; a string, the answer that it was served; 0, it is not known.
+//!
 //! An entry begins in the first database, and so does every run in it: a run of another one stands between two
 //! KEYSTEAD.SELECT, the second of which leads back. So a run of the first database costs not a byte for it.
 
@@ -25,6 +32,20 @@ pub const SYNC: &[u8] = b"KEYSTEAD.SYNC";
 pub const WATCH: &[u8] = b"KEYSTEAD.WATCH";
 /// Forgets watches.
 pub const UNWATCH: &[u8] = b"KEYSTEAD.UNWATCH";
+/// Runs a command, and has its client wait if there is nothing.
+pub const AWAIT: &[u8] = b"KEYSTEAD.AWAIT";
+/// Forgets a waiter.
+pub const UNAWAIT: &[u8] = b"KEYSTEAD.UNAWAIT";
+/// Gives a sign of life of waiters.
+pub const ALIVE: &[u8] = b"KEYSTEAD.ALIVE";
+/// Has waiters passed over.
+pub const SUSPEND: &[u8] = b"KEYSTEAD.SUSPEND";
+/// The words of [`AWAIT`] before the command that may wait.
+pub const AWAIT_WORDS: usize = 5;
+/// Most bytes that these words take in a run.
+pub const AWAIT_BYTES_MAX: usize = 256;
+/// The answer to [`AWAIT`] if the client waits; no command that may wait answers so.
+pub const WAITS: &[u8] = b"+WAITS\r\n";
 /// Removes what has expired.
 pub const EXPIRE: &[u8] = b"KEYSTEAD.EXPIRE";
 /// Keys removed by one entry at most: bounds how long other commands wait behind it.

@@ -33,6 +33,7 @@ pub mod pubsub;
 mod receiver;
 mod reconcile;
 mod report;
+mod served;
 mod shard;
 #[cfg(feature = "simulation")]
 pub mod simulation;
@@ -40,6 +41,7 @@ mod snapshots;
 pub mod status;
 mod sync;
 pub mod tracking;
+mod waits;
 
 pub use attended::Attended;
 pub use caller::{CallOutcome, Caller};

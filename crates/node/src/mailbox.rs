@@ -4,12 +4,15 @@
 //! Filled by workers and by the transport's thread; emptied by the door's own thread.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use bytes::Bytes;
 use keystead_replication::{Completed, ReplyTo};
 use keystead_types::NodeId;
 use parking_lot::Mutex;
+
+/// Every how manyth tick of a few milliseconds also wakes a door that has time: about twice a second.
+const TICKS_PER_SLOW_ONE: u32 = 100;
 
 /// Something that a door must see to.
 pub(crate) enum Letter {
@@ -17,6 +20,8 @@ pub(crate) enum Letter {
     Completed(Completed),
     /// A run that was forwarded ended: the reply's bytes.
     Forwarded { number: u32, reply: Bytes },
+    /// A client that waits was served.
+    Served { number: u32, reply: Bytes },
     /// The connection to a node broke: what was sent there and not answered is in doubt.
     PeerDown(NodeId),
 }
@@ -29,11 +34,22 @@ pub(crate) struct Mailbox {
     wake: Arc<dyn Fn() + Send + Sync>,
     /// True while the door has something that must be looked at again after a while.
     wants_tick: AtomicBool,
+    /// True while it has something that may be looked at seldom.
+    wants_slow_tick: AtomicBool,
+    /// Ticks since the last slow one.
+    ticks: AtomicU32,
 }
 
 impl Mailbox {
     pub(crate) fn new(door: u32, wake: Arc<dyn Fn() + Send + Sync>) -> Arc<Self> {
-        Arc::new(Self { door, letters: Mutex::default(), wake, wants_tick: AtomicBool::new(false) })
+        Arc::new(Self {
+            door,
+            letters: Mutex::default(),
+            wake,
+            wants_tick: AtomicBool::new(false),
+            wants_slow_tick: AtomicBool::new(false),
+            ticks: AtomicU32::new(0),
+        })
     }
 
     pub(crate) fn put(&self, letter: Letter) {
@@ -53,9 +69,15 @@ impl Mailbox {
         self.wants_tick.store(wants, Ordering::Relaxed);
     }
 
+    pub(crate) fn want_slow_tick(&self, wants: bool) {
+        self.wants_slow_tick.store(wants, Ordering::Relaxed);
+    }
+
     /// Wakes the door if it waits for time to pass.
     pub(crate) fn tick(&self) {
-        if self.wants_tick.load(Ordering::Relaxed) {
+        let is_slow = self.wants_slow_tick.load(Ordering::Relaxed)
+            && self.ticks.fetch_add(1, Ordering::Relaxed).is_multiple_of(TICKS_PER_SLOW_ONE);
+        if is_slow || self.wants_tick.load(Ordering::Relaxed) {
             self.ring();
         }
     }

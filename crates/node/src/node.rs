@@ -437,7 +437,7 @@ impl Node {
     fn new_shard(&self, id: ShardId) -> Arc<Shard> {
         let mut shards = self.shards.write();
         let shard = shards.entry(id).or_insert_with(|| Shard::new(id, self.store_config()));
-        shard.set_bus(Arc::clone(&self.core.bus));
+        shard.set_core(&self.core);
         Arc::clone(shard)
     }
 

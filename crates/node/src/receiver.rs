@@ -17,6 +17,7 @@ use crate::core::{Core, Post};
 use crate::forward::{self, Answers, CallId};
 use crate::mailbox::Letter;
 use crate::node::Node;
+use crate::served;
 
 /// Frames through the outbox.
 pub(crate) struct OutboxPost(pub(crate) Outbox);
@@ -110,6 +111,7 @@ impl Frames {
                 }
                 FrameKind::FORWARDED => self.forwarded(payload),
                 FrameKind::PUBLISHED => self.core.bus.take(from, &payload),
+                FrameKind::SERVED => served::take(&self.core, payload),
                 FrameKind::CLOCK => self.heard_time(from, &payload),
                 // Kinds of a later version are not for this one.
                 _ => {}
@@ -135,8 +137,7 @@ impl Receive for Receiver {
 
     fn peer_up(&self, peer: NodeId) {
         tracing::info!(%peer, "connected");
-        self.node.core.bus.tell_settings(peer);
-        self.node.core.ring_all();
+        self.node.core.peer_up(peer);
     }
 
     fn peer_down(&self, peer: NodeId) {

@@ -8,18 +8,23 @@ mod room;
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 use keystead_replication::{DumpStep, GroupCell, Machine, Part, Replies, Role};
 use keystead_resp::{Args, Protocol, ReplyWriter, RunDecoder, Span, encode};
-use keystead_store::{CommandError, DatabaseStats, Loader, Store, StoreConfig, Wanted, WatchId};
+use keystead_store::{
+    CommandError, DatabaseStats, Effect, Fate, Loader, Store, StoreConfig, Waited, WaiterId,
+    Wanted, WatchId,
+};
 use keystead_types::{ApplyContext, DatabaseId, Monotonic, ShardId, UnixMillis};
 use parking_lot::RwLock;
 
+use crate::core::Core;
 use crate::events;
 use crate::eviction::Eviction;
 use crate::internal;
 use crate::pubsub::Bus;
+use crate::served;
 use crate::tracking::{Origin, Tracking};
 
 use room::Room;
@@ -35,7 +40,9 @@ pub struct Shard {
     commands_applied: AtomicU64,
     /// Numbers of its slots; all of them where nobody says so.
     slots: OnceLock<Range<u16>>,
-    /// Where events are told; nowhere in tests of the machine alone.
+    /// The node; none in tests of the machine alone.
+    core: OnceLock<Weak<Core>>,
+    /// Where events are told.
     bus: OnceLock<Arc<Bus>>,
 }
 
@@ -51,6 +58,7 @@ impl Shard {
             config,
             commands_applied: AtomicU64::new(0),
             slots: OnceLock::new(),
+            core: OnceLock::new(),
             bus: OnceLock::new(),
         })
     }
@@ -60,9 +68,14 @@ impl Shard {
         let _is_first = self.slots.set(slots).is_ok();
     }
 
-    /// Says where events are told; once.
-    pub(crate) fn set_bus(&self, bus: Arc<Bus>) {
-        let _is_first = self.bus.set(bus).is_ok();
+    /// Says what node this is on, where events are told; once.
+    pub(crate) fn set_core(&self, core: &Arc<Core>) {
+        let _is_first = self.core.set(Arc::downgrade(core)).is_ok();
+        let _is_first = self.bus.set(Arc::clone(&core.bus)).is_ok();
+    }
+
+    fn core(&self) -> Option<Arc<Core>> {
+        self.core.get().and_then(Weak::upgrade)
     }
 
     /// Where events of what is applied now are told: nowhere on a replica that follows.
@@ -205,7 +218,8 @@ impl Machine for ShardMachine {
         let classes = bus.map_or(0, |bus| bus.event_flags().classes());
         let tracking = self.shard.tracking().filter(|tracking| tracking.is_active());
         let (has_messages, has_touches) = (bus.is_some(), tracking.is_some());
-        store.want(Wanted { classes, has_messages, has_touches });
+        let has_served = bus.is_some();
+        store.want(Wanted { classes, has_messages, has_touches, has_served });
         let evictions = self.room.begin(&mut store, self.shard.eviction(), context.now);
         let mut origins = Vec::new();
         // Which database is selected is no part of the state: what a snapshot began in, or a panic left, counts for nothing.
@@ -237,6 +251,10 @@ impl Machine for ShardMachine {
         drop(store);
         if let Some(bus) = bus {
             events::tell(bus, &effects);
+            let has_served = effects.iter().any(|effect| matches!(effect, Effect::Served { .. }));
+            if let Some(core) = self.shard.core().filter(|_| has_served) {
+                served::tell(&core, &effects);
+            }
         }
         if let Some(tracking) = tracking {
             tracking.tell(self.shard.id, &effects, &origins);
@@ -305,12 +323,25 @@ impl Machine for ShardMachine {
         if let Some(eviction) = self.shard.eviction() {
             self.room.age(&self.shard.store, eviction, now);
         }
-        if self.shard.store.read().next_expiry().is_some_and(|due| due <= now) {
+        let store = self.shard.store.read();
+        if store.next_expiry().is_some_and(|due| due <= now) {
             let limit = internal::EXPIRE_KEYS_MAX.to_string();
             encode::command(commands, [internal::EXPIRE, limit.as_bytes()]);
         }
+        let mut homes = store.waiting_homes().peekable();
+        if homes.peek().is_some()
+            && let Some(core) = self.shard.core()
+        {
+            for (home, life) in served::gone(&core, homes) {
+                let [home, life] = [home, life].map(|number| number.to_string());
+                encode::command(commands, [internal::SUSPEND, home.as_bytes(), life.as_bytes()]);
+            }
+        }
     }
 }
+
+/// A part that the door asked on its own account: nobody but the door may be told. The upper one of the protocol's bits.
+pub(crate) const FORM_OWN: u32 = 0x80;
 
 /// How replies are to be written, and in the bits above who asks, as it travels through the log's waiters.
 pub(crate) const fn form_of(protocol: Protocol, origin: Origin) -> u32 {
@@ -325,7 +356,7 @@ const PROTOCOL_BITS: u32 = 8;
 const _: () = assert!(PROTOCOL_BITS + Origin::BITS == u32::BITS, "both fit exactly");
 
 pub(crate) const fn protocol_of(form: u32) -> Protocol {
-    if form & ((1 << PROTOCOL_BITS) - 1) == 3 { Protocol::Resp3 } else { Protocol::Resp2 }
+    if form & (FORM_OWN - 1) == 3 { Protocol::Resp3 } else { Protocol::Resp2 }
 }
 
 const fn origin_of(form: u32) -> Origin {
@@ -415,6 +446,14 @@ fn apply_internal(
 ) {
     let first = args.get(1).unwrap_or_default();
     match &args[0] {
+        internal::AWAIT | internal::UNAWAIT | internal::ALIVE => {
+            return apply_to_waiters(store, context, args, reply);
+        }
+        internal::SUSPEND => {
+            if let (Some(home), Some(life)) = (number(first), args.get(2).and_then(number)) {
+                store.suspend(context, home, life);
+            }
+        }
         internal::WATCH => {
             if let Some(id) = watch_id(first) {
                 store.watch(context, id, args.from(2).iter());
@@ -440,6 +479,50 @@ fn apply_internal(
         _ => {}
     }
     reply.ok();
+}
+
+/// Applies what concerns waiters and has an answer of its own.
+fn apply_to_waiters(
+    store: &mut Store,
+    context: &ApplyContext,
+    args: Args<'_>,
+    reply: &mut ReplyWriter<'_>,
+) {
+    let read = |at: usize| args.get(at).and_then(number);
+    let id_at = |at: usize| Some(WaiterId { home: read(1)?, life: read(2)?, number: read(at)? });
+    match &args[0] {
+        internal::AWAIT => {
+            let protocol = if read(4) == Some(3) { Protocol::Resp3 } else { Protocol::Resp2 };
+            let command = args.from(internal::AWAIT_WORDS);
+            match id_at(3) {
+                Some(id) if !command.is_empty() => {
+                    if store.wait(context, (id, protocol), command, reply) == Waited::Waits {
+                        reply.raw(internal::WAITS);
+                    }
+                }
+                _ => reply.integer(0),
+            }
+        }
+        internal::UNAWAIT => {
+            let fate = id_at(3).map_or(Fate::Unknown, |id| store.withdraw(id));
+            put_fate(&fate, reply);
+        }
+        _ => {
+            reply.array(args.len().saturating_sub(3));
+            for at in 3..args.len() {
+                let fate = id_at(at).map_or(Fate::Unknown, |id| store.confirm(context, id));
+                put_fate(&fate, reply);
+            }
+        }
+    }
+}
+
+fn put_fate(fate: &Fate, reply: &mut ReplyWriter<'_>) {
+    match fate {
+        Fate::Waits => reply.integer(1),
+        Fate::Served(answer) => reply.bulk(answer),
+        Fate::Unknown => reply.integer(0),
+    }
 }
 
 fn number(digits: &[u8]) -> Option<u64> {

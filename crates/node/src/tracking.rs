@@ -226,7 +226,7 @@ impl Tracking {
                     }
                 }
                 Effect::Cleared => self.clear(),
-                Effect::Event { .. } | Effect::Publish { .. } => {}
+                Effect::Event { .. } | Effect::Publish { .. } | Effect::Served { .. } => {}
             }
         }
         if !changed.is_empty() {

@@ -43,6 +43,7 @@ pub(crate) mod sorted_set;
 mod stream;
 mod string;
 mod table;
+pub(crate) mod wait;
 
 pub use differences::{Difference, differences, reason_to_differ};
 pub use gather::parse_scan;
@@ -50,6 +51,7 @@ pub use keys::{Begin, Find, KeyIter, KeySpec, OptionKey};
 pub use page::reference;
 pub use slot_keys::slot_named;
 pub use table::{TABLE, find, resolve};
+pub use wait::{Patience, WaitCommand};
 
 /// One row of the command table.
 #[derive(Clone, Copy, Debug)]
@@ -94,6 +96,8 @@ pub enum Handler {
     Read(ReadFn),
     /// The store, when the command's log entry is applied.
     Write(WriteFn),
+    /// The store, when the command's log entry is applied; who finds nothing may wait.
+    Wait(WaitCommand),
     /// All shards; the node puts their answers together.
     Gather(GatherCommand),
     /// The gateway: it concerns a connection, the node or the cluster.

@@ -3,11 +3,12 @@
 //!
 //! Two stores have the same digest if and only if (but for a chance of 2^-128) they hold the same
 //! keys in the same databases with the same values, the same times to
-//! expire, and the same watches, scripts and functions. How they got there
+//! expire, and the same watches, waiters, scripts and functions. How they got there
 //! (order of inserts, capacities, packed or not) does not matter: parts are added up.
 
 use std::fmt;
 
+use keystead_resp::Protocol;
 use keystead_types::{DatabaseId, Slot, UnixMillis};
 use rapidhash::v3::{RapidSecrets, rapidhash_v3_seeded};
 
@@ -15,6 +16,7 @@ use crate::entry::{Entry, Value};
 use crate::functions::put_library;
 use crate::keyspace::Keyspace;
 use crate::value::Collection;
+use crate::waiters::{WaiterId, Waiters};
 use crate::watch::KeyAtWatch;
 
 /// The digest of a store's state.
@@ -68,7 +70,39 @@ pub(crate) fn of_keyspace(keyspace: &Keyspace) -> Digest {
         put_library(&mut scratch, name, library);
         sum = sum.wrapping_add(hash(&scratch));
     }
+    for part in of_waiters(&keyspace.waiters) {
+        sum = sum.wrapping_add(hash(&part));
+    }
     Digest(sum)
+}
+
+/// Everything about who waits, and what was answered of late.
+fn of_waiters(waiters: &Waiters) -> impl Iterator<Item = Vec<u8>> {
+    let id = |tag: u8, id: WaiterId| {
+        let mut part = vec![tag];
+        [id.home, id.life, id.number].iter().for_each(|n| part.extend_from_slice(&n.to_le_bytes()));
+        part
+    };
+    let waiting = waiters.iter().map(move |(name, waiter)| {
+        let mut part = id(b'Q', name);
+        part.extend_from_slice(&waiter.arrival.to_le_bytes());
+        part.extend_from_slice(&waiter.seen.0.to_le_bytes());
+        part.extend_from_slice(&waiter.database.0.to_le_bytes());
+        part.push(u8::from(waiter.is_suspended));
+        part.push(u8::from(waiter.protocol == Protocol::Resp3));
+        put_bytes(&mut part, &waiter.command);
+        part
+    });
+    let answered = waiters.answers().enumerate().map(move |(place, answer)| {
+        let mut part = id(b'A', answer.id);
+        part.extend_from_slice(&(place as u64).to_le_bytes());
+        part.extend_from_slice(&answer.at.0.to_le_bytes());
+        put_bytes(&mut part, &answer.reply);
+        part
+    });
+    let next = [b"N".as_slice(), &waiters.next_arrival().to_le_bytes()].concat();
+    let next = (waiters.next_arrival() > 0).then_some(next);
+    waiting.chain(answered).chain(next)
 }
 
 fn of_entry(database: DatabaseId, entry: &Entry, scratch: &mut Vec<u8>) -> u128 {

@@ -8,6 +8,8 @@
 
 use keystead_types::DatabaseId;
 
+use crate::waiters::WaiterId;
+
 /// What a command did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use]
@@ -43,6 +45,13 @@ pub enum Effect {
         message: Box<[u8]>,
         /// True for SPUBLISH.
         is_sharded: bool,
+    },
+    /// A client that waited was served.
+    Served {
+        /// Who.
+        id: WaiterId,
+        /// What it is told.
+        reply: Box<[u8]>,
     },
     /// What a client may have cached of this key, in whichever database, is not so any more.
     Touched(Box<[u8]>),
@@ -113,6 +122,8 @@ pub struct Wanted {
     pub has_messages: bool,
     /// Keys that changed.
     pub has_touches: bool,
+    /// Clients that waited and were served.
+    pub has_served: bool,
 }
 
 /// Effects since they were last taken; at most a few for every key that an entry touches.
@@ -154,6 +165,12 @@ impl Effects {
         if self.wanted.has_messages {
             let (channel, message) = (channel.into(), message.into());
             self.list.push(Effect::Publish { channel, message, is_sharded });
+        }
+    }
+
+    pub(crate) fn served(&mut self, id: WaiterId, reply: &[u8]) {
+        if self.wanted.has_served {
+            self.list.push(Effect::Served { id, reply: reply.into() });
         }
     }
 

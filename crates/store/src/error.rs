@@ -30,6 +30,21 @@ pub enum CommandError {
     Arity { command: &'static str },
     #[error("ERR syntax error")]
     Syntax,
+    #[error("ERR timeout is not a float or out of range")]
+    TimeoutNotAFloat,
+    #[error("ERR timeout is not an integer or out of range")]
+    TimeoutNotAnInteger,
+    #[error("ERR timeout is negative")]
+    TimeoutNegative,
+    #[error("ERR {} command is not allowed with BLOCK option from scripts", .command.as_c_text())]
+    BlockInScript { command: Bytes },
+    #[error("UNBLOCKED the stream key no longer exists")]
+    StreamGone,
+    #[error(
+        "OVERLOADED {waiters} clients wait for keys of this shard, with commands of {bytes} bytes; nothing was changed; \
+         wait for fewer keys at a time, or ask again later"
+    )]
+    TooManyWaiters { waiters: usize, bytes: usize },
     #[error("ERR value is not an integer or out of range")]
     NotAnInteger,
     #[error("ERR value is out of range, must be positive")]

@@ -410,6 +410,8 @@ impl Store {
             }
         }
         self.select(selected);
+        // Whoever reads for a group of a stream that goes is told so.
+        self.serve_waiters(ctx);
     }
 
     /// Times that keys were removed to make room.

@@ -5,7 +5,7 @@
 //! Every change passes [`Keyspace::set_string`], [`insert`](Keyspace::insert), [`edit`](Keyspace::edit),
 //! [`take`](Keyspace::take), [`remove_due`](Keyspace::remove_due), [`load`](Keyspace::load), [`clear`](Keyspace::clear)
 //! or [`swap`](Keyspace::swap), and these do what a change entails: copy the slot out if a dump has yet to write it, keep
-//! index and counts level, mark watches. A command cannot forget any of it.
+//! index and counts level, mark watches, signal who waits. A command cannot forget any of it.
 //!
 //! The doors work on the selected database; whoever runs commands selects one first, and whoever selects another in the
 //! midst of them goes back. Which one is selected is no part of the state.
@@ -31,6 +31,8 @@ use crate::store::StoreConfig;
 use crate::table::{Hasher, Place};
 use crate::undo::{Marks, Undo};
 use crate::value::Collection;
+use crate::value::stream::Stream;
+use crate::waiters::{Key, Waiters};
 use crate::watch::{Cause, KeyAtWatch, WatchId, Watches};
 
 /// What Redis 7.4 calls it when fields of a hash were removed because their time was up.
@@ -40,6 +42,7 @@ const FIELDS_EXPIRED: &str = "hexpired";
 pub(crate) struct Keyspace {
     pub(crate) hasher: Hasher,
     pub(crate) watches: Watches,
+    pub(crate) waiters: Waiters,
     pub(crate) effects: Effects,
     /// See [`StoreConfig::has_every_slot`].
     pub(crate) has_every_slot: bool,
@@ -85,6 +88,7 @@ impl Keyspace {
             hasher: Hasher::new(config.hash_seed),
             has_every_slot: config.has_every_slot,
             watches: Watches::default(),
+            waiters: Waiters::default(),
             effects: Effects::default(),
             uses: Uses::default(),
             evicted: 0,
@@ -142,6 +146,10 @@ impl Keyspace {
             Place::Occupied(at) => {
                 let entry = table.at_mut(at);
                 let old = Times::of(entry);
+                // Whoever reads for a group learns that there is none any more.
+                if !self.waiters.is_empty() && entry.as_kind::<Stream>().is_some() {
+                    self.waiters.signal((self.effects.database, key.into()));
+                }
                 entry.set_string(value, expiry);
                 self.uses.note(entry);
                 (old, Times::of(entry))
@@ -168,6 +176,7 @@ impl Keyspace {
         let new = Times::of(&entry);
         self.watches.mark(self.selected(), entry.key(), Cause::Command);
         self.effects.touched(entry.key());
+        self.signal(entry.key());
         let database = &mut self.databases[self.selected];
         let table = database.table_mut(slot);
         let mut old = Times::NONE;
@@ -228,6 +237,7 @@ impl Keyspace {
             self.remove_at(slot, at, Cause::Command);
         } else if change == Change::Changed || due > 0 {
             self.changed(key, Cause::Command);
+            self.signal(key);
         }
         Some(result)
     }
@@ -299,6 +309,14 @@ impl Keyspace {
             let was_there = table.is_some_and(|it| it.get(hasher, hasher.hash(key), key).is_some());
             (was_there, None)
         });
+        // Whoever reads for a group of a stream that goes learns that there is none any more.
+        let was_stream = |(database, key): &&Key| {
+            let table = slots.get(Slot::of_key(key)).filter(|_| *database == self.effects.database);
+            let entry = table.and_then(|it| it.get(hasher, hasher.hash(key), key));
+            entry.is_some_and(|entry| entry.as_kind::<Stream>().is_some())
+        };
+        let gone: Vec<Key> = self.waiters.keys().filter(was_stream).cloned().collect();
+        gone.into_iter().for_each(|key| self.waiters.signal(key));
         if let Some(dump) = &mut database.dump {
             dump.freeze(slots);
         }
@@ -329,8 +347,20 @@ impl Keyspace {
             });
         }
         self.databases.swap(one.index(), other.index());
+        // Who waits for a key there may find another one now.
+        let keys = self.waiters.keys().filter(|(database, _)| [one, other].contains(database));
+        let keys: Vec<Key> = keys.cloned().collect();
+        keys.into_iter().for_each(|key| self.waiters.signal(key));
         self.effects.cleared();
         self.changes += 1;
+    }
+
+    /// Notes that who waits for `key` of the selected database may be served; at the price of a look where nobody waits.
+    #[inline]
+    pub(crate) fn signal(&mut self, key: &[u8]) {
+        if !self.waiters.is_empty() {
+            self.waiters.signal((self.selected(), key.into()));
+        }
     }
 
     /// Registers a watch on `key` of the selected database as it is at `now`.
@@ -372,6 +402,7 @@ impl Keyspace {
         self.undo = Some(Box::new(Undo::new(Marks {
             selected: self.selected(),
             effects: self.effects.len(),
+            ready: self.waiters.ready_len(),
             changes: self.changes,
             expired: self.expired,
         })));
@@ -402,6 +433,7 @@ impl Keyspace {
         if is_whole {
             self.watches.undo_journal();
             self.effects.truncate(marks.effects);
+            self.waiters.forget_ready(marks.ready);
             self.changes = marks.changes;
             self.expired = marks.expired;
         } else {
@@ -460,7 +492,7 @@ impl Keyspace {
 
     /// Begins a dump of all databases; one that was running is given up.
     pub(crate) fn begin_dump(&mut self) {
-        let parts = (&self.watches, &self.scripts, &self.functions);
+        let parts = (&self.watches, &self.waiters, &self.scripts, &self.functions);
         self.dump = Some(Box::new(RunningDump::begin(parts, &mut self.databases)));
     }
 
@@ -553,6 +585,10 @@ impl Keyspace {
         database.follow(position, Times::of(&entry), Times::NONE);
         self.expired += u64::from(cause == Cause::Expiry);
         self.changed(entry.key(), cause);
+        // Whoever reads for a group learns that there is none any more; others go on waiting.
+        if !self.waiters.is_empty() && entry.as_kind::<Stream>().is_some() {
+            self.signal(entry.key());
+        }
         if cause == Cause::Expiry {
             self.effects.notify(EventClass::Expired, "expired", entry.key());
         }

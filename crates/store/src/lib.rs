@@ -48,6 +48,7 @@ mod store;
 mod table;
 mod undo;
 mod value;
+mod waiters;
 mod watch;
 mod wire;
 
@@ -57,5 +58,6 @@ pub use error::{CommandError, JsonError, WrongType};
 pub use eviction::{AgeCursor, Choice, Policy};
 pub use scan::{ScanCursor, ScanOptions, glob_matches};
 pub use snapshot::{DumpStep, LoadError, Loader};
-pub use store::{DatabaseStats, Stats, Store, StoreConfig, StringRef};
+pub use store::{DatabaseStats, Stats, Store, StoreConfig, StringRef, Waited};
+pub use waiters::{Fate, SILENCE_MS_MAX, WAITERS_MAX, WAITING_BYTES_MAX, WaiterId};
 pub use watch::{WATCH_AGE_MS_MAX, WATCHES_MAX, WatchId};

@@ -25,15 +25,20 @@
 //!   'W' id:8 since:8 dirty:1 count:var (database:2 was:1 key)*    one per watch
 //!   'S' loaded:1 text                                             one per script: 1 if SCRIPT LOAD brought it
 //!   'F' name code functions:var (name flags:1 described:1 text)*    one per library of functions
+//!   'Q' waiter arrival:8 seen:8 database:2 suspended:1 resp:1 command   one per client that waits
+//!   'A' waiter at:8 reply                                         one per answer kept, the oldest first
+//!   'N' arrival:8                                                 the next waiter's, if somebody waits
 //!   'K' database:2 slot:2 keys of the slot:var record*            records of one slot; a slot may take several
-//!   'E' keys:8 watches:8                                          last section, once
+//!   'E' keys:8 watches:8 waiters:8                                 last section, once
 //!   record: kind:1 [expiry:8 if kind has bit 7] then
 //!     0 string         key value
 //!     1 collection     key kind:1 form:1 parts:var; see `value::Kind` for what these are
 //!     2 part           part; belongs to the collection before it, may stand in a later section
-//!   key, value, part: length:var bytes
+//!   waiter: home:8 life:8 number:8
+//!   key, value, part, command, reply: length:var bytes
 //! ```
-//! Version 3. In version 2, which is read as well, no database stands before slots and watched keys: all are in the first.
+//! Version 4. In version 3, which is read as well, nobody waits, and the last section does not count who does. In version 2, read
+//! as well, no database stands before slots and watched keys either: all are in the first.
 
 mod dump;
 mod load;

@@ -24,6 +24,10 @@ use crate::scan::{ScanCursor, ScanOptions};
 use crate::snapshot::DumpStep;
 use crate::watch::WatchId;
 
+mod waiting;
+
+pub use waiting::Waited;
+
 /// What every replica of a store must agree on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreConfig {
@@ -65,6 +69,8 @@ pub struct Stats {
     pub dump_pending_bytes: u64,
     /// Watches registered.
     pub watches: u64,
+    /// Clients that wait.
+    pub waiters: u64,
     /// Changes of keys, one per key and command, since the process started or loaded.
     pub changes: u64,
     /// Keys removed to make room, since the process started or loaded.
@@ -142,6 +148,18 @@ impl Store {
         args: Args<'_>,
         reply: &mut ReplyWriter<'_>,
     ) -> Outcome {
+        let outcome = self.apply_one(ctx, args, reply);
+        self.serve_waiters(ctx);
+        outcome
+    }
+
+    /// As [`apply`](Self::apply) for one of several commands that are applied as one: who waits is not served yet.
+    fn apply_one(
+        &mut self,
+        ctx: &ApplyContext,
+        args: Args<'_>,
+        reply: &mut ReplyWriter<'_>,
+    ) -> Outcome {
         let before = self.keyspace.changes();
         let position = reply.position();
         let result =
@@ -178,8 +196,9 @@ impl Store {
         reply.array(commands.len());
         let mut outcome = Outcome::default();
         for args in commands {
-            outcome.changes += self.apply(ctx, *args, reply).changes;
+            outcome.changes += self.apply_one(ctx, *args, reply).changes;
         }
+        self.serve_waiters(ctx);
         outcome
     }
 
@@ -220,21 +239,23 @@ impl Store {
         }
     }
 
-    /// The earliest time at which a key, a field or an abandoned watch is to be removed by
+    /// The earliest time at which a key, a field, an abandoned watch or waiter is to be removed by
     /// [`expire_due`](Self::expire_due).
     #[must_use]
     pub fn next_expiry(&self) -> Option<UnixMillis> {
-        [self.keyspace.next_expiry(), self.keyspace.watches.next_expiry()]
-            .into_iter()
-            .flatten()
-            .min()
+        let Keyspace { watches, waiters, .. } = &self.keyspace;
+        let first = [self.keyspace.next_expiry(), watches.next_expiry(), waiters.next_expiry()];
+        first.into_iter().flatten().min()
     }
 
-    /// Removes what is due by `ctx.now`, the earliest first, at most `limit` keys, fields and watches;
+    /// Removes what is due by `ctx.now`, the earliest first, at most `limit` keys, fields, watches and waiters;
     /// returns how many. What is due is invisible to clients already: this frees its memory.
     pub fn expire_due(&mut self, ctx: &ApplyContext, limit: usize) -> usize {
-        let removed = self.keyspace.remove_due(ctx.now, limit);
-        removed + self.keyspace.watches.remove_old(ctx.now, limit - removed)
+        let mut removed = self.keyspace.remove_due(ctx.now, limit);
+        removed += self.keyspace.watches.remove_old(ctx.now, limit - removed);
+        removed += self.keyspace.waiters.remove_old(ctx.now, limit - removed);
+        self.serve_waiters(ctx);
+        removed
     }
 
     /// Watches `keys` of the selected database under `id`, together with what `id` watches already.
@@ -311,6 +332,7 @@ impl Store {
             index_bytes: self.keyspace.index_bytes(),
             dump_pending_bytes: self.keyspace.dump_pending_bytes(),
             watches: self.keyspace.watches.len() as u64,
+            waiters: self.keyspace.waiters.len() as u64,
             changes: self.keyspace.changes(),
             evicted: self.keyspace.evicted,
         }
@@ -370,6 +392,7 @@ pub(crate) fn run(
 ) -> Result<(), CommandError> {
     match row.handler {
         Handler::Write(run) => run(&mut Writer { keyspace, ctx }, args, reply),
+        Handler::Wait(kind) => kind.run(&mut Writer { keyspace, ctx }, args, reply),
         Handler::Gather(kind) => gather::apply(&mut Writer { keyspace, ctx }, kind, args, reply),
         Handler::Session(SessionCommand::Select) => {
             keyspace.select(database::selected(&args[1])?);
@@ -404,6 +427,7 @@ pub(crate) fn look(
 ) -> Result<(), CommandError> {
     match row.handler {
         Handler::Read(run) => run(reader, args, reply),
+        Handler::Wait(kind) => kind.read(reader, args, reply),
         Handler::Gather(kind) => gather::read(reader, kind, args, reply),
         Handler::Session(kind) => slot_keys::read(reader, kind, args, reply),
         Handler::Refused(why) => Err(CommandError::Refused { command: row.name, why }),

@@ -25,6 +25,7 @@ pub(crate) type Before = BTreeMap<(DatabaseId, Box<[u8]>), Option<Entry>>;
 pub(crate) struct Marks {
     pub(crate) selected: DatabaseId,
     pub(crate) effects: usize,
+    pub(crate) ready: usize,
     pub(crate) changes: u64,
     pub(crate) expired: u64,
 }

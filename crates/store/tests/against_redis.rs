@@ -36,6 +36,8 @@ impl Redis {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("redis.sock");
         let mut server = Command::new("redis-server")
+            // It looks 500 times a second whether a client has waited long enough, not 10 times.
+            .args(["--hz", "500"])
             .args(["--port", "0", "--save", "", "--appendonly", "no", "--unixsocket"])
             .arg(&socket)
             // SORT ALPHA follows the locale there, and compares bytes here.
@@ -278,6 +280,7 @@ scripts! {
     replies_of_bitmap_commands_equal => "bitmaps.txt",
     replies_of_hash_commands_equal => "hashes.txt",
     replies_of_list_commands_equal => "lists.txt",
+    replies_of_blocking_commands_equal => "blocking.txt",
     replies_of_set_commands_equal => "sets.txt",
     replies_of_hyperloglog_commands_equal => "hyperloglogs.txt",
     replies_of_key_commands_equal => "keys.txt",

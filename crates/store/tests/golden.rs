@@ -2,7 +2,8 @@
 //!
 //! A line of `tests/golden/*.txt` that begins with `>` is a step; what follows it up to the next step is
 //! the reply and, behind `=`, everything a client can see, that of other databases than the first behind `dbN:`. Steps: `at MS` (the time from here on), `due N`
-//! (remove at most N of what is due), `watch ID KEY`, `exec ID CMD ; CMD`, `dump` (begin), `dump N` (N
+//! (remove at most N of what is due), `watch ID KEY`, `wait ID CMD` (a command that may wait; ID is `home.life.number`),
+//! `withdraw ID`, `alive ID`, `evict KEY`, `suspend HOME LIFE`, `multi CMD ; CMD`, `exec ID CMD ; CMD`, `dump` (begin), `dump N` (N
 //! bytes more), `load` (finish the dump and show what it holds), `slots some` (an empty store from here on, one that
 //! has not every slot), anything else is a command.
 //! With KEYSTEAD_GOLDEN=update the files are rewritten, for review.
@@ -13,9 +14,12 @@ mod support;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use keystead_store::{DumpStep, Store, StoreConfig, WatchId};
+use keystead_resp::{Protocol, ReplyWriter};
+use keystead_store::{
+    DumpStep, Effect, Fate, Store, StoreConfig, Waited, WaiterId, Wanted, WatchId,
+};
 use keystead_types::{DatabaseId, UnixMillis};
-use support::{CONFIG, apply, context, load, transact};
+use support::{CONFIG, apply, context, load, transact, with_args};
 
 struct World {
     store: Store,
@@ -51,6 +55,28 @@ impl World {
             ["slots", "some"] => {
                 self.store = Store::new(StoreConfig { has_every_slot: false, ..CONFIG });
             }
+            ["wait", id, ..] => said.push_str(&self.wait(waiter(id), &words[2..])),
+            ["withdraw", id] => {
+                writeln!(said, "{}", fate(self.store.withdraw(waiter(id)))).unwrap();
+            }
+            ["alive", id] => {
+                let ctx = context(1, self.now);
+                writeln!(said, "{}", fate(self.store.confirm(&ctx, waiter(id)))).unwrap();
+            }
+            ["evict", key] => {
+                let (ctx, database) = (context(1, self.now), self.store.selected());
+                self.store.evict(&ctx, database, [key.as_bytes()]);
+            }
+            ["suspend", home, life] => {
+                let (home, life) = (home.parse().unwrap(), life.parse().unwrap());
+                self.store.suspend(&context(1, self.now), home, life);
+            }
+            ["multi", ..] => {
+                let commands: Vec<Vec<&str>> =
+                    words[1..].split(|word| *word == ";").map(<[&str]>::to_vec).collect();
+                let commands: Vec<&[&str]> = commands.iter().map(Vec::as_slice).collect();
+                said.push_str(&shown(&transact(&mut self.store, self.now, &commands, &[])));
+            }
             ["dump"] => {
                 self.dumped.clear();
                 self.store.begin_dump();
@@ -67,8 +93,38 @@ impl World {
             }
             _ => said.push_str(&shown(&apply(&mut self.store, self.now, &words))),
         }
+        for effect in self.store.take_effects() {
+            let Effect::Served { id, reply } = effect else { continue };
+            write!(said, "-> {}.{}.{} {}", id.home, id.life, id.number, shown(&reply)).unwrap();
+        }
         writeln!(said, "= {}", state(&mut self.store, self.now)).unwrap();
         said
+    }
+
+    fn wait(&mut self, id: WaiterId, command: &[&str]) -> String {
+        let (ctx, mut reply) = (context(1, self.now), Vec::new());
+        let waited = with_args(command, |args| {
+            let writer = &mut ReplyWriter::new(&mut reply, Protocol::Resp2);
+            self.store.wait(&ctx, (id, Protocol::Resp2), args, writer)
+        });
+        match waited {
+            Waited::Waits => "waits\n".to_owned(),
+            Waited::Answered => shown(&reply),
+        }
+    }
+}
+
+fn waiter(text: &str) -> WaiterId {
+    let mut numbers = text.split('.').map(|number| number.parse().unwrap());
+    let mut next = || numbers.next().unwrap();
+    WaiterId { home: next(), life: next(), number: next() }
+}
+
+fn fate(fate: Fate) -> String {
+    match fate {
+        Fate::Waits => "waits".to_owned(),
+        Fate::Served(reply) => format!("served {}", shown(&reply).trim()),
+        Fate::Unknown => "unknown".to_owned(),
     }
 }
 
@@ -95,6 +151,9 @@ fn state(store: &mut Store, now: u64) -> String {
     }
     store.select(selected);
     let hidden = store.key_count() - seen as u64;
+    if store.stats().waiters > 0 {
+        parts.push(format!("({} wait)", store.stats().waiters));
+    }
     if hidden > 0 {
         parts.push(format!("({hidden} expired)"));
     }
@@ -169,6 +228,7 @@ fn until(at: &str) -> String {
 
 fn replay(script: &str) -> String {
     let mut world = World { store: Store::new(CONFIG), now: 0, dumped: Vec::new() };
+    world.store.want(Wanted { has_served: true, ..Wanted::default() });
     let mut out = String::new();
     for line in script.lines() {
         if line.is_empty() || line.starts_with('#') {

@@ -9,7 +9,8 @@ use support::CONFIG;
 /// Milliseconds since 1970, at which everything here happens.
 const NOW: u64 = 1_000;
 /// Names every kind of effect.
-const EVERYTHING: Wanted = Wanted { classes: 0xffff, has_messages: true, has_touches: true };
+const EVERYTHING: Wanted =
+    Wanted { classes: 0xffff, has_messages: true, has_touches: true, has_served: true };
 const LIBRARY: &str = "#!lua name=lib\n\
     local function both(keys) return redis.call('incr', keys[1]) end\n\
     redis.register_function('count', both)\n\

@@ -6,12 +6,16 @@ use keystead_types::{ApplyContext, LogIndex, UnixMillis};
 use crate::input::Input;
 
 /// Words with a meaning of their own in a log.
-const INTERNAL: [&[u8]; 7] = [
+const INTERNAL: [&[u8]; 11] = [
     b"MULTI",
     b"EXEC",
     b"KEYSTEAD.WATCH",
     b"KEYSTEAD.UNWATCH",
     b"KEYSTEAD.EXPIRE",
+    b"KEYSTEAD.AWAIT",
+    b"KEYSTEAD.UNAWAIT",
+    b"KEYSTEAD.ALIVE",
+    b"KEYSTEAD.SUSPEND",
     b"KEYSTEAD.",
     b"EXEC",
 ];

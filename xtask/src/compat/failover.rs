@@ -69,7 +69,7 @@ struct Run {
 /// Plays sequences until the time is over.
 pub(super) fn run(project: &Project, binary: &Path, scratch: &Scratch, plan: &Plan) -> Outcome {
     let sequences = Sequences::read(project)?;
-    let redis = server::redis(&scratch.folder("redis")?, &["--save", "", "--appendonly", "no"])?;
+    let redis = server::redis(&scratch.folder("redis")?, &super::REDIS_SETTINGS)?;
     let mut run = Run {
         ground: Ground::found(binary, scratch)?,
         redis: Connection::open(redis.address)?,

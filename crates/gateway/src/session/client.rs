@@ -10,7 +10,7 @@ use keystead_store::command::SessionCommand;
 
 use crate::attention::Pause;
 use crate::dispatch::{Verdict, command_at};
-use crate::registry::{Client, flag};
+use crate::registry::{Client, Unblock, flag};
 use crate::reply::Failure;
 
 use super::{Answer, ReplyMode, SessionCall, integer, is_valid_label};
@@ -272,10 +272,19 @@ impl<'a> SessionCall<'_, '_, 'a> {
         self.ok()
     }
 
-    /// No command of this server blocks, so nobody can be unblocked.
+    /// `CLIENT UNBLOCK id [TIMEOUT|ERROR]`
     fn client_unblock(&mut self) -> Answer<'a> {
-        integer(self.arg(2)).ok_or(Failure::NotAnInteger)?;
-        self.reply().integer(0);
+        let how = match self.args.get(3) {
+            None => Unblock::Timeout,
+            Some(word) if word.eq_ignore_ascii_case(b"timeout") => Unblock::Timeout,
+            Some(word) if word.eq_ignore_ascii_case(b"error") => Unblock::Error,
+            Some(_) => return Err(Failure::UnblockReason),
+        };
+        let id = integer(self.arg(2)).ok_or(Failure::NotAnInteger)?;
+        let client =
+            u64::try_from(id).ok().and_then(|id| self.turn.local.shared.registry.client(id));
+        let is_unblocked = client.is_some_and(|client| client.unblock(how));
+        self.reply().integer(i64::from(is_unblocked));
         Ok(Verdict::Next)
     }
 }
@@ -310,6 +319,9 @@ fn flags_of(client: &Client) -> String {
     }
     if client.queued_plus_one.load(Ordering::Relaxed) > 0 {
         letters.push('x');
+    }
+    if client.is_waiting() {
+        letters.push('b');
     }
     for (bit, letter) in
         [(flag::TRACKING, 't'), (flag::BROKEN_REDIRECT, 'R'), (flag::BROADCAST, 'B')]

@@ -133,7 +133,7 @@ fn clients(report: &Report<'_>, lines: &mut Lines) {
     lines.field("maxclients", report.shared.live.connections_max());
     lines.field("client_recent_max_input_buffer", most(|client| &client.input_bytes));
     lines.field("client_recent_max_output_buffer", most(|client| &client.output_bytes));
-    lines.field("blocked_clients", 0);
+    lines.field("blocked_clients", report.shared.registry.waiting_count());
     lines.field("tracking_clients", report.shared.config.bus.tracking().stats().clients);
     lines.field("pubsub_clients", clients.iter().filter(|client| client.is_listening()).count());
     lines.field("watching_clients", watching);

@@ -85,7 +85,7 @@ impl Tracked {
     }
 
     /// Keeps something back until the replies of the window in flight are written.
-    fn hold(&mut self, stale: &Stale) {
+    pub(crate) fn hold(&mut self, stale: &Stale) {
         if self.held.len() >= HELD_MAX || stale.is_none() {
             self.held.clear();
             self.held.push(None);

@@ -13,7 +13,9 @@ use keystead_node::{
     Ticket, UnknownReason, internal,
 };
 use keystead_resp::{Args, Protocol, ReplyWriter, RunDecoder, Span};
-use keystead_store::{DatabaseStats, Store, StoreConfig, Wanted, WatchId};
+use keystead_store::{
+    DatabaseStats, Effect, Fate, Store, StoreConfig, Waited, WaiterId, Wanted, WatchId,
+};
 use keystead_types::time::SystemClock;
 use keystead_types::{
     ApplyContext, Clock, DatabaseId, LogIndex, Monotonic, NodeId, SLOT_COUNT, ShardId, Slot,
@@ -57,6 +59,8 @@ pub(crate) struct LocalNode {
     pub(crate) flushes: AtomicU64,
     judge: Mutex<Judge>,
     wakes: Mutex<Vec<Wake>>,
+    /// What clients that waited were served, by door.
+    served: Mutex<Vec<(u64, Ticket, Vec<u8>)>>,
 }
 
 impl LocalNode {
@@ -68,8 +72,12 @@ impl LocalNode {
     /// The same, telling changed keys on this bus.
     pub(crate) fn with_bus(shards: u32, bus: Arc<Bus>) -> Arc<Self> {
         let ids: Vec<ShardId> = (1..=shards).map(ShardId).collect();
-        let store =
-            |_| RwLock::new(Store::new(StoreConfig { hash_seed: 7, has_every_slot: shards == 1 }));
+        let store = |_| {
+            let config = StoreConfig { hash_seed: 7, has_every_slot: shards == 1 };
+            let mut store = Store::new(config);
+            store.want(Wanted { has_served: true, ..Wanted::default() });
+            RwLock::new(store)
+        };
         Arc::new(Self {
             stores: ids.iter().map(store).collect(),
             shards: ids.into(),
@@ -84,14 +92,18 @@ impl LocalNode {
             flushes: AtomicU64::new(0),
             judge: Mutex::new(Arc::new(|_, _| Verdict::Execute)),
             wakes: Mutex::default(),
+            served: Mutex::default(),
         })
     }
 
     /// A door for one io thread.
     pub(crate) fn door(self: &Arc<Self>, wake: Wake) -> LocalDoor {
-        self.wakes.lock().push(wake.clone());
+        let mut wakes = self.wakes.lock();
+        wakes.push(wake.clone());
         LocalDoor {
             node: Arc::clone(self),
+            door: wakes.len() as u64,
+            waits: BTreeMap::new(),
             wake,
             submitted: Vec::new(),
             ended: VecDeque::new(),
@@ -130,6 +142,21 @@ impl LocalNode {
         &self.stores[shard.0 as usize - 1]
     }
 
+    /// Hands what was served to the doors.
+    fn hand_out(&self, effects: &[Effect]) {
+        for effect in effects {
+            let Effect::Served { id, reply } = effect else { continue };
+            self.served.lock().push((id.life, Ticket(id.number), reply.to_vec()));
+            let door = usize::try_from(id.life).expect("a door's number") - 1;
+            self.wakes.lock()[door].wake();
+        }
+    }
+
+    /// The clients that wait in any shard.
+    pub(crate) fn waiters(&self) -> u64 {
+        self.stores.iter().map(|store| store.read().stats().waiters).sum()
+    }
+
     fn first_slot(&self, shard: usize) -> u16 {
         let slot = (shard * usize::from(SLOT_COUNT)).div_ceil(self.shards.len());
         u16::try_from(slot).expect("a shard begins at one of 16384 slots")
@@ -138,9 +165,11 @@ impl LocalNode {
     /// Executes a run and tells of what it changed, as a shard's machine does.
     fn execute_run(&self, run: &Submitted, reply: &mut ReplyWriter<'_>) {
         let has_touches = self.bus.tracking().is_active();
-        self.store(run.shard).write().want(Wanted { has_touches, ..Wanted::default() });
+        let wanted = Wanted { has_touches, has_served: true, ..Wanted::default() };
+        self.store(run.shard).write().want(wanted);
         self.execute(run, reply);
         let effects = self.store(run.shard).write().take_effects();
+        self.hand_out(&effects);
         self.bus.tracking().tell(run.shard, &effects, &[(effects.len(), run.origin)]);
     }
 
@@ -174,6 +203,19 @@ impl LocalNode {
         let _outcome = store.apply_transaction(&ctx, queued, &watches, reply);
     }
 
+    /// Runs a command that may wait; true if its client waits now.
+    fn wait(&self, id: WaiterId, run: &Submitted, reply: &mut Vec<u8>) -> bool {
+        let index = self.index.fetch_add(1, Ordering::Relaxed) + 1;
+        let ctx = ApplyContext { index: LogIndex(index), now: self.clock.unix_now(), seed: index };
+        let store = &mut *self.store(run.shard).write();
+        let (mut decoder, mut spans) = (RunDecoder::new(&run.commands), Vec::new());
+        let args = decoder.next(&mut spans).expect("a run is canonical").expect("one command");
+        let writer = &mut ReplyWriter::new(reply, run.protocol);
+        let waited = store.wait(&ctx, (id, run.protocol), args, writer);
+        self.hand_out(&store.take_effects());
+        waited == Waited::Waits
+    }
+
     fn execute_one(
         store: &mut Store,
         ctx: &ApplyContext,
@@ -204,6 +246,10 @@ fn watch_id(text: &[u8]) -> WatchId {
 /// One thread's way into a [`LocalNode`].
 pub(crate) struct LocalDoor {
     node: Arc<LocalNode>,
+    /// Its number, from 1.
+    door: u64,
+    /// The shards of those who wait.
+    waits: BTreeMap<Ticket, ShardId>,
     wake: Wake,
     submitted: Vec<Submitted>,
     ended: VecDeque<(Ticket, Ended)>,
@@ -218,6 +264,14 @@ struct Submitted {
     access: Access,
     origin: Origin,
     commands: Vec<u8>,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Plain,
+    Wait,
+    Withdrawal,
 }
 
 enum Ended {
@@ -260,8 +314,40 @@ impl Door for LocalDoor {
         commands.extend_from_slice(run.commands);
         self.node.runs.fetch_add(1, Ordering::Relaxed);
         let Run { ticket, shard, database, protocol, access, origin, .. } = run;
-        let submitted = Submitted { ticket, shard, database, protocol, access, origin, commands };
-        self.submitted.push(submitted);
+        let kind = Kind::Plain;
+        self.submitted.push(Submitted {
+            ticket,
+            shard,
+            database,
+            protocol,
+            access,
+            origin,
+            commands,
+            kind,
+        });
+    }
+
+    fn wait(&mut self, run: Run<'_>) {
+        self.waits.insert(run.ticket, run.shard);
+        self.submit(run);
+        self.submitted.last_mut().expect("it was just submitted").kind = Kind::Wait;
+    }
+
+    fn withdraw(&mut self, ticket: Ticket) {
+        let Some(&shard) = self.waits.get(&ticket) else { return };
+        let (protocol, access, kind) = (Protocol::Resp2, Access::Write, Kind::Withdrawal);
+        let (commands, database) = (Vec::new(), DatabaseId::FIRST);
+        let origin = Origin::NOBODY;
+        self.submitted.push(Submitted {
+            ticket,
+            shard,
+            database,
+            protocol,
+            access,
+            origin,
+            commands,
+            kind,
+        });
     }
 
     fn flush(&mut self) {
@@ -278,10 +364,26 @@ impl Door for LocalDoor {
                 self.ended.push_back((run.ticket, Ended::Done(reply)));
                 continue;
             }
+            let id = WaiterId { home: 1, life: self.door, number: run.ticket.0 };
+            if run.kind == Kind::Withdrawal {
+                // Of one that was served, the answer is on its way.
+                if self.node.store(run.shard).write().withdraw(id) == Fate::Waits {
+                    self.waits.remove(&run.ticket);
+                    self.ended.push_back((run.ticket, Ended::Refused(Refusal::Withdrawn)));
+                }
+                continue;
+            }
             let mut reply = self.spare.pop().unwrap_or_default();
             reply.clear();
             let ended = match judge(run.shard, &run.commands) {
                 Verdict::Refuse(refusal) => Ended::Refused(refusal),
+                Verdict::Execute if run.kind == Kind::Wait => {
+                    if self.node.wait(id, &run, &mut reply) {
+                        continue;
+                    }
+                    self.waits.remove(&run.ticket);
+                    Ended::Done(reply)
+                }
                 verdict => {
                     let writer = &mut ReplyWriter::new(&mut reply, run.protocol);
                     assert!(
@@ -305,6 +407,13 @@ impl Door for LocalDoor {
         if self.node.holds_outcomes.load(Ordering::SeqCst) {
             return;
         }
+        self.node.served.lock().retain(|(door, ticket, reply)| {
+            if *door == self.door {
+                self.waits.remove(ticket);
+                self.ended.push_back((*ticket, Ended::Done(reply.clone())));
+            }
+            *door != self.door
+        });
         let shuffle = self.node.shuffle.load(Ordering::Relaxed);
         let mut count = self.ended.len();
         if shuffle != 0 && count > 0 {

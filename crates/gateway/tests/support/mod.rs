@@ -148,6 +148,17 @@ impl Client {
         }
     }
 
+    /// True if a whole reply has come; does not wait for one.
+    pub(crate) fn has_reply(&mut self) -> bool {
+        self.stream.set_nonblocking(true).expect("the option can be set");
+        let mut chunk = [0; 16 * 1024];
+        while let Ok(count @ 1..) = self.stream.read(&mut chunk) {
+            self.received.extend_from_slice(&chunk[..count]);
+        }
+        self.stream.set_nonblocking(false).expect("the option can be set");
+        skip_reply(&self.received).expect("a reply is well formed").is_some()
+    }
+
     /// The next reply, or nothing if the connection is closed.
     pub(crate) fn rest_or_reply(&mut self) -> Vec<u8> {
         let mut chunk = [0; 1024];

@@ -51,7 +51,7 @@ impl Keystead {
             Handler::Session(_) => Err(Error::NeedsConnection { command: row.name }),
             Handler::Gather(GatherCommand::Scan) => self.scan_step(words).await,
             Handler::Gather(kind) => self.gather(kind, words).await,
-            Handler::Read(_) | Handler::Write(_) => {
+            Handler::Read(_) | Handler::Write(_) | Handler::Wait(_) => {
                 let place = self.place_of(row, args)?;
                 reply::value(&self.run(place, access, words).await?)
             }

@@ -165,6 +165,7 @@ fn refuse_in(own: &[u8], spans: &mut Vec<Span>, out: &mut Vec<u8>) {
 }
 
 fn needs_memory(args: Args<'_>) -> bool {
+    let args = if &args[0] == internal::AWAIT { args.from(internal::AWAIT_WORDS) } else { args };
     command::resolve(args).is_ok_and(|row| row.flags & flags::DENYOOM != 0)
 }
 
@@ -196,6 +197,10 @@ mod tests {
             refused(&["SET a 1", "DEL a", "GET a", "INCR a", "NOSUCH", "SET"]),
             "KEYSTEAD.OOM; DEL a; GET a; KEYSTEAD.OOM; NOSUCH; SET"
         );
+        let pop = "KEYSTEAD.AWAIT 1 2 3 2 BLPOP a 0";
+        let moved = "KEYSTEAD.AWAIT 1 2 3 2 BLMOVE a b LEFT LEFT 0";
+        assert_eq!(refused(&[pop, moved]), format!("{pop}; KEYSTEAD.OOM"));
+        assert_eq!(refused(&["KEYSTEAD.AWAIT 1 2 3 2"]), "KEYSTEAD.AWAIT 1 2 3 2");
         assert_eq!(refused(&["MULTI", "DEL a", "EXEC 7"]), "MULTI; DEL a; EXEC 7");
         assert_eq!(
             refused(&["MULTI", "DEL a", "SET b 1", "EXEC 7", "DEL c"]),

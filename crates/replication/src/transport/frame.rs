@@ -40,6 +40,8 @@ impl FrameKind {
     pub const CLOCK: Self = Self(4);
     /// A message for subscribers on the receiving node.
     pub const PUBLISHED: Self = Self(5);
+    /// What a client of the receiving node, which waited, was served.
+    pub const SERVED: Self = Self(6);
 
     /// First frame of every connection: who calls.
     pub const HELLO: Self = Self(0xf0);

@@ -15,7 +15,7 @@ use thiserror::Error;
 use super::wire::{DecodeError, Reader, put_bytes, put_varint};
 
 /// Version of everything between nodes: frames, messages, calls.
-pub const PROTOCOL_VERSION: u32 = 2;
+pub const PROTOCOL_VERSION: u32 = 3;
 /// Longest frame that is read from a stranger, bytes: a hello with its address fits easily.
 pub const HELLO_BYTES_MAX: usize = 1024;
 /// Longest peer address, bytes: a host name has at most 253, then a colon and a port.

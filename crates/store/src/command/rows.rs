@@ -3,8 +3,8 @@
 //! Checked against `COMMAND INFO` of redis-server by `tests/against_redis.rs`.
 
 use super::{
-    Command, GatherCommand, Group, Handler, KeySpec, OptionKey, ReadFn, SessionCommand, WriteFn,
-    flags,
+    Command, GatherCommand, Group, Handler, KeySpec, OptionKey, ReadFn, SessionCommand,
+    WaitCommand, WriteFn, flags,
 };
 
 pub(super) mod acl;
@@ -58,6 +58,8 @@ impl Command {
                 Handler::Read(_) => flags::READONLY,
                 Handler::Write(_) => flags::WRITE,
                 Handler::Gather(kind) if kind.is_write() => flags::WRITE,
+                Handler::Wait(WaitCommand::XRead) => flags::READONLY | flags::BLOCKING,
+                Handler::Wait(_) => flags::WRITE | flags::BLOCKING,
                 Handler::Gather(_) => flags::READONLY,
                 Handler::Session(_) | Handler::Refused(_) => 0,
             },
@@ -97,6 +99,11 @@ impl Command {
 
     const fn write(name: &'static str, arity: i32, group: Group, run: WriteFn) -> Self {
         Self::row(name, arity, group, Handler::Write(run)).keys_at(UPDATE_KEY)
+    }
+
+    /// A command that may wait.
+    const fn wait(name: &'static str, arity: i32, group: Group, kind: WaitCommand) -> Self {
+        Self::row(name, arity, group, Handler::Wait(kind)).with(flags::NOSCRIPT)
     }
 
     const fn gather(name: &'static str, arity: i32, group: Group, kind: GatherCommand) -> Self {

@@ -10,6 +10,7 @@ pub(super) mod random;
 pub(super) mod range;
 pub(super) mod remove;
 pub(super) mod scan;
+pub(super) mod wait;
 
 use keystead_resp::ReplyWriter;
 

@@ -99,6 +99,27 @@ impl Extended {
         Self::rounded(is_negative, bits, false, large.exponent - 63)
     }
 
+    /// A thousand times the number, rounded to 80 bits and then up to an integer; the least one for what is far below
+    /// zero, `None` for what is above the greatest.
+    pub(crate) fn thousandfold_ceiling(self) -> Option<i64> {
+        if self.mantissa == 0 {
+            return Some(0);
+        }
+        let bits = u128::from(self.mantissa) * 1000;
+        let Some(product) = Self::rounded(self.is_negative, bits, false, self.exponent) else {
+            return self.is_negative.then_some(i64::MIN);
+        };
+        let Ok(shift) = u32::try_from(-i64::from(product.exponent)) else {
+            return self.is_negative.then_some(i64::MIN);
+        };
+        let integer = product.mantissa.checked_shr(shift).unwrap_or(0);
+        let is_exact = integer.checked_shl(shift) == Some(product.mantissa);
+        if self.is_negative {
+            return Some(0i64.saturating_sub_unsigned(integer));
+        }
+        i64::try_from(integer).ok()?.checked_add(i64::from(!is_exact))
+    }
+
     /// Prints with at most 17 digits behind the point and no trailing zeros.
     pub(crate) fn print(self) -> String {
         let (integer, fraction) = self.rounded_decimal();

@@ -1,6 +1,7 @@
 //! The running dump of a store.
 //! Owns: which slots of which database are written, and the bytes that wait. Never: changes a table.
 
+use keystead_resp::Protocol;
 use keystead_types::mistakes::{Mistake, is_made};
 use keystead_types::{DatabaseId, SLOT_COUNT, Slot};
 
@@ -9,13 +10,14 @@ use crate::entry::{Entry, Value};
 use crate::functions::{Functions, put_library};
 use crate::scripts::Scripts;
 use crate::table::Table;
+use crate::waiters::{WaiterId, Waiters};
 use crate::watch::{KeyAtWatch, Watch, WatchId, Watches};
 use crate::wire::{put_bytes, put_var};
 
 use super::wire::{
-    MAGIC, RECORD_COLLECTION, RECORD_PART, RECORD_STRING, SECTION_BYTES_TARGET, SECTION_END,
-    SECTION_FUNCTIONS, SECTION_HEADER, SECTION_KEYS, SECTION_SCRIPT, SECTION_WATCH, VERSION,
-    begin_section, end_section, put_kind,
+    MAGIC, RECORD_COLLECTION, RECORD_PART, RECORD_STRING, SECTION_ANSWER, SECTION_ARRIVAL,
+    SECTION_BYTES_TARGET, SECTION_END, SECTION_FUNCTIONS, SECTION_HEADER, SECTION_KEYS,
+    SECTION_SCRIPT, SECTION_WAITER, SECTION_WATCH, VERSION, begin_section, end_section, put_kind,
 };
 
 /// Whether a dump is complete.
@@ -34,6 +36,7 @@ pub(crate) struct RunningDump {
     /// Of the databases whose part is complete.
     keys_written: u64,
     watches: u64,
+    waiters: u64,
 }
 
 /// The part of a running dump that holds the keys of one database.
@@ -78,9 +81,9 @@ impl Waiting {
 
 impl RunningDump {
     /// A dump of the state as it is now, a part of which each database with keys is given.
-    /// Watches, scripts and functions go out at once: they are few.
+    /// Watches, waiters, scripts and functions go out at once: they are few.
     pub(crate) fn begin(
-        (watches, scripts, functions): (&Watches, &Scripts, &Functions),
+        (watches, waiters, scripts, functions): (&Watches, &Waiters, &Scripts, &Functions),
         databases: &mut [Database],
     ) -> Self {
         let mut head = Vec::with_capacity(1024);
@@ -91,6 +94,7 @@ impl RunningDump {
         for (id, watch) in watches.iter() {
             write_watch(&mut head, id, watch);
         }
+        write_waiters(&mut head, waiters);
         for (is_loaded, text) in scripts.iter() {
             let section = begin_section(&mut head, SECTION_SCRIPT);
             head.push(u8::from(is_loaded));
@@ -107,7 +111,8 @@ impl RunningDump {
             database.dump = has_keys.then(|| Box::new(Dump::begin(id)));
         }
         let head = Waiting { bytes: head, out: 0 };
-        Self { head, keys_written: 0, watches: watches.len() as u64 }
+        let (watches, waiters) = (watches.len() as u64, waiters.len() as u64);
+        Self { head, keys_written: 0, watches, waiters }
     }
 
     /// Appends about `bytes_target` bytes to `out`: the head, then one database after the other.
@@ -146,6 +151,7 @@ impl RunningDump {
         let end = begin_section(out, SECTION_END);
         out.extend_from_slice(&self.keys_written.to_le_bytes());
         out.extend_from_slice(&self.watches.to_le_bytes());
+        out.extend_from_slice(&self.waiters.to_le_bytes());
         end_section(out, end);
     }
 }
@@ -226,6 +232,37 @@ fn write_watch(out: &mut Vec<u8>, id: WatchId, watch: &Watch) {
         put_bytes(out, key);
     }
     end_section(out, section);
+}
+
+fn write_waiters(out: &mut Vec<u8>, waiters: &Waiters) {
+    let begin = |out: &mut Vec<u8>, kind: u8, id: WaiterId| {
+        let section = begin_section(out, kind);
+        for number in [id.home, id.life, id.number] {
+            out.extend_from_slice(&number.to_le_bytes());
+        }
+        section
+    };
+    for (id, waiter) in waiters.iter() {
+        let section = begin(out, SECTION_WAITER, id);
+        out.extend_from_slice(&waiter.arrival.to_le_bytes());
+        out.extend_from_slice(&waiter.seen.0.to_le_bytes());
+        out.extend_from_slice(&waiter.database.0.to_le_bytes());
+        out.push(u8::from(waiter.is_suspended));
+        out.push(if waiter.protocol == Protocol::Resp3 { 3 } else { 2 });
+        put_bytes(out, &waiter.command);
+        end_section(out, section);
+    }
+    for answer in waiters.answers() {
+        let section = begin(out, SECTION_ANSWER, answer.id);
+        out.extend_from_slice(&answer.at.0.to_le_bytes());
+        put_bytes(out, &answer.reply);
+        end_section(out, section);
+    }
+    if waiters.next_arrival() > 0 {
+        let section = begin_section(out, SECTION_ARRIVAL);
+        out.extend_from_slice(&waiters.next_arrival().to_le_bytes());
+        end_section(out, section);
+    }
 }
 
 fn write_slot(out: &mut Vec<u8>, place: (DatabaseId, Slot), table: &Table) {

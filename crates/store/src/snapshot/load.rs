@@ -2,22 +2,26 @@
 //! Owns: the checks. Never: trusts a byte; damage is an error, never a panic, and never more memory
 //! than the section that is being read.
 
+use keystead_resp::{Protocol, RunDecoder};
 use keystead_types::limits::DATABASES_MAX;
 use keystead_types::{DatabaseId, Slot, UnixMillis};
 use thiserror::Error;
 
+use crate::command::{self, Handler};
 use crate::entry::Entry;
 use crate::functions::read_library;
 use crate::keyspace::Keyspace;
 use crate::store::{Store, StoreConfig};
 use crate::value::Collection;
+use crate::waiters::{Answer, Fate, Waiter, WaiterId};
 use crate::watch::{KeyAtWatch, Watch, WatchId};
 use crate::wire::WireReader;
 
 use super::wire::{
-    self, MAGIC, RECORD_COLLECTION, RECORD_PART, RECORD_STRING, SECTION_BYTES_MAX, SECTION_END,
-    SECTION_FUNCTIONS, SECTION_HEAD, SECTION_HEADER, SECTION_KEYS, SECTION_SCRIPT, SECTION_TAIL,
-    SECTION_WATCH, VERSION, VERSION_WITHOUT_DATABASES,
+    self, MAGIC, RECORD_COLLECTION, RECORD_PART, RECORD_STRING, SECTION_ANSWER, SECTION_ARRIVAL,
+    SECTION_BYTES_MAX, SECTION_END, SECTION_FUNCTIONS, SECTION_HEAD, SECTION_HEADER, SECTION_KEYS,
+    SECTION_SCRIPT, SECTION_TAIL, SECTION_WAITER, SECTION_WATCH, VERSION,
+    VERSION_WITHOUT_DATABASES, VERSION_WITHOUT_WAITERS,
 };
 
 const PARTS_MISSING: &str = "a collection has fewer parts than it says";
@@ -83,8 +87,7 @@ pub struct Loader {
     /// Offset in the stream of the buffer's first byte.
     offset: u64,
     stage: Stage,
-    /// False if the snapshot is of the time before there were databases.
-    has_databases: bool,
+    version: u16,
     open: Option<OpenCollection>,
     /// Put in place at the end: loading a key is no change of it.
     watches: Vec<(WatchId, Watch)>,
@@ -115,7 +118,7 @@ impl Loader {
             buffer: Vec::new(),
             offset: 0,
             stage: Stage::Magic,
-            has_databases: true,
+            version: VERSION,
             open: None,
             watches: Vec::new(),
         }
@@ -193,6 +196,9 @@ impl Loader {
             (Stage::Body, SECTION_WATCH) => self.watch(payload).ok_or("watch cut short"),
             (Stage::Body, SECTION_SCRIPT) => self.script(payload).ok_or("script cut short"),
             (Stage::Body, SECTION_FUNCTIONS) => self.functions(payload),
+            (Stage::Body, SECTION_WAITER) => self.waiter(payload),
+            (Stage::Body, SECTION_ANSWER) => self.answer(payload).ok_or("answer cut short"),
+            (Stage::Body, SECTION_ARRIVAL) => self.arrival(payload),
             (Stage::Body, SECTION_KEYS) => self.keys(payload),
             (Stage::Body, SECTION_END) => self.end(payload),
             (Stage::Header, _) => Err("the first section is not the header"),
@@ -202,10 +208,10 @@ impl Loader {
         match self.stage {
             Stage::Header => {
                 let found = WireReader(payload.0).u16().unwrap_or(0);
-                if found != VERSION && found != VERSION_WITHOUT_DATABASES {
+                if !(VERSION_WITHOUT_DATABASES..=VERSION).contains(&found) {
                     return Err(LoadError::Version { found, known: VERSION });
                 }
-                self.has_databases = found == VERSION;
+                self.version = found;
                 self.stage = Stage::Body;
             }
             Stage::Body if kind == SECTION_END => self.stage = Stage::Ended,
@@ -251,10 +257,36 @@ impl Loader {
 
     /// The number that stands before what lies in a database.
     fn database(&self, payload: &mut WireReader<'_>) -> Option<DatabaseId> {
-        if !self.has_databases {
+        if self.version == VERSION_WITHOUT_DATABASES {
             return Some(DatabaseId::FIRST);
         }
         payload.u16().filter(|number| *number < DATABASES_MAX).map(DatabaseId)
+    }
+
+    fn waiter(&mut self, payload: WireReader<'_>) -> Result<(), &'static str> {
+        let mut payload = payload;
+        let (id, waiter) = read_waiter(&mut payload).ok_or("waiter cut short, or of no command")?;
+        let waiters = &self.keyspace.waiters;
+        let is_in_order = waiters.fate(id) != Fate::Waits && !waiters.is_taken(&waiter);
+        if !payload.is_empty() || waiter.arrival == u64::MAX || !is_in_order {
+            return Err("a waiter stands twice");
+        }
+        self.keyspace.waiters.add(id, waiter);
+        Ok(())
+    }
+
+    fn answer(&mut self, mut payload: WireReader<'_>) -> Option<()> {
+        let id = read_waiter_id(&mut payload)?;
+        let at = UnixMillis(payload.u64()?);
+        let reply = payload.bytes()?.into();
+        self.keyspace.waiters.keep_answer(Answer { id, at, reply });
+        payload.is_empty().then_some(())
+    }
+
+    fn arrival(&mut self, mut payload: WireReader<'_>) -> Result<(), &'static str> {
+        let arrival = payload.u64().filter(|_| payload.is_empty()).ok_or("arrival cut short")?;
+        let is_sound = self.keyspace.waiters.set_next_arrival(arrival);
+        if is_sound { Ok(()) } else { Err("the next waiter would come before others") }
     }
 
     fn keys(&mut self, mut payload: WireReader<'_>) -> Result<(), &'static str> {
@@ -326,15 +358,40 @@ impl Loader {
 
     fn end(&mut self, mut payload: WireReader<'_>) -> Result<(), &'static str> {
         let (keys, watches) = (payload.u64(), payload.u64());
+        let waiters = if self.version > VERSION_WITHOUT_WAITERS { payload.u64() } else { Some(0) };
         if self.open.is_some() {
             return Err(PARTS_MISSING);
         }
-        let is_level =
-            keys == Some(self.keyspace.counts().keys) && watches == Some(self.watches.len() as u64);
-        if is_level { Ok(()) } else { Err("keys or watches are missing") }
+        let is_level = keys == Some(self.keyspace.counts().keys)
+            && watches == Some(self.watches.len() as u64)
+            && waiters == Some(self.keyspace.waiters.len() as u64);
+        if is_level { Ok(()) } else { Err("keys, watches or waiters are missing") }
     }
 
     const fn malformed(&self, what: &'static str) -> LoadError {
         LoadError::Malformed { offset: self.offset, what }
     }
+}
+
+fn read_waiter_id(payload: &mut WireReader<'_>) -> Option<WaiterId> {
+    Some(WaiterId { home: payload.u64()?, life: payload.u64()?, number: payload.u64()? })
+}
+
+/// A waiter, with what follows from its command; `None` if that is not one which may wait.
+fn read_waiter(payload: &mut WireReader<'_>) -> Option<(WaiterId, Waiter)> {
+    let id = read_waiter_id(payload)?;
+    let (arrival, seen) = (payload.u64()?, UnixMillis(payload.u64()?));
+    let database = payload.u16().filter(|number| *number < DATABASES_MAX).map(DatabaseId)?;
+    let [is_suspended, protocol] = payload.array()?;
+    let protocol = if protocol == 3 { Protocol::Resp3 } else { Protocol::Resp2 };
+    let command = payload.bytes()?;
+    let (mut run, mut spans) = (RunDecoder::new(command), Vec::new());
+    let args = run.next(&mut spans).ok()??;
+    let row = command::resolve(args).ok()?;
+    let Handler::Wait(kind) = row.handler else { return None };
+    let keys = kind.keys_awaited(row, args).map(Box::from).collect();
+    let (is_suspended, is_one) = (is_suspended != 0, run.offset() == command.len());
+    let command = command.into();
+    let waiter = Waiter { arrival, seen, is_suspended, database, kind, protocol, command, keys };
+    is_one.then_some((id, waiter))
 }

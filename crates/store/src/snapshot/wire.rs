@@ -7,8 +7,10 @@ use crate::wire::WireReader;
 
 /// The first bytes of every snapshot.
 pub(super) const MAGIC: &[u8; 8] = b"KEYSTEAD";
-/// Version of the format that is written; a loader refuses others, but for the next one.
-pub(super) const VERSION: u16 = 3;
+/// Version of the format that is written; a loader refuses others, but for the next two.
+pub(super) const VERSION: u16 = 4;
+/// The version before clients waited.
+pub(super) const VERSION_WITHOUT_WAITERS: u16 = 3;
 /// The version before there were databases: all keys are in the first.
 pub(super) const VERSION_WITHOUT_DATABASES: u16 = 2;
 /// Bytes of a section's kind and length.
@@ -25,6 +27,9 @@ pub(super) const SECTION_HEADER: u8 = b'H';
 pub(super) const SECTION_WATCH: u8 = b'W';
 pub(super) const SECTION_SCRIPT: u8 = b'S';
 pub(super) const SECTION_FUNCTIONS: u8 = b'F';
+pub(super) const SECTION_WAITER: u8 = b'Q';
+pub(super) const SECTION_ANSWER: u8 = b'A';
+pub(super) const SECTION_ARRIVAL: u8 = b'N';
 pub(super) const SECTION_KEYS: u8 = b'K';
 pub(super) const SECTION_END: u8 = b'E';
 

@@ -1,7 +1,8 @@
 //! Rows of the list family.
 
 use super::{
-    ACCESS_DELETE_KEY, Command, DELETE_FROM_KEY, Group, INSERT_KEY, KeySpec, LOOK_AT_KEY, flags,
+    ACCESS_DELETE_KEY, Command, DELETE_FROM_KEY, Group, INSERT_KEY, KeySpec, LOOK_AT_KEY,
+    WaitCommand, flags,
 };
 use crate::command::list::{edit, ends, pop, pos, range, transfer};
 
@@ -28,7 +29,51 @@ const fn take(name: &'static str, run: super::WriteFn) -> Command {
         .cost("O(N) where N is the number of elements returned")
 }
 
+const fn wait(name: &'static str, arity: i32, kind: WaitCommand) -> Command {
+    Command::wait(name, arity, Group::List, kind)
+}
+
+const PER_KEY: &str = "O(N) where N is the number of keys named";
+
 pub(crate) const ROWS: &[Command] = &[
+    wait("blmove", 6, WaitCommand::BLMove).deny_oom().keys_at(FROM_AND_TO).since("6.2.0").doc(
+        "source destination LEFT | RIGHT LEFT | RIGHT timeout",
+        "Moves an element from an end of a list to an end of another, waiting until there is one.",
+    ),
+    wait("blmpop", -5, WaitCommand::BLMPop)
+        .without(flags::NOSCRIPT)
+        .with(flags::MOVABLEKEYS)
+        .keys_at(&[KeySpec::counted(2, "RW access delete")])
+        .since("7.0.0")
+        .cost("O(N+M) where N is the number of keys and M the number of elements returned")
+        .doc(
+            "timeout numkeys key [key ...] LEFT | RIGHT [COUNT count]",
+            "Removes elements at an end of the first list that has any, waiting until one has.",
+        ),
+    wait("blpop", -3, WaitCommand::BLPop)
+        .keys_at(&[KeySpec::span(1, -2, "RW access delete")])
+        .since("2.0.0")
+        .cost(PER_KEY)
+        .doc(
+            "key [key ...] timeout",
+            "Removes the head of the first list that has one, waiting until one has.",
+        ),
+    wait("brpop", -3, WaitCommand::BRPop)
+        .keys_at(&[KeySpec::span(1, -2, "RW access delete")])
+        .since("2.0.0")
+        .cost(PER_KEY)
+        .doc(
+            "key [key ...] timeout",
+            "Removes the tail of the first list that has one, waiting until one has.",
+        ),
+    wait("brpoplpush", 4, WaitCommand::BRPopLPush)
+        .deny_oom()
+        .keys_at(FROM_AND_TO)
+        .since("2.2.0")
+        .doc(
+            "source destination timeout",
+            "Moves the tail of a list to the head of another, waiting until there is one; the old form of BLMOVE.",
+        ),
     read("lindex", 3, range::lindex)
         .cost("O(N) where N is the number of elements from the nearer end; O(1) at the ends")
         .doc("key index", "Returns an element by its index."),

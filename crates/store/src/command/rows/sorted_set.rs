@@ -2,7 +2,7 @@
 
 use super::{
     ACCESS_DELETE_KEY, ACCESS_UPDATE_KEY, Command, DELETE_FROM_KEY, Group, KeySpec, LOOK_AT_KEY,
-    REPLACE_KEY, flags,
+    REPLACE_KEY, WaitCommand, flags,
 };
 use crate::command::sorted_set::{add, combine, count, get, pop, random, range, remove, scan};
 
@@ -39,7 +39,39 @@ const fn removed(name: &'static str, run: super::WriteFn) -> Command {
         .cost("O(log(N)*(M+1)) where N is the number of members and M of those removed")
 }
 
+const fn wait(name: &'static str, arity: i32, kind: WaitCommand) -> Command {
+    Command::wait(name, arity, Group::SortedSet, kind)
+}
+
 pub(crate) const ROWS: &[Command] = &[
+    wait("bzmpop", -5, WaitCommand::BZMPop)
+        .without(flags::NOSCRIPT)
+        .with(flags::MOVABLEKEYS)
+        .keys_at(&[KeySpec::counted(2, "RW access delete")])
+        .since("7.0.0")
+        .cost("O(K)+O(M*log(N)) where K is the number of keys, N of members and M of those removed")
+        .doc(
+            "timeout numkeys key [key ...] MIN | MAX [COUNT count]",
+            "Removes the least or greatest members of the first set that has any, waiting until one has.",
+        ),
+    wait("bzpopmax", -3, WaitCommand::BZPopMax)
+        .fast()
+        .keys_at(&[KeySpec::span(1, -2, "RW access delete")])
+        .since("5.0.0")
+        .cost("O(log(N)) where N is the number of members")
+        .doc(
+            "key [key ...] timeout",
+            "Removes the member with the greatest score of the first set that has one, waiting until one has.",
+        ),
+    wait("bzpopmin", -3, WaitCommand::BZPopMin)
+        .fast()
+        .keys_at(&[KeySpec::span(1, -2, "RW access delete")])
+        .since("5.0.0")
+        .cost("O(log(N)) where N is the number of members")
+        .doc(
+            "key [key ...] timeout",
+            "Removes the member with the least score of the first set that has one, waiting until one has.",
+        ),
     write("zadd", -4, add::zadd)
         .deny_oom()
         .fast()

@@ -2,9 +2,9 @@
 
 use super::{
     Command, DELETE_FROM_KEY, Group, KeySpec, LOOK_AT_KEY, ReadFn, SessionCommand, UPDATE_KEY,
-    WriteFn, flags,
+    WaitCommand, WriteFn, flags,
 };
-use crate::command::stream::{ack, add, claim, delete, group, info, pending, range, read};
+use crate::command::stream::{ack, add, claim, delete, group, info, pending, range};
 
 const fn write(name: &'static str, arity: i32, run: WriteFn) -> Command {
     Command::write(name, arity, Group::Stream, run).since("5.0.0")
@@ -95,16 +95,20 @@ pub(crate) const ROWS: &[Command] = &[
     read("xrange", -4, range::xrange)
         .cost("O(N) where N is the number of entries returned")
         .doc("key start end [COUNT count]", "Returns entries by ID, the lowest first."),
-    read("xread", -4, read::xread)
-        .with(flags::BLOCKING | flags::MOVABLEKEYS)
+    Command::wait("xread", -4, Group::Stream, WaitCommand::XRead)
+        .since("5.0.0")
+        .without(flags::NOSCRIPT)
+        .with(flags::MOVABLEKEYS)
         .keys_at(&[KeySpec::half_behind("STREAMS", 1, "RO access")])
         .cost("O(N) where N is the number of entries returned")
         .doc(
             "[COUNT count] [BLOCK milliseconds] STREAMS key [key ...] id [id ...]",
             "Returns the entries of several streams behind given IDs.",
         ),
-    write("xreadgroup", -7, read::xreadgroup)
-        .with(flags::BLOCKING | flags::MOVABLEKEYS)
+    Command::wait("xreadgroup", -7, Group::Stream, WaitCommand::XReadGroup)
+        .since("5.0.0")
+        .without(flags::NOSCRIPT)
+        .with(flags::MOVABLEKEYS)
         .keys_at(&[KeySpec::half_behind("STREAMS", 4, "RO access")])
         .cost("O(N) where N is the number of entries returned")
         .doc(

@@ -234,6 +234,11 @@ impl StoreHost<'_> {
         if row.flags & flags::NOSCRIPT != 0 || is_flush {
             return refused("ERR This Redis command is not allowed from script");
         }
+        if let Handler::Wait(kind) = row.handler
+            && kind.has_block(args)
+        {
+            return Err(CommandError::BlockInScript { command: args[0].into() });
+        }
         let may_write = matches!(self.access, Access::Write { is_read_only: false, .. });
         let publishes = row.flags & flags::PUBLISHES != 0;
         if (row.is_write() || publishes) && !may_write {

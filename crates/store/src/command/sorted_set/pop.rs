@@ -28,7 +28,6 @@ pub(crate) enum Shape {
     /// A pair for each member.
     Pairs,
     /// The key, then one name and score: what BZPOPMIN and BZPOPMAX answer.
-    #[expect(dead_code, reason = "the first blocking command takes this line away")]
     KeyThenFlat,
     /// The key, then an array of pairs: what ZMPOP and BZMPOP answer.
     KeyThenPairs,

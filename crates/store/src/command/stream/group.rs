@@ -86,6 +86,8 @@ pub(crate) fn destroy(
     })?;
     if is_removed {
         writer.notify(EventClass::Stream, "xgroup-destroy", &args[2]);
+        // Who waits for the group's entries is told.
+        writer.keyspace.signal(&args[2]);
     }
     reply.integer(i64::from(is_removed));
     Ok(())

@@ -1,18 +1,17 @@
 //! XREAD, XREADGROUP: reading what is new, of several streams at once.
 //!
-//! Both answer at once: BLOCK is checked here and has the effect that it has inside MULTI, none. Who waits for entries
-//! is woken by a write to the key and runs the command again.
+//! Each says false, and answers nothing, if there is nothing new; who waits then, and for how long, is not known here.
 
-use keystead_resp::{Args, Protocol, ReplyWriter};
+use keystead_resp::{Args, Protocol, ReplyWriter, encode};
 
 use super::arguments::{
     millis, no_group, parse_count, parse_id, reply_entries, reply_entry, reply_id,
 };
+use crate::command::wait::{Patience, Scope, WaitCommand, millis as patience_of};
 use crate::command::{Reader, Writer};
 use crate::effect::EventClass;
 use crate::error::{CommandError, WrongType};
 use crate::keyspace::Change;
-use crate::number::parse_integer;
 use crate::value::stream::{Delivery, Stream, StreamId};
 
 /// Which of the two commands.
@@ -26,43 +25,73 @@ enum Reading {
 struct Request<'a> {
     /// `None`: all.
     count: Option<usize>,
+    patience: Patience,
     is_acknowledged: bool,
     group: Option<(&'a [u8], &'a [u8])>,
     keys: Vec<&'a [u8]>,
     ids: Vec<&'a [u8]>,
 }
 
+/// How long the command wants to wait.
+pub(crate) fn patience(command: WaitCommand, args: Args<'_>) -> Result<Patience, CommandError> {
+    let is_plain = command == WaitCommand::XRead;
+    let reading = if is_plain { Reading::Plain } else { Reading::Group };
+    Ok(Request::parse(args, reading)?.patience)
+}
+
 pub(crate) fn xread(
     reader: &Reader<'_>,
     args: Args<'_>,
+    scope: Scope<'_>,
     reply: &mut ReplyWriter<'_>,
-) -> Result<(), CommandError> {
+) -> Result<bool, CommandError> {
     let request = Request::parse(args, Reading::Plain)?;
     let mut served = Vec::new();
-    for (key, id) in request.keys.iter().zip(&request.ids) {
+    for (key, id) in request.streams().filter(|(key, _)| scope.has(key)) {
         let stream = reader.kind::<Stream>(key)?;
-        let after = match *id {
-            b"$" => stream.map_or(StreamId::MIN, Stream::last_id),
-            // Redis 7.4: the last entry.
-            b"+" => stream.and_then(Stream::last_entry_id).map_or_else(
-                || stream.map_or(StreamId::MIN, Stream::last_id),
-                |last| last.previous().unwrap_or_default(),
-            ),
-            b">" => return Err(text(PLAIN_NEW)),
-            id => parse_id(id)?,
-        };
+        let after = resolved(stream, id)?;
         let start = after.next();
         let has_new = stream.and_then(Stream::last_entry_id) > Some(after);
         if let (Some(stream), Some(start), true) = (stream, start, has_new) {
-            served.push((*key, stream, start));
+            served.push((key, stream, start));
         }
+    }
+    if served.is_empty() {
+        return Ok(false);
     }
     begin_reply(served.len(), reply);
     for (key, stream, start) in served {
         begin_stream(key, reply);
         reply_entries(reply, stream.from(start).take(request.count.unwrap_or(usize::MAX)));
     }
-    Ok(())
+    Ok(true)
+}
+
+/// Behind which entry XREAD reads.
+fn resolved(stream: Option<&Stream>, id: &[u8]) -> Result<StreamId, CommandError> {
+    Ok(match id {
+        b"$" => stream.map_or(StreamId::MIN, Stream::last_id),
+        // Redis 7.4: the last entry.
+        b"+" => stream.and_then(Stream::last_entry_id).map_or_else(
+            || stream.map_or(StreamId::MIN, Stream::last_id),
+            |last| last.previous().unwrap_or_default(),
+        ),
+        b">" => return Err(text(PLAIN_NEW)),
+        id => parse_id(id)?,
+    })
+}
+
+/// Appends an XREAD that was found sound, with the ids that `$` and `+` mean now.
+pub(crate) fn put_resolved(reader: &Reader<'_>, args: Args<'_>, out: &mut Vec<u8>) {
+    let Ok(request) = Request::parse(args, Reading::Plain) else { return };
+    let ids = request.streams().map(|(key, id)| {
+        let stream = reader.kind::<Stream>(key).ok().flatten();
+        resolved(stream, id).unwrap_or_default().to_string().into_bytes()
+    });
+    let ids: Vec<Vec<u8>> = ids.collect();
+    let front = args.up_to(args.len() - ids.len());
+    let words: Vec<&[u8]> = front.iter().chain(ids.iter().map(Vec::as_slice)).collect();
+    encode::command(out, words);
 }
 
 /// From where a consumer reads.
@@ -77,17 +106,21 @@ enum Source {
 pub(crate) fn xreadgroup(
     writer: &mut Writer<'_>,
     args: Args<'_>,
+    scope: Scope<'_>,
     reply: &mut ReplyWriter<'_>,
-) -> Result<(), CommandError> {
+) -> Result<bool, CommandError> {
     let request = Request::parse(args, Reading::Group)?;
     let (group, consumer) = request.group.ok_or(text(GROUP_MISSING))?;
     let mut sources = Vec::new();
-    for (key, id) in request.keys.iter().zip(&request.ids) {
+    for (key, id) in request.streams().filter(|(key, _)| scope.has(key)) {
         let stream = writer.kind::<Stream>(key)?;
         if !stream.is_some_and(|stream| stream.groups().contains_key(group)) {
-            return Err(no_group(key, group, " in XREADGROUP with GROUP option"));
+            return Err(match scope {
+                Scope::Whole => no_group(key, group, " in XREADGROUP with GROUP option"),
+                Scope::Only(_) => text(GROUP_GONE),
+            });
         }
-        let from = match *id {
+        let from = match id {
             b"$" => return Err(text(GROUP_LAST)),
             b">" => Source::New,
             // The highest id stands for `>`, as in Redis.
@@ -95,7 +128,7 @@ pub(crate) fn xreadgroup(
                 .filter(|id| *id != StreamId::MAX)
                 .map_or(Source::New, Source::History),
         };
-        sources.push((*key, from));
+        sources.push((key, from));
     }
     let now = millis(writer.now());
     let delivery = Delivery {
@@ -113,9 +146,11 @@ pub(crate) fn xreadgroup(
     for (key, from) in sources {
         served += usize::from(serve(writer, key, group, (from, delivery), &mut answers)?);
     }
-    begin_reply(served, reply);
-    reply.raw(&body);
-    Ok(())
+    if served > 0 {
+        begin_reply(served, reply);
+        reply.raw(&body);
+    }
+    Ok(served > 0)
 }
 
 /// True if the stream holds what the group has not read.
@@ -185,10 +220,9 @@ fn reply_history(
 }
 
 fn begin_reply(streams: usize, reply: &mut ReplyWriter<'_>) {
-    match (streams, reply.protocol()) {
-        (0, _) => reply.null_array(),
-        (streams, Protocol::Resp2) => reply.array(streams),
-        (streams, Protocol::Resp3) => reply.map(streams),
+    match reply.protocol() {
+        Protocol::Resp2 => reply.array(streams),
+        Protocol::Resp3 => reply.map(streams),
     }
 }
 
@@ -200,9 +234,15 @@ fn begin_stream(key: &[u8], reply: &mut ReplyWriter<'_>) {
 }
 
 impl<'a> Request<'a> {
+    /// The streams, and from where each is read.
+    fn streams(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + '_ {
+        self.keys.iter().copied().zip(self.ids.iter().copied())
+    }
+
     fn parse(args: Args<'a>, reading: Reading) -> Result<Self, CommandError> {
         let mut request = Self {
             count: None,
+            patience: Patience::None,
             is_acknowledged: false,
             group: None,
             keys: Vec::new(),
@@ -214,7 +254,7 @@ impl<'a> Request<'a> {
             let is = |name: &[u8]| word.eq_ignore_ascii_case(name);
             let used = match (rest.get(1), rest.get(2)) {
                 (Some(text), _) if is(b"BLOCK") => {
-                    check_timeout(text)?;
+                    request.patience = patience_of(text)?;
                     2
                 }
                 (Some(text), _) if is(b"COUNT") => {
@@ -253,13 +293,6 @@ impl<'a> Request<'a> {
     }
 }
 
-/// Refuses what is no time to wait, milliseconds.
-fn check_timeout(timeout: &[u8]) -> Result<(), CommandError> {
-    let timeout = parse_integer(timeout);
-    let timeout = timeout.ok_or(text("ERR timeout is not an integer or out of range"))?;
-    if timeout < 0 { Err(text("ERR timeout is negative")) } else { Ok(()) }
-}
-
 const fn text(text: &'static str) -> CommandError {
     CommandError::Text { text }
 }
@@ -273,4 +306,5 @@ const PLAIN_NOACK: &str =
     "ERR The NOACK option is only supported by XREADGROUP. You called XREAD instead.";
 const PLAIN_NEW: &str = "ERR The > ID can be specified only when calling XREADGROUP using the GROUP <group> <consumer> option.";
 const GROUP_MISSING: &str = "ERR Missing GROUP option for XREADGROUP";
+const GROUP_GONE: &str = "NOGROUP the consumer group this client was blocked on no longer exists";
 const GROUP_LAST: &str = "ERR The $ ID is meaningless in the context of XREADGROUP: you want to read the history of this consumer by specifying a proper ID, or use the > ID to get new messages. The $ ID would just return an empty result set.";
