@@ -36,3 +36,4 @@ mod snapshots;
 mod supervision;
 mod torture;
 mod tracking;
+mod waiting;
