@@ -14,7 +14,7 @@ use keystead_resp::{ReplyDecoder, ReplyLimits, Value};
 use keystead_types::NodeId;
 
 use crate::coverage::{Coverage, Event};
-use crate::model::{Answer, Ask, CELLS, Cells, Command, Object, Reply};
+use crate::model::{Answer, Ask, CELLS, Cells, Command, LIST, Object, SORTED_SET};
 use crate::rng::Rng;
 
 /// Operations after which an object is left alone.
@@ -202,6 +202,14 @@ impl Workload {
             };
         }
         let value = self.token();
+        if cell >= LIST {
+            return match rng.below(12) {
+                0..=3 => Command::Get(cell),
+                4 => Command::Delete(cell),
+                5..=7 if cell == LIST || cell == SORTED_SET => Command::Take(cell),
+                _ => Command::Put(cell, value),
+            };
+        }
         match rng.below(12) {
             0..=3 => Command::Get(cell),
             4 => Command::SetIfAbsent(cell, value),
@@ -326,18 +334,18 @@ impl Heard {
                 _ => panic!("{ask:?} was answered with {error}"),
             };
         }
+        let read = |(command, value): (&Command, &Value)| {
+            command.reply(value).unwrap_or_else(|| panic!("{command:?} was answered {value:?}"))
+        };
         if !ask.is_transaction {
-            let reply =
-                Reply::of(value).unwrap_or_else(|| panic!("{ask:?} was answered {value:?}"));
-            return Self::Answer(Answer::Replies(vec![reply]));
+            return Self::Answer(Answer::Replies(vec![read((&ask.commands[0], value))]));
         }
         let Some(elements) = value.as_elements() else {
             assert!(*value == Value::Null, "{ask:?} was answered {value:?}");
             return Self::Answer(Answer::Aborted);
         };
-        let replies = elements.iter().map(|element| {
-            Reply::of(element).unwrap_or_else(|| panic!("{ask:?} was answered {element:?}"))
-        });
+        assert_eq!(elements.len(), ask.commands.len(), "{ask:?} was answered {value:?}");
+        let replies = ask.commands.iter().zip(elements).map(read);
         Self::Answer(Answer::Replies(replies.collect()))
     }
 }
