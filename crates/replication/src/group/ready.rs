@@ -4,7 +4,6 @@
 
 use keystead_types::LogIndex;
 use keystead_types::mistakes::{Mistake, is_made};
-use raft::StateRole;
 
 use super::{Group, Turn, Unpersisted};
 use crate::entry;
@@ -109,8 +108,8 @@ impl<M: Machine> Group<M> {
     /// The others may commit a leader's removal before its own disk has what it wrote after that. Raft 0.7 panics when it then
     /// hears of its disk, since it looks for the leader's own progress; so this leader follows from here on.
     fn step_down_if_taken_out(&mut self) {
-        let raft = &mut self.raw.raft;
-        if raft.state == StateRole::Leader && raft.prs().get(raft.id).is_none() {
+        if self.leads_though_taken_out() {
+            let raft = &mut self.raw.raft;
             raft.become_follower(raft.term, raft::INVALID_ID);
         }
     }

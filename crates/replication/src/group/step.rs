@@ -50,6 +50,11 @@ impl<M: Machine> Group<M> {
             }
             T::MsgAppendResponse if message.reject => self.lower_matched(&message),
             T::MsgAppendResponse if self.is_of_earlier_life(&message) => return,
+            T::MsgAppendResponse
+                if message.term == self.raw.raft.term && self.leads_though_taken_out() =>
+            {
+                return self.note_for_successor(&message, turn);
+            }
             T::MsgSnapshot => {
                 self.note_admission(&message);
                 self.snapshot_offered(message, out);
@@ -83,6 +88,24 @@ impl<M: Machine> Group<M> {
         raft.state == StateRole::Follower
             && self.leader().is_some()
             && raft.election_elapsed < raft.election_timeout()
+    }
+
+    /// True from when this leader has applied its own removal until another one leads.
+    pub(super) fn leads_though_taken_out(&self) -> bool {
+        let raft = &self.raw.raft;
+        raft.state == StateRole::Leader && raft.prs().get(raft.id).is_none()
+    }
+
+    /// A leader that was taken out commits nothing more: raft 0.7 would look for its progress beside those of the others, and
+    /// panic. What a voter has tells it who can take over, and then that one does.
+    fn note_for_successor(&mut self, response: &Message, turn: &Turn) {
+        let raft = &mut self.raw.raft;
+        if let Some(progress) = raft.mut_prs().get_mut(response.from) {
+            progress.maybe_update(response.index);
+        }
+        // Raft would wait for one that it has chosen, whatever the others have meanwhile.
+        raft.abort_leader_transfer();
+        self.resign(turn);
     }
 
     /// True while a snapshot that took the place of the state is on its way to the disk. Raft counts it as applied only

@@ -164,6 +164,28 @@ fn a_leader_that_is_taken_out_before_its_disk_is_done_does_not_fall() {
     }
 }
 
+/// A leader whose removal is committed may have proposed more behind it, and hears that others have that. Raft 0.7 panics when
+/// it commits it, since it looks for the leader's own progress (found by `sim`).
+#[test]
+fn a_leader_that_is_taken_out_hears_the_others_and_does_not_fall() {
+    for seed in 0..60 {
+        let in_flight = Settings { entries_in_flight_max: 8, ..settings() };
+        let mut world = World::new(seed, 3, 1, in_flight);
+        world.run_until("three replicas", 10_000, World::is_at_rest);
+        let (old, gone, third) = (leader(&world), followers(&world)[0], followers(&world)[1]);
+        world.wanted.insert(S1, [old, third].into());
+        world.disk_delay_us.insert(old, seed * MS);
+        world.disk_delay_us.insert(third, 20 * MS);
+        world.tell(old, S1, GroupInput::Change(ReplicaChange::Remove(gone), Box::new(|_| {})));
+        world.tell(old, S1, GroupInput::Transfer(gone));
+        for _ in 0..60 {
+            world.submit(gone, S1, Access::Write, 2_000);
+            world.run_ms(3);
+        }
+        world.settle();
+    }
+}
+
 fn deliver(world: &mut World, message: Message) {
     let to = NodeId(message.to);
     let running = world.node(to).running.as_mut().expect("the node runs");
