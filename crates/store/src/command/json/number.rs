@@ -3,6 +3,8 @@
 //! Two integers give an integer or, where 64 bits do not hold it, an error; with a fraction on either side the result is
 //! a double. Powers are computed by the crate `libm`, so that every replica comes to the same bits (ADR 0013).
 
+use std::collections::BTreeMap;
+
 use keystead_resp::{Args, Protocol, ReplyWriter};
 
 use crate::command::Writer;
@@ -75,6 +77,8 @@ fn run(
     };
     // Read only where a number is to be changed, as in RedisJSON: otherwise nobody learns that it is none.
     let mut operand = None;
+    // A path may name a value twice (`$[0,0]`), and then each time is a change of what the last one left.
+    let mut results = BTreeMap::<*const Node, Node>::new();
     let plan = |hasher: &Hasher, node: &Node, _| {
         if node.as_double().is_none() {
             return Ok(None);
@@ -84,7 +88,10 @@ fn run(
         }
         let operand = operand.as_ref().filter(|operand| operand.as_double().is_some());
         let operand = operand.ok_or(JsonError::NotANumber)?;
-        operation.result(node, operand).map(Some)
+        let place = std::ptr::from_ref(node);
+        let result = operation.result(results.get(&place).unwrap_or(node), operand)?;
+        results.insert(place, result.clone());
+        Ok(Some(result))
     };
     let edited = edit.run(writer, plan, |document, _, location, value: Node| {
         (document.replace(location, value.clone()), value)
