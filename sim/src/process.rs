@@ -150,6 +150,8 @@ pub struct Process {
     fetches: u64,
     /// Groups that have, or had and will have again, a replica here.
     pub here: BTreeSet<ShardId>,
+    /// Those of them that moved away; the log does not say so durably yet.
+    leaving: Vec<ShardId>,
     /// The last index that the log had of each group when it was opened.
     pub recovered_last: BTreeMap<ShardId, LogIndex>,
     newest_work: Option<u64>,
@@ -216,6 +218,7 @@ impl Process {
             fetching: None,
             fetches: 0,
             here: BTreeSet::new(),
+            leaving: Vec::new(),
             recovered_last: BTreeMap::new(),
             newest_work: None,
             written: None,
@@ -254,25 +257,40 @@ impl Process {
         self.start_replica(id, None, seed)
     }
 
-    /// Builds a replica anew after it fell, as its supervisor does.
-    pub fn rebuild(&mut self, id: ShardId, seed: u64) -> Result<(), BirthError> {
+    /// Builds a replica anew after it fell, as its supervisor does. False: not yet, what its last life gave to the log still
+    /// waits for room.
+    pub fn rebuild(&mut self, id: ShardId, seed: u64) -> Result<bool, BirthError> {
         self.write_all().map_err(BirthError::Log)?;
+        if self.waits_for_room() {
+            return Ok(false);
+        }
         let group = keystead_wal::read_group(&self.birth.disk, Path::new(DIR), id)
             .map_err(BirthError::Log)?;
-        self.start_replica(id, group, seed)
+        self.start_replica(id, group, seed)?;
+        Ok(true)
     }
 
-    /// Forgets what the disk has of a replica that has moved away; it was stopped before.
+    /// Forgets what the disk has of a replica that has moved away; it was stopped before. On a full disk that takes until
+    /// there is room: its snapshots stay as long as its log.
     pub fn let_go(&mut self, id: ShardId) -> Result<(), WalError> {
         let mut records = Batch::new();
         records.push_removed(id);
-        self.log_now(records)?;
-        // What is left lies there for nothing, as the product says in a warning.
-        drop(snapshot_file::remove_all(&self.birth.disk, Path::new(SNAPSHOTS), id));
-        self.offers.remove(&id);
-        self.here.remove(&id);
-        self.parts.forget(id);
-        Ok(())
+        self.leaving.push(id);
+        self.log_now(records)
+    }
+
+    /// The log is durable, to the end of all that was given to it if nothing waits.
+    fn forget_leaving(&mut self) {
+        if !self.queue.is_empty() {
+            return;
+        }
+        for id in std::mem::take(&mut self.leaving) {
+            // What is left lies there for nothing, as the product says in a warning.
+            drop(snapshot_file::remove_all(&self.birth.disk, Path::new(SNAPSHOTS), id));
+            self.offers.remove(&id);
+            self.here.remove(&id);
+            self.parts.forget(id);
+        }
     }
 
     /// One turn of the worker. What it asks of the log and the snapshot writer is queued here.
@@ -352,6 +370,7 @@ impl Process {
         if let Some(token) = self.syncing.take() {
             self.parts.persisted(token);
         }
+        self.forget_leaving();
         Ok(())
     }
 

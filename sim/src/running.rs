@@ -309,10 +309,11 @@ impl World {
             return;
         }
         match process.rebuild(group, seed) {
-            Ok(()) => {
+            Ok(true) => {
                 self.count(Event::ReplicaRebuilt);
                 self.settle_down(id);
             }
+            Ok(false) => self.after(100 * MS, Happening::Rebuild(id, life, group)),
             Err(error) if is_rotten => {
                 self.trace.line(self.now_us, format_args!("{group} on {id}: {error:?}"));
                 self.count(Event::DamageRefused);
