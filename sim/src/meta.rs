@@ -80,8 +80,9 @@ pub const TABLE: &[Row] = &[
     },
     Row {
         mistake: Mistake::BatchAppend,
-        faults: &[Fault::Weather, Fault::Isolation, Fault::Crash],
-        seeds_max: 150,
+        // A leader that stood still hears a heartbeat's answer and a rejection in one turn.
+        faults: &[Fault::Weather, Fault::Pause],
+        seeds_max: 40,
     },
     Row { mistake: Mistake::WatchIgnored, faults: &[Fault::Transfer], seeds_max: 5 },
     Row {
