@@ -6,10 +6,13 @@ use keystead_resp::{Value, encode};
 use keystead_types::NodeId;
 
 use crate::coverage::Event;
-use crate::model::{Answer, Ask, CELLS, Cells, Command, Reply};
+use crate::model::{Answer, Ask, CELLS, Cells, Command, Form, Reply, STRINGS, key};
 use crate::scenario::MS;
-use crate::workload::{Client, Heard, Pending, Wire};
+use crate::workload::{Client, Heard, Pending, Wire, Workload};
 use crate::world::{Happening, World};
+
+/// Of so many things that a client asks one is an exchange of databases: in doubt, it makes all histories longer to judge.
+const ASKS_A_SWAP: u64 = 150;
 
 impl World {
     /// Clients begin to ask.
@@ -77,9 +80,10 @@ impl World {
     fn ask(&mut self, client: usize, bytes: &mut Vec<u8>) {
         if self.now_us < self.workload.reads_only_until_us {
             let (object, cell) = (self.object(), self.rng.index(CELLS));
-            let commands = vec![Command::Get(cell)];
-            let ask = Ask { commands, is_transaction: false, guard: None };
-            return self.begin(client, object, ask, bytes);
+            return self.begin(client, object, Ask::alone(Command::Get(cell)), bytes);
+        }
+        if self.rng.below(ASKS_A_SWAP) == 0 {
+            return self.swap(client, bytes);
         }
         match self.rng.below(12) {
             0 | 1 => return self.write_bulk(client, bytes),
@@ -96,8 +100,9 @@ impl World {
             return self.workload.clients[client].pending.push_back(Pending::Any);
         }
         if let Some((object, cell, held)) = watched {
-            let commands = vec![Command::Set(cell, self.workload.token()), Command::Get(cell)];
-            let ask = Ask { commands, is_transaction: true, guard: Some((cell, held)) };
+            let commands = [Command::Set(cell, self.workload.token()), Command::Get(cell)];
+            let guard = Some((cell, held));
+            let ask = Ask { guard, ..Ask::together(Form::Transaction, commands) };
             self.workload.clients[client].is_watching = false;
             return self.begin(client, object, ask, bytes);
         }
@@ -118,16 +123,33 @@ impl World {
         self.workload.clients[client].pending.push_back(Pending::Any);
     }
 
+    /// Exchanges the databases, of all objects.
+    fn swap(&mut self, client: usize, bytes: &mut Vec<u8>) {
+        if let Some(pending) = self.workload.swap(self.now_us) {
+            Ask::alone(Command::Swap).write("", bytes);
+            self.workload.clients[client].pending.push_back(pending);
+        }
+    }
+
+    /// Selects a database, unless the client is sure that it is selected.
+    fn select(&mut self, client: usize, database: usize, bytes: &mut Vec<u8>) {
+        let it = &mut self.workload.clients[client];
+        if it.selected.replace(database) != Some(database) {
+            Ask::alone(Command::Select(database)).write("", bytes);
+            it.pending.push_back(Pending::Select);
+        }
+    }
+
     /// Watches a cell and reads it; what follows is a transaction that hangs on it.
     fn watch(&mut self, client: usize, bytes: &mut Vec<u8>) {
         let object = self.object();
-        let cell = self.rng.index(2);
-        let key = crate::model::key(self.workload.tag(object), cell);
+        let get = Command::Get(Workload::any_cell(&mut self.rng, STRINGS));
+        self.select(client, get.database(), bytes);
+        let key = key(self.workload.tag(object), get.cell());
         encode::command(bytes, [&b"WATCH"[..], &key]);
         self.workload.clients[client].pending.push_back(Pending::Watch);
         self.workload.clients[client].is_watching = true;
-        let ask = Ask { commands: vec![Command::Get(cell)], is_transaction: false, guard: None };
-        self.begin(client, object, ask, bytes);
+        self.begin(client, object, Ask::alone(get), bytes);
         if let Some(Pending::Operation { is_for_watch, .. }) =
             self.workload.clients[client].pending.back_mut()
         {
@@ -136,31 +158,30 @@ impl World {
     }
 
     fn begin(&mut self, client: usize, object: usize, ask: Ask, bytes: &mut Vec<u8>) {
-        let tag = self.workload.tag(object).to_owned();
-        let mut before = 0;
-        if ask.is_transaction {
-            encode::command(bytes, [&b"MULTI"[..]]);
-            before = 1 + ask.commands.len();
-        }
-        ask.commands.iter().for_each(|command| command.write(&tag, bytes));
-        if ask.is_transaction {
-            encode::command(bytes, [&b"EXEC"[..]]);
-        }
+        self.write(client, object, &ask, bytes);
         self.workload.called(object);
-        let called = self.now_us;
+        let (called, before) = (self.now_us, ask.replies_before());
         let pending = Pending::Operation { object, ask, called, before, is_for_watch: false };
         self.workload.clients[client].pending.push_back(pending);
     }
 
+    fn write(&mut self, client: usize, object: usize, ask: &Ask, bytes: &mut Vec<u8>) {
+        self.select(client, ask.commands[0].database(), bytes);
+        ask.write(self.workload.tag(object), bytes);
+        let selects = ask.commands.iter().any(|command| matches!(command, Command::Select(_)));
+        if selects && ask.form == Form::Transaction {
+            // It stays selected if the transaction is executed, and nobody knows yet whether it is.
+            self.workload.clients[client].selected = None;
+        }
+    }
+
     fn ask_finals(&mut self, client: usize, bytes: &mut Vec<u8>) {
         for object in self.workload.judged() {
-            let tag = self.workload.tag(object).to_owned();
-            encode::command(bytes, [&b"MULTI"[..]]);
-            (0..CELLS).for_each(|cell| Command::Get(cell).write(&tag, bytes));
-            encode::command(bytes, [&b"EXEC"[..]]);
+            let ask = Ask::together(Form::Transaction, (0..CELLS).map(Command::Get));
+            self.write(client, object, &ask, bytes);
             let it = &mut self.workload.clients[client];
-            (0..=CELLS).for_each(|_| it.pending.push_back(Pending::Any));
-            it.pending.push_back(Pending::Final(object));
+            (0..ask.replies_before()).for_each(|_| it.pending.push_back(Pending::Any));
+            it.pending.push_back(Pending::Final(object, ask));
         }
     }
 
@@ -259,9 +280,13 @@ impl World {
         }
         match it.pending.pop_front().expect("it was just looked at") {
             Pending::Any => {}
+            Pending::Select => {
+                assert_eq!(*value, Value::Simple("OK".into()), "SELECT was answered {value:?}");
+            }
+            Pending::Swap(swap) => self.hear_swap(swap, value),
             // What follows would hang on no watch.
             Pending::Watch => it.is_spoiled |= value.as_error().is_some(),
-            Pending::Final(object) => self.hear_final(object, value),
+            Pending::Final(object, ask) => self.hear_final(object, &ask, value),
             Pending::Operation { object, ask, called, is_for_watch, .. } => {
                 self.hear_operation(client, (object, ask, called, is_for_watch), value);
             }
@@ -292,10 +317,13 @@ impl World {
                     let cell = ask.commands[0].cell();
                     it.watched = Some((object, cell, held));
                 }
-                if ask.is_transaction {
-                    let is_aborted = output == Answer::Aborted;
-                    let event = if is_aborted { Event::Aborted } else { Event::Transaction };
-                    self.coverage.count(event);
+                match ask.form {
+                    Form::Alone => {}
+                    Form::Script => self.coverage.count(Event::Script),
+                    Form::Transaction if output == Answer::Aborted => {
+                        self.coverage.count(Event::Aborted);
+                    }
+                    Form::Transaction => self.coverage.count(Event::Transaction),
                 }
                 Some(Outcome::Returned { at, output })
             }
@@ -317,15 +345,29 @@ impl World {
         self.workload.ended(object, operation, &mut self.coverage);
     }
 
-    fn hear_final(&mut self, object: usize, value: &Value) {
+    fn hear_swap(&mut self, swap: u64, value: &Value) {
+        let outcome = match Heard::of(&Ask::alone(Command::Swap), value) {
+            Heard::Answer(output) => {
+                self.coverage.count(Event::Swapped);
+                Some(Outcome::Returned { at: self.now_us, output })
+            }
+            Heard::Uncertain => Some(Outcome::Unknown),
+            Heard::Refused | Heard::Moved(_) => None,
+        };
+        self.workload.swap_ended(swap, outcome, &mut self.coverage);
+    }
+
+    fn hear_final(&mut self, object: usize, ask: &Ask, value: &Value) {
         let Some(elements) = value.as_elements() else {
             // Not now: it is asked again.
             return;
         };
         let mut cells = Cells::default();
-        for (number, (cell, element)) in cells.iter_mut().zip(elements).enumerate() {
-            if let Some(Reply::Bytes(held)) = Command::Get(number).reply(element) {
-                *cell = Some(held);
+        for (command, element) in ask.commands.iter().zip(elements) {
+            if let (Command::Get(cell), Some(Reply::Bytes(held))) =
+                (command, command.reply(element))
+            {
+                cells[*cell] = Some(held);
             }
         }
         self.workload.compare(object, &cells);
@@ -343,11 +385,19 @@ impl World {
     pub(crate) fn hang_up(&mut self, client: usize) {
         let wire = self.workload.clients[client].wire;
         for pending in self.workload.clients[client].forget_wire() {
-            let Pending::Operation { object, ask, called, .. } = pending else { continue };
-            self.coverage.count(Event::Unheard);
-            let is_read = ask.commands.iter().all(Command::is_read);
-            let unknown = Operation { input: ask, called, outcome: Outcome::Unknown };
-            self.workload.ended(object, (!is_read).then_some(unknown), &mut self.coverage);
+            match pending {
+                Pending::Operation { object, ask, called, .. } => {
+                    self.coverage.count(Event::Unheard);
+                    let is_read = ask.is_read();
+                    let unknown = Operation { input: ask, called, outcome: Outcome::Unknown };
+                    self.workload.ended(object, (!is_read).then_some(unknown), &mut self.coverage);
+                }
+                Pending::Swap(swap) => {
+                    let unknown = Some(Outcome::Unknown);
+                    self.workload.swap_ended(swap, unknown, &mut self.coverage);
+                }
+                _ => {}
+            }
         }
         if let Some(Wire { node, life, connection }) = wire
             && let Some(process) = self.alive(node, life)

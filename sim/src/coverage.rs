@@ -46,6 +46,10 @@ pub enum Event {
     Answered,
     /// A transaction was executed.
     Transaction,
+    /// A script was executed.
+    Script,
+    /// Databases were exchanged.
+    Swapped,
     /// A transaction was stopped by its watch.
     Aborted,
     /// A client was told that nothing happened.
@@ -96,6 +100,8 @@ pub const NECESSARY: &[Event] = &[
     Event::Forwarded,
     Event::Answered,
     Event::Transaction,
+    Event::Script,
+    Event::Swapped,
     Event::Aborted,
     Event::Refused,
     Event::Uncertain,
@@ -156,6 +162,8 @@ const EVENTS: [Event; COUNT] = [
     Event::Moved,
     Event::Answered,
     Event::Transaction,
+    Event::Script,
+    Event::Swapped,
     Event::Aborted,
     Event::Refused,
     Event::Uncertain,

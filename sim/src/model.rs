@@ -1,18 +1,27 @@
 //! What the commands of the workload mean: a naive store of a few cells, in which a history is judged.
-//! Owns: [`Command`], [`Reply`], how they look in RESP, [`Object`] (the model). Never: the product's own store, which
-//! is what is being judged.
+//! Owns: [`Command`], [`Reply`], [`Ask`], [`Object`] (the model). Never: how they look on the wire (see `model/wire.rs`), the
+//! product's own store, which is what is being judged.
 //!
 //! An *object* is all keys with one hash tag, and so in one slot: two strings, a counter, a field of a hash, a list, a set, a
-//! sorted set and a stream. Values are tokens, each written once (`7;`), and a cell of many holds them one after the other.
-//! A transaction over several of them is one operation: if the history of the object is linearizable, transactions
-//! within a slot are strictly serializable.
+//! sorted set and a stream, in each of two databases. Values are tokens, each written once (`7;`), and a cell of many holds
+//! them one after the other. A transaction over several of them is one operation, and so is a script: if the history of
+//! the object is linearizable, transactions and scripts within a slot are strictly serializable.
+
+mod wire;
 
 use keystead_history::Model;
-use keystead_resp::{Value, encode};
 
-/// Cells of an object: strings 0 and 1, the counter, the hash's field, then those that hold many tokens.
-pub const CELLS: usize = 8;
-const COUNTER: usize = 2;
+pub use wire::key;
+
+/// Databases that an object lies in.
+pub const DATABASES: usize = 2;
+/// Cells of an object in one database: strings 0 and 1, the counter, the hash's field, then those that hold many tokens.
+pub const KINDS: usize = 8;
+/// Cells of an object: those in database 0, then those in database 1.
+pub const CELLS: usize = KINDS * DATABASES;
+/// Kinds of cells that hold bytes.
+pub(crate) const STRINGS: usize = 2;
+pub(crate) const COUNTER: usize = 2;
 const FIELD: usize = 3;
 /// Cells of many: in the order in which tokens came (list, stream), or in that of their numbers (sets).
 pub(crate) const LIST: usize = 4;
@@ -23,7 +32,14 @@ const STREAM: usize = 7;
 /// What an object holds.
 pub type Cells = [Option<Vec<u8>>; CELLS];
 
-/// A command on one cell.
+/// What an object holds once its databases are exchanged.
+#[must_use]
+pub fn swapped(mut cells: Cells) -> Cells {
+    cells.rotate_left(KINDS);
+    cells
+}
+
+/// A command, most of them on one cell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// GET, HGET, or all that a cell of many holds.
@@ -36,89 +52,39 @@ pub enum Command {
     GetSet(usize, Vec<u8>),
     /// APPEND; strings only.
     Append(usize, Vec<u8>),
-    /// INCRBY; the counter only.
-    Add(i64),
+    /// INCRBY; counters only.
+    Add(usize, i64),
     /// DEL or HDEL.
     Delete(usize),
     /// RPUSH, SADD, ZADD or XADD.
     Put(usize, Vec<u8>),
     /// LPOP or ZPOPMIN. Nothing is taken of a set (SPOP takes what no model can say) or a stream.
     Take(usize),
+    /// MOVE to the other database.
+    Move(usize),
+    /// COPY to the other database, in place of what is there.
+    Copy(usize),
+    /// SELECT. It says where those behind it look; they know by themselves.
+    Select(usize),
+    /// SWAPDB, on all objects at once.
+    Swap,
 }
 
 /// What a command answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
-    /// `OK`.
+    /// OK.
     Ok,
-    /// Nothing there.
-    Nil,
     /// A number.
     Integer(i64),
-    /// A value.
+    /// Nothing there.
+    Nil,
+    /// What is there.
     Bytes(Vec<u8>),
 }
 
 impl Command {
-    /// Appends the command on the object `tag` as a client sends it.
-    pub fn write(&self, tag: &str, out: &mut Vec<u8>) {
-        let key = key(tag, self.cell());
-        let mut put = |args: &[&[u8]]| encode::command(out, args.iter().copied());
-        match self {
-            Self::Get(FIELD) => put(&[b"HGET", &key, b"f"]),
-            Self::Get(LIST) => put(&[b"LRANGE", &key, b"0", b"-1"]),
-            Self::Get(SET) => put(&[b"SMEMBERS", &key]),
-            Self::Get(SORTED_SET) => put(&[b"ZRANGE", &key, b"0", b"-1"]),
-            Self::Get(STREAM) => put(&[b"XRANGE", &key, b"-", b"+"]),
-            Self::Get(_) => put(&[b"GET", &key]),
-            Self::Set(FIELD, value) => put(&[b"HSET", &key, b"f", value]),
-            Self::Set(_, value) => put(&[b"SET", &key, value]),
-            Self::SetIfAbsent(FIELD, value) => put(&[b"HSETNX", &key, b"f", value]),
-            Self::SetIfAbsent(_, value) => put(&[b"SETNX", &key, value]),
-            Self::GetSet(_, value) => put(&[b"GETSET", &key, value]),
-            Self::Append(_, value) => put(&[b"APPEND", &key, value]),
-            Self::Add(by) => put(&[b"INCRBY", &key, by.to_string().as_bytes()]),
-            Self::Delete(FIELD) => put(&[b"HDEL", &key, b"f"]),
-            Self::Delete(_) => put(&[b"DEL", &key]),
-            Self::Put(SET, value) => put(&[b"SADD", &key, value]),
-            Self::Put(SORTED_SET, value) => {
-                put(&[b"ZADD", &key, number(value).to_string().as_bytes(), value]);
-            }
-            Self::Put(STREAM, value) => put(&[b"XADD", &key, b"*", b"f", value]),
-            Self::Put(_, value) => put(&[b"RPUSH", &key, value]),
-            Self::Take(SORTED_SET) => put(&[b"ZPOPMIN", &key]),
-            Self::Take(_) => put(&[b"LPOP", &key]),
-        }
-    }
-
-    /// What the command answered, in what came over the wire; `None` if that is no answer to it.
-    #[must_use]
-    pub fn reply(&self, value: &Value) -> Option<Reply> {
-        match (self, value) {
-            // The id follows from the time, which nobody here knows.
-            (Self::Put(STREAM, _), Value::Bulk(_)) => Some(Reply::Ok),
-            // The member and its score.
-            (Self::Take(SORTED_SET), Value::Array(pair)) => Some(match pair.first() {
-                Some(member) => Reply::Bytes(member.as_bytes()?.to_vec()),
-                None => Reply::Nil,
-            }),
-            (Self::Get(cell @ LIST..), Value::Array(_) | Value::Set(_)) => {
-                let tokens = value.as_elements()?.iter().map(token);
-                let mut tokens: Vec<Vec<u8>> = tokens.collect::<Option<_>>()?;
-                if *cell == SET {
-                    tokens.sort_by_key(|token| number(token));
-                }
-                Some(if tokens.is_empty() { Reply::Nil } else { Reply::Bytes(tokens.concat()) })
-            }
-            (_, Value::Simple(text)) if text == "OK" => Some(Reply::Ok),
-            (_, Value::Integer(number)) => Some(Reply::Integer(*number)),
-            (_, Value::Bulk(bytes)) => Some(Reply::Bytes(bytes.clone())),
-            (_, Value::Null) => Some(Reply::Nil),
-            _ => None,
-        }
-    }
-
-    /// The cell that it is about.
+    /// The cell that the command is about; of those about whole databases, the first.
     #[must_use]
     pub const fn cell(&self) -> usize {
         match self {
@@ -127,28 +93,43 @@ impl Command {
             | Self::SetIfAbsent(cell, _)
             | Self::GetSet(cell, _)
             | Self::Append(cell, _)
+            | Self::Add(cell, _)
             | Self::Put(cell, _)
             | Self::Take(cell)
+            | Self::Move(cell)
+            | Self::Copy(cell)
             | Self::Delete(cell) => *cell,
-            Self::Add(_) => COUNTER,
+            Self::Select(database) => *database * KINDS,
+            Self::Swap => 0,
         }
+    }
+
+    /// What kind of cell that is, which is the same in every database.
+    #[must_use]
+    pub const fn kind(&self) -> usize {
+        self.cell() % KINDS
+    }
+
+    /// The database that must be selected.
+    #[must_use]
+    pub const fn database(&self) -> usize {
+        self.cell() / KINDS
     }
 
     /// True if it changes nothing.
     #[must_use]
     pub const fn is_read(&self) -> bool {
-        matches!(self, Self::Get(_))
+        matches!(self, Self::Get(_) | Self::Select(_))
     }
 
-    /// Does it, and answers.
     fn run(&self, cells: &mut Cells) -> Reply {
-        let cell = self.cell();
+        let (cell, kind) = (self.cell(), self.kind());
         let was_there = cells[cell].is_some();
         match self {
             Self::Get(_) => found(cells[cell].clone()),
             Self::Set(_, value) => {
                 cells[cell] = Some(value.clone());
-                if cell == FIELD { Reply::Integer(i64::from(!was_there)) } else { Reply::Ok }
+                if kind == FIELD { Reply::Integer(i64::from(!was_there)) } else { Reply::Ok }
             }
             Self::SetIfAbsent(_, value) => {
                 cells[cell].get_or_insert_with(|| value.clone());
@@ -160,45 +141,74 @@ impl Command {
                 whole.extend_from_slice(value);
                 Reply::Integer(i64::try_from(whole.len()).expect("values are short"))
             }
-            Self::Add(by) => {
-                let digits = cells[cell].as_deref().unwrap_or(b"0");
-                let text = std::str::from_utf8(digits).expect("the counter holds digits");
-                let sum = text.parse::<i64>().expect("the counter holds digits") + by;
-                cells[cell] = Some(sum.to_string().into_bytes());
-                Reply::Integer(sum)
-            }
+            Self::Add(_, by) => add(&mut cells[cell], *by),
             Self::Delete(_) => {
                 cells[cell] = None;
                 Reply::Integer(i64::from(was_there))
             }
-            Self::Put(_, value) => put(&mut cells[cell], cell, value),
-            Self::Take(_) => {
-                let Some(held) = cells[cell].take() else { return Reply::Nil };
-                let taken = split(&held).next().unwrap_or_default().to_vec();
-                let left = held[taken.len()..].to_vec();
-                cells[cell] = (!left.is_empty()).then_some(left);
-                Reply::Bytes(taken)
+            Self::Put(_, value) => put(&mut cells[cell], kind, value),
+            Self::Take(_) => take(&mut cells[cell]),
+            Self::Move(_) => {
+                let to = elsewhere(cell);
+                let is_moved = was_there && cells[to].is_none();
+                if is_moved {
+                    cells.swap(cell, to);
+                }
+                Reply::Integer(is_moved.into())
+            }
+            Self::Copy(_) => {
+                if was_there {
+                    cells[elsewhere(cell)] = cells[cell].clone();
+                }
+                Reply::Integer(was_there.into())
+            }
+            Self::Select(_) => Reply::Ok,
+            Self::Swap => {
+                cells.rotate_left(KINDS);
+                Reply::Ok
             }
         }
     }
 }
 
+/// The same cell in the other database.
+const fn elsewhere(cell: usize) -> usize {
+    (cell + KINDS) % CELLS
+}
+
+fn add(held: &mut Option<Vec<u8>>, by: i64) -> Reply {
+    let digits = held.as_deref().unwrap_or(b"0");
+    let text = std::str::from_utf8(digits).expect("the counter holds digits");
+    let sum = text.parse::<i64>().expect("the counter holds digits") + by;
+    *held = Some(sum.to_string().into_bytes());
+    Reply::Integer(sum)
+}
+
 /// Puts a token into a cell of many.
-fn put(held: &mut Option<Vec<u8>>, cell: usize, value: &[u8]) -> Reply {
+fn put(held: &mut Option<Vec<u8>>, kind: usize, value: &[u8]) -> Reply {
     let whole = held.get_or_insert_default();
     let mut tokens: Vec<&[u8]> = split(whole).collect();
-    let at = match cell {
+    let at = match kind {
         SET | SORTED_SET => tokens.partition_point(|token| number(token) < number(value)),
         _ => tokens.len(),
     };
     tokens.insert(at, value);
     let count = i64::try_from(tokens.len()).expect("a handful");
     *whole = tokens.concat();
-    match cell {
+    match kind {
         STREAM => Reply::Ok,
         LIST => Reply::Integer(count),
         _ => Reply::Integer(1),
     }
+}
+
+/// Takes the first token of a cell of many.
+fn take(held: &mut Option<Vec<u8>>) -> Reply {
+    let Some(whole) = held.take() else { return Reply::Nil };
+    let taken = split(&whole).next().unwrap_or_default().to_vec();
+    let left = whole[taken.len()..].to_vec();
+    *held = (!left.is_empty()).then_some(left);
+    Reply::Bytes(taken)
 }
 
 /// The tokens in what a cell of many holds.
@@ -212,35 +222,58 @@ fn number(token: &[u8]) -> u64 {
     std::str::from_utf8(digits).ok().and_then(|text| text.parse().ok()).unwrap_or_default()
 }
 
-/// The token in an element of a cell of many: the element itself, or the value behind the field of a stream's entry.
-fn token(element: &Value) -> Option<Vec<u8>> {
-    let value = match element.as_elements() {
-        Some(entry) => entry.get(1)?.as_elements()?.get(1)?,
-        None => element,
-    };
-    value.as_bytes().map(<[u8]>::to_vec)
-}
-
 fn found(value: Option<Vec<u8>>) -> Reply {
     value.map_or(Reply::Nil, Reply::Bytes)
 }
 
-/// The key of a cell.
-#[must_use]
-pub fn key(tag: &str, cell: usize) -> Vec<u8> {
-    const NAMES: [&str; CELLS] = ["a", "b", "c", "h", "l", "s", "z", "x"];
-    format!("{{{tag}}}{}", NAMES[cell]).into_bytes()
+/// How commands of an operation go out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// One by itself.
+    Alone,
+    /// Within MULTI and EXEC.
+    Transaction,
+    /// Called by a script.
+    Script,
 }
 
-/// One operation: a command, or several in a MULTI, if wanted behind a WATCH.
+/// One operation: a command, or several that take effect together, if wanted behind a WATCH.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ask {
     /// The commands.
     pub commands: Vec<Command>,
-    /// True for a MULTI.
-    pub is_transaction: bool,
+    /// How they are sent.
+    pub form: Form,
     /// The cell that is watched and what it held behind the WATCH: if it changed, nothing happens.
     pub guard: Option<(usize, Option<Vec<u8>>)>,
+}
+
+impl Ask {
+    /// A command by itself.
+    #[must_use]
+    pub fn alone(command: Command) -> Self {
+        Self { commands: vec![command], form: Form::Alone, guard: None }
+    }
+
+    /// Several commands together, with SELECT wherever the next one looks into another database.
+    #[must_use]
+    pub fn together(form: Form, commands: impl IntoIterator<Item = Command>) -> Self {
+        let mut all: Vec<Command> = Vec::new();
+        for command in commands {
+            let database = command.database();
+            if all.last().is_some_and(|last| last.database() != database) {
+                all.push(Command::Select(database));
+            }
+            all.push(command);
+        }
+        Self { commands: all, form, guard: None }
+    }
+
+    /// True if it changes nothing.
+    #[must_use]
+    pub fn is_read(&self) -> bool {
+        self.commands.iter().all(Command::is_read)
+    }
 }
 
 /// What is answered to an operation.
@@ -289,6 +322,6 @@ impl Model for Object {
     }
 
     fn is_read(&self, input: &Ask) -> bool {
-        input.commands.iter().all(Command::is_read)
+        input.is_read()
     }
 }

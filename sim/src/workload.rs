@@ -7,15 +7,20 @@
 //! what they mean. A history is judged as soon as its object is left alone; what it may hold then is compared with
 //! what is really there when all is at rest. That finds what was lost or happened twice long afterwards.
 
-use std::collections::VecDeque;
+mod swap;
+
+use std::collections::{BTreeMap, VecDeque};
 
 use keystead_history::{Ends, Operation, Outcome, check};
 use keystead_resp::{ReplyDecoder, ReplyLimits, Value};
 use keystead_types::NodeId;
 
 use crate::coverage::{Coverage, Event};
-use crate::model::{Answer, Ask, CELLS, Cells, Command, LIST, Object, SORTED_SET};
+use crate::model::{
+    Answer, Ask, COUNTER, Cells, Command, Form, KINDS, LIST, Object, SORTED_SET, STRINGS, swapped,
+};
 use crate::rng::Rng;
+use swap::OpenSwap;
 
 /// Operations after which an object is left alone.
 const OPERATIONS_MAX: usize = 80;
@@ -35,12 +40,25 @@ pub struct Story {
     is_left: bool,
 }
 
+/// An object that was judged.
+struct Judged {
+    object: usize,
+    /// What it may hold.
+    ends: Ends<Cells>,
+    /// Exchanges of the databases that had been asked for by then.
+    swaps: u64,
+}
+
 /// What a client waits for, in order.
 pub enum Pending {
     /// Replies that are not judged: HELLO, bulk writes.
     Any,
+    /// OK: a database of the connection's own choice is never refused.
+    Select,
     /// Whether a WATCH was taken.
     Watch,
+    /// The end of an exchange of the databases.
+    Swap(u64),
     /// The end of an operation.
     Operation {
         /// On which object.
@@ -54,8 +72,8 @@ pub enum Pending {
         /// True if what it answers is what a WATCH stands for.
         is_for_watch: bool,
     },
-    /// What an object really holds.
-    Final(usize),
+    /// What an object really holds, as asked.
+    Final(usize, Ask),
 }
 
 /// A client's connection.
@@ -81,6 +99,8 @@ pub struct Client {
     pub batch: u64,
     /// When its last bytes arrive: the next ones do so later.
     pub last_arrival_us: u64,
+    /// The database that its connection has selected, if it is sure of that.
+    pub selected: Option<usize>,
     /// Where it was sent by MOVED.
     pub sent_to: Option<NodeId>,
     /// What it watches, and what that held.
@@ -101,6 +121,7 @@ impl Default for Client {
             pending: VecDeque::new(),
             batch: 0,
             last_arrival_us: 0,
+            selected: Some(0),
             sent_to: None,
             watched: None,
             is_watching: false,
@@ -139,8 +160,14 @@ pub struct Workload {
     stories: Vec<Story>,
     /// The objects that are asked now.
     active: Vec<usize>,
-    /// Objects that were judged, with what they may hold.
-    judged: VecDeque<(usize, Ends<Cells>)>,
+    /// Objects that are left alone while something asked of them is under way.
+    leaving: Vec<usize>,
+    judged: VecDeque<Judged>,
+    /// Exchanges of the databases so far.
+    swaps: u64,
+    open_swaps: BTreeMap<u64, OpenSwap>,
+    /// When those were called of which nobody knows whether they came or will come.
+    doubtful_swaps: Vec<u64>,
     tokens: u64,
     /// True while clients begin something new.
     pub is_open: bool,
@@ -157,7 +184,9 @@ impl Workload {
 
     /// An object to ask.
     pub fn any_object(&mut self, rng: &mut Rng, wanted: usize) -> usize {
-        self.active.retain(|object| !self.stories[*object].is_left);
+        let stories = &self.stories;
+        self.leaving.extend(self.active.extract_if(.., |object| stories[*object].is_left));
+        self.leaving.retain(|object| stories[*object].open > 0);
         while self.active.len() < wanted {
             let object = self.stories.len();
             self.stories.push(Story {
@@ -168,6 +197,7 @@ impl Workload {
                 is_left: false,
             });
             self.active.push(object);
+            self.swaps_to_come(object);
         }
         self.active[rng.index(self.active.len())]
     }
@@ -184,29 +214,49 @@ impl Workload {
         self.stories[object].is_left
     }
 
+    fn is_judged(&self, object: usize) -> bool {
+        self.stories[object].is_left && self.stories[object].open == 0
+    }
+
     /// An operation to ask.
     pub fn any_ask(&mut self, rng: &mut Rng, may_be_transaction: bool) -> Ask {
-        let is_transaction = rng.below(4) == 0 && may_be_transaction;
-        let count = if is_transaction { rng.between(2, 4) } else { 1 };
-        let commands = (0..count).map(|_| self.any_command(rng)).collect();
-        Ask { commands, is_transaction, guard: None }
+        // A script costs a Lua on every replica: few, so that more seeds are played.
+        let form = match rng.below(16) {
+            0..=3 if may_be_transaction => Form::Transaction,
+            4 => Form::Script,
+            _ => return Ask::alone(self.any_command(rng)),
+        };
+        let commands: Vec<Command> =
+            (0..rng.between(2, 4)).map(|_| self.any_command(rng)).collect();
+        Ask::together(form, commands)
+    }
+
+    /// A cell: those of database 0 more often, so that operations meet.
+    pub fn any_cell(rng: &mut Rng, kinds: usize) -> usize {
+        rng.index(kinds) + if rng.below(4) == 0 { KINDS } else { 0 }
     }
 
     /// A command on any cell.
-    pub fn any_command(&mut self, rng: &mut Rng) -> Command {
-        let cell = rng.index(CELLS);
-        if cell == 2 {
+    fn any_command(&mut self, rng: &mut Rng) -> Command {
+        let cell = Self::any_cell(rng, KINDS);
+        match rng.below(24) {
+            0 => return Command::Move(cell),
+            1 => return Command::Copy(cell),
+            _ => {}
+        }
+        let kind = cell % KINDS;
+        if kind == COUNTER {
             return match rng.below(3) {
                 0 => Command::Get(cell),
-                _ => Command::Add(i64::try_from(rng.between(1, 9)).expect("small")),
+                _ => Command::Add(cell, i64::try_from(rng.between(1, 9)).expect("small")),
             };
         }
         let value = self.token();
-        if cell >= LIST {
+        if kind >= LIST {
             return match rng.below(12) {
                 0..=3 => Command::Get(cell),
                 4 => Command::Delete(cell),
-                5..=7 if cell == LIST || cell == SORTED_SET => Command::Take(cell),
+                5..=7 if kind == LIST || kind == SORTED_SET => Command::Take(cell),
                 _ => Command::Put(cell, value),
             };
         }
@@ -214,8 +264,8 @@ impl Workload {
             0..=3 => Command::Get(cell),
             4 => Command::SetIfAbsent(cell, value),
             5 => Command::Delete(cell),
-            6 if cell < 2 => Command::GetSet(cell, value),
-            7..=9 if cell < 2 => Command::Append(cell, value),
+            6 if kind < STRINGS => Command::GetSet(cell, value),
+            7..=9 if kind < STRINGS => Command::Append(cell, value),
             _ => Command::Set(cell, value),
         }
     }
@@ -261,7 +311,7 @@ impl Workload {
                 if self.judged.len() == JUDGED_KEPT {
                     self.judged.pop_front();
                 }
-                self.judged.push_back((object, ends));
+                self.judged.push_back(Judged { object, ends, swaps: self.swaps });
             }
             Err(error) if error.is_violation() => {
                 let lines: Vec<String> = history.iter().map(|op| format!("{op:?}")).collect();
@@ -273,6 +323,9 @@ impl Workload {
 
     /// Leaves every object alone, so that all are judged.
     pub fn leave_all(&mut self, coverage: &mut Coverage) {
+        self.leaving.clear();
+        // All that was ever sent has come by now, or never will.
+        self.doubtful_swaps.clear();
         for object in std::mem::take(&mut self.active) {
             let story = &mut self.stories[object];
             if !story.is_left {
@@ -287,15 +340,17 @@ impl Workload {
     /// The objects that were judged and can be compared with what is there.
     #[must_use]
     pub fn judged(&self) -> Vec<usize> {
-        self.judged.iter().map(|(object, _)| *object).collect()
+        self.judged.iter().map(|judged| judged.object).collect()
     }
 
     /// What an object really holds.
     pub fn compare(&self, object: usize, cells: &Cells) {
-        let ends = self.judged.iter().find(|(other, _)| *other == object);
-        let (_, ends) = ends.expect("only judged objects are compared");
+        let judged = self.judged.iter().find(|judged| judged.object == object);
+        let Judged { ends, swaps, .. } = judged.expect("only judged objects are compared");
+        // Who asks for an exchange asks it of all objects, the judged ones included.
+        let may_be_swapped = *swaps != self.swaps;
         assert!(
-            ends.may_be(cells),
+            ends.may_be(cells) || may_be_swapped && ends.may_be(&swapped(cells.clone())),
             "lost or doubled: {} holds {cells:?}, its history allows {:?}",
             self.stories[object].tag,
             ends.iter().take(4).collect::<Vec<_>>()
@@ -337,7 +392,7 @@ impl Heard {
         let read = |(command, value): (&Command, &Value)| {
             command.reply(value).unwrap_or_else(|| panic!("{command:?} was answered {value:?}"))
         };
-        if !ask.is_transaction {
+        if ask.form == Form::Alone {
             return Self::Answer(Answer::Replies(vec![read((&ask.commands[0], value))]));
         }
         let Some(elements) = value.as_elements() else {
