@@ -154,6 +154,8 @@ impl Store {
     }
 
     /// As [`apply`](Self::apply) for one of several commands that are applied as one: who waits is not served yet.
+    // One call less for each command: 30 of the 1,300 instructions of a SET (`cargo xtask bench instructions`).
+    #[inline(always)]
     fn apply_one(
         &mut self,
         ctx: &ApplyContext,

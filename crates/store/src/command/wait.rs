@@ -195,6 +195,7 @@ impl WaitCommand {
 
 /// Serves who waits for keys that are ready, until no key is (INV-B2). What serving one makes ready, as BLMOVE does, comes
 /// behind what was ready before; it ends, since whoever is served waits no more (INV-B3).
+#[cold]
 pub(crate) fn serve(keyspace: &mut Keyspace, ctx: &ApplyContext) {
     let before = keyspace.selected();
     while let Some(key) = keyspace.waiters.take_ready() {

@@ -120,6 +120,7 @@ impl Store {
     }
 
     /// Serves who waits for keys that a command made ready.
+    #[inline]
     pub(crate) fn serve_waiters(&mut self, ctx: &ApplyContext) {
         if self.keyspace.waiters.has_ready() {
             serve(&mut self.keyspace, ctx);
