@@ -9,10 +9,10 @@
 //! becomes the beginning of the next shard.
 //!
 //! A FLUSHALL that succeeded on some shards only is answered UNCERTAIN: it is not true that nothing
-//! happened. SWAPDB exchanges the databases of each shard at one moment, but not those of all shards at the same.
+//! happened. FUNCTION LOAD and its kin go to the node itself, which keeps one order for all shards (`node/libraries.rs`). SWAPDB exchanges the databases of each shard at one moment, but not those of all shards at the same.
 
-use keystead_node::{Access, Door, Outcome, Refusal, UnknownReason};
-use keystead_resp::{Args, ReplyWriter, skip_reply};
+use keystead_node::{Access, Door, Outcome, Refusal, UnknownReason, internal};
+use keystead_resp::{Args, ReplyWriter, encode, skip_reply};
 use keystead_store::ScanCursor;
 use keystead_store::command::GatherCommand;
 use keystead_types::{SLOT_COUNT, ShardId, Slot};
@@ -53,6 +53,12 @@ pub(crate) fn begin(
     let shards = dispatch.turn.door.shards();
     if shards.is_empty() {
         return dispatch.fail(&Failure::NoTopology);
+    }
+    if kind.changes_libraries() && shards.len() > 1 {
+        let mut run = Vec::new();
+        encode::command(&mut run, [internal::LIBRARIES]);
+        run.extend_from_slice(args.wire());
+        return dispatch.submit_single(ShardId::META, Access::Write, &run);
     }
     let mut gather = Gather { kind, local: Vec::new(), scanned: None };
     let asked = match kind {

@@ -18,7 +18,7 @@ use keystead_wal::{RealDisk, WalError};
 use tokio::time::sleep;
 
 use crate::node::{KeeperEvent, Node, Offer};
-use crate::{keeper, membership, reconcile, snapshots, sync};
+use crate::{keeper, libraries, membership, reconcile, snapshots, sync};
 
 /// How long a thread may take to end.
 const GRACE: Duration = Duration::from_secs(5);
@@ -228,7 +228,7 @@ fn on_event(node: &Node, event: Event) {
 fn control(node: &Arc<Node>) -> SupervisorSpec {
     let (keeper_of, member_of, reconcile_of) =
         (Arc::clone(node), Arc::clone(node), Arc::clone(node));
-    let (sync_of, pacer_of) = (Arc::clone(node), Arc::clone(node));
+    let (sync_of, libraries_of, pacer_of) = (Arc::clone(node), Arc::clone(node), Arc::clone(node));
     SupervisorSpec::new("control", Strategy::OneForOne)
         .intensity(intensity(20))
         .child(ChildSpec::task("keeper", move |context| {
@@ -241,6 +241,9 @@ fn control(node: &Arc<Node>) -> SupervisorSpec {
             reconcile::run(Arc::clone(&reconcile_of), context)
         }))
         .child(ChildSpec::task("sync", move |context| sync::run(Arc::clone(&sync_of), context)))
+        .child(ChildSpec::task("libraries", move |context| {
+            libraries::run(Arc::clone(&libraries_of), context)
+        }))
         .child(ChildSpec::task("pacer", move |context| pace(Arc::clone(&pacer_of), context)))
 }
 

@@ -24,10 +24,10 @@ use crate::door::{Access, Door, Outcome, Refusal, Run, Standing, Ticket, Unknown
 use crate::forward::{Answer, AnswerEnding, Call, CallId, FRAMES_ROOM_BYTES, PARTS_MAX};
 use crate::internal;
 use crate::mailbox::{Letter, Mailbox};
+use crate::questions::{Question, Questions};
 use crate::served;
 use crate::shard::{FORM_OWN, form_of};
 use crate::status::{ClusterView, Status};
-use crate::sync::{SyncQueue, SyncRequest};
 use crate::waits::{Outgoing, Waits};
 
 /// How long a run waits before it is tried again when nobody is known to lead its shard.
@@ -41,7 +41,7 @@ const ANSWER_GRACE: Duration = Duration::from_millis(500);
 /// See the module.
 pub struct NodeDoor {
     core: Arc<Core>,
-    syncs: Arc<SyncQueue>,
+    questions: Arc<Questions>,
     mailbox: Arc<Mailbox>,
     routes: Arc<Routes>,
     routes_version: u64,
@@ -108,7 +108,7 @@ impl NodeDoor {
     /// A door of `core`; `wake` is called when [`completions`](Door::completions) has something.
     pub(crate) fn new(
         core: Arc<Core>,
-        syncs: Arc<SyncQueue>,
+        questions: Arc<Questions>,
         wake: Arc<dyn Fn() + Send + Sync>,
         status: Arc<dyn Fn() -> Status + Send + Sync>,
         view: Arc<dyn Fn() -> Arc<ClusterView> + Send + Sync>,
@@ -119,7 +119,7 @@ impl NodeDoor {
         let connection_changes = core.connection_changes();
         Self {
             core,
-            syncs,
+            questions,
             mailbox,
             routes,
             routes_version,
@@ -463,10 +463,22 @@ impl NodeDoor {
 
 impl NodeDoor {
     /// A question to the node itself: no log takes part.
-    fn ask_for_sync(&self, run: &Run<'_>, patience: Duration) {
+    fn ask(&self, run: &Run<'_>, asked: Asked<'_>) {
         let form = form_of(run.protocol, run.origin);
-        self.syncs.put(SyncRequest {
+        let (queue, patience, commands) = match asked {
+            Asked::Sync(patience) => (&self.questions.syncs, patience, &[][..]),
+            Asked::Libraries(command) => {
+                (&self.questions.libraries, self.core.settings.patience, command)
+            }
+        };
+        let access = match run.access {
+            Access::Read => LogAccess::Read,
+            Access::Write => LogAccess::Write,
+        };
+        queue.put(Question {
             part: Part { ticket: run.ticket.0, bytes: 0, form },
+            commands: commands.to_vec(),
+            access,
             deadline: self.core.clock.monotonic_now().after(patience),
             reply_to: Arc::clone(&self.mailbox) as Arc<dyn keystead_replication::ReplyTo>,
         });
@@ -499,9 +511,9 @@ impl Door for NodeDoor {
 
     fn submit(&mut self, run: Run<'_>) {
         if run.shard.is_meta()
-            && let Some(patience) = sync_patience(run.commands)
+            && let Some(asked) = asked_of_node(run.commands)
         {
-            return self.ask_for_sync(&run, patience);
+            return self.ask(&run, asked);
         }
         let Run { ticket, shard, database, commands, protocol, access, origin } = run;
         let form = form_of(protocol, origin);
@@ -609,13 +621,27 @@ impl Door for NodeDoor {
     }
 }
 
-/// How long a question for a comparison may wait; nothing if the run is for the metadata's log.
-fn sync_patience(commands: &[u8]) -> Option<Duration> {
-    let mut spans = Vec::new();
-    let args = RunDecoder::new(commands).next(&mut spans).ok()??;
-    let is_question = &args[0] == internal::SYNC;
-    let patience_ms = args.get(1).and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
-    is_question.then(|| patience_ms.map_or(Duration::ZERO, Duration::from_millis))
+/// What is asked of the node itself.
+enum Asked<'r> {
+    /// A comparison of all replicas, and how long it may take.
+    Sync(Duration),
+    /// A change of the libraries of functions.
+    Libraries(&'r [u8]),
+}
+
+/// What a run of the metadata group asks of the node itself; nothing if it is for the group's log.
+fn asked_of_node(commands: &[u8]) -> Option<Asked<'_>> {
+    let (mut spans, mut run) = (Vec::new(), RunDecoder::new(commands));
+    let args = run.next(&mut spans).ok()??;
+    match &args[0] {
+        internal::SYNC => {
+            let patience_ms =
+                args.get(1).and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
+            Some(Asked::Sync(patience_ms.map_or(Duration::ZERO, Duration::from_millis)))
+        }
+        internal::LIBRARIES => Some(Asked::Libraries(&commands[run.offset()..])),
+        _ => None,
+    }
 }
 
 const fn reason_of(doubt: Doubt) -> UnknownReason {

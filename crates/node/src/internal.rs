@@ -8,6 +8,7 @@
 //! KEYSTEAD.EXPIRE limit               removes what has expired by the entry's time, at most `limit` keys
 //! KEYSTEAD.SELECT database            what follows works on this database; has no reply
 //! KEYSTEAD.EVICT database key ...     removes keys that the leader chose, to make room
+//! KEYSTEAD.LIBRARIES [libraries]      takes libraries of functions over if they are later; without any, answers its own
 //! KEYSTEAD.OOM [EXEC id ...]          does nothing and says why: stands for a command, or a transaction, that needed memory
 //! MULTI, commands, EXEC [id ...]      a transaction; aborted if a watch with one of the ids is dirty
 //!
@@ -28,6 +29,9 @@ use keystead_types::limits::DATABASES_MAX;
 /// Compares all replicas of all shards: never in a log, but a question to the node itself, asked as a run of the
 /// metadata group that only reads. Its argument is how long to wait for replicas that are behind, milliseconds.
 pub const SYNC: &[u8] = b"KEYSTEAD.SYNC";
+/// Gives libraries of functions to a shard; without any, asks a shard for its own. In front of a command, as a question to
+/// the node itself asked as a run of the metadata group: have the first shard run it, and all others take over what comes of it.
+pub const LIBRARIES: &[u8] = b"KEYSTEAD.LIBRARIES";
 /// Registers a watch.
 pub const WATCH: &[u8] = b"KEYSTEAD.WATCH";
 /// Forgets watches.

@@ -30,10 +30,10 @@ use crate::core::{Core, CoreSettings};
 use crate::execute::NodeDoor;
 use crate::footprint::Footprint;
 use crate::identity::{Identity, IdentityError, Stage};
+use crate::questions::Questions;
 use crate::receiver::OutboxPost;
 use crate::shard::Shard;
 use crate::status::{ClusterView, Status};
-use crate::sync::SyncQueue;
 
 /// Events of workers that may wait for the keeper; they come again if they are dropped.
 const EVENTS_MAX: usize = 4096;
@@ -182,7 +182,7 @@ pub struct Node {
     is_founded: AtomicBool,
     is_stopping: AtomicBool,
     /// Who waits for all replicas to be compared.
-    pub(crate) syncs: Arc<SyncQueue>,
+    pub(crate) questions: Arc<Questions>,
     started_at: Monotonic,
     pub(crate) footprint: Footprint,
     tree: Mutex<Option<keystead_supervisor::Tree>>,
@@ -310,8 +310,8 @@ impl Node {
         let (keeper, keeper_events) = mpsc::channel(EVENTS_MAX);
         let started_at = clock.monotonic_now();
         Arc::new_cyclic(|weak: &std::sync::Weak<Self>| {
-            let syncs = Arc::<SyncQueue>::default();
-            let caller = Caller::new(|wake| Self::door_of(&core, &syncs, weak.clone(), wake));
+            let questions = Arc::<Questions>::default();
+            let caller = Caller::new(|wake| Self::door_of(&core, &questions, weak.clone(), wake));
             Self {
                 caller,
                 settings,
@@ -333,7 +333,7 @@ impl Node {
                 started_at,
                 footprint: Footprint::default(),
                 tree: Mutex::default(),
-                syncs: Arc::clone(&syncs),
+                questions: Arc::clone(&questions),
                 peer_listener: listener,
                 weak: weak.clone(),
                 core,
@@ -347,7 +347,7 @@ impl Node {
 
     fn door_of(
         core: &Arc<Core>,
-        syncs: &Arc<SyncQueue>,
+        questions: &Arc<Questions>,
         node: std::sync::Weak<Self>,
         wake: Arc<dyn Fn() + Send + Sync>,
     ) -> NodeDoor {
@@ -356,7 +356,7 @@ impl Node {
         let view = move || other.upgrade().map_or_else(Arc::default, |node| node.cluster_view());
         NodeDoor::new(
             Arc::clone(core),
-            Arc::clone(syncs),
+            Arc::clone(questions),
             wake,
             Arc::new(status),
             Arc::new(view) as Arc<dyn Fn() -> Arc<ClusterView> + Send + Sync>,
@@ -366,7 +366,7 @@ impl Node {
     /// A door for one caller; `wake` is called, on any thread, when the door's completions have something.
     #[must_use]
     pub fn door(self: &Arc<Self>, wake: Arc<dyn Fn() + Send + Sync>) -> NodeDoor {
-        Self::door_of(&self.core, &self.syncs, Arc::downgrade(self), wake)
+        Self::door_of(&self.core, &self.questions, Arc::downgrade(self), wake)
     }
 
     /// Who the node is.

@@ -99,6 +99,13 @@ impl Shard {
         self.store.read().held_bytes()
     }
 
+    /// The libraries of functions here and their version, if it is another than `known`; whoever leads.
+    pub(crate) fn libraries_behind(&self, known: u64) -> Option<(u64, Vec<u8>)> {
+        let store = self.store.read();
+        let version = store.libraries_version();
+        (version != known).then(|| (version, store.libraries()))
+    }
+
     /// The state was replaced by one that other entries led to, which were not told.
     fn drop_copies(&self) {
         if let Some(tracking) = self.tracking() {
@@ -467,6 +474,8 @@ fn apply_internal(
                 store.evict(context, database, args.from(2).iter());
             }
         }
+        internal::LIBRARIES if args.len() > 1 => store.adopt_libraries(first),
+        internal::LIBRARIES => return reply.bulk(&store.libraries()),
         internal::OUT_OF_MEMORY if args.len() > 1 => {
             args.from(2).iter().filter_map(watch_id).for_each(|id| store.unwatch(id));
             return reply.error(CommandError::TransactionOutOfMemory);

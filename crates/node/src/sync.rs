@@ -1,19 +1,17 @@
 //! `sync()`: proof that every replica of every shard holds the same.
 //!
-//! Owns: asking each shard's leader for a digest at one log index, comparing what its replicas have there,
-//! and the queue of those who ask over the wire (CLUSTER SYNC). Never: repairs a difference; a replica that
+//! Owns: asking each shard's leader for a digest at one log index, comparing what its replicas have there, also
+//! for those who ask over the wire (CLUSTER SYNC). Never: repairs a difference; a replica that
 //! differs is named, and a person must look.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use keystead_replication::{Access, Completed, Doubt, Ending, Part, Rejection, Replies, ReplyTo};
+use keystead_replication::{Doubt, Ending, Replies};
 use keystead_resp::ReplyWriter;
 use keystead_supervisor::{ChildContext, ChildError};
-use keystead_types::{Clock, LogIndex, Monotonic, NodeId, ShardId};
-use parking_lot::Mutex;
-use tokio::sync::Notify;
+use keystead_types::{Clock, LogIndex, NodeId, ShardId};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::control::{self, Answer, Question};
@@ -25,9 +23,6 @@ use crate::shard::protocol_of;
 const AGAIN: Duration = Duration::from_millis(50);
 /// How long one question may take: longer than a digest of a full shard.
 const ASK_MAX: Duration = Duration::from_secs(30);
-
-/// Requests over the wire that wait at a time; each costs every replica a walk over its keys.
-const SYNCS_MAX: usize = 8;
 
 /// What is known of every shard's replicas.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -244,57 +239,6 @@ impl Node {
     }
 }
 
-/// Who asked over the wire for all replicas to be compared, one after the other: each comparison has every
-/// replica walk over its keys.
-#[derive(Default)]
-pub(crate) struct SyncQueue {
-    requests: Mutex<VecDeque<SyncRequest>>,
-    bell: Notify,
-}
-
-/// A door that waits for a comparison.
-pub(crate) struct SyncRequest {
-    pub(crate) part: Part,
-    /// Until when to wait for replicas that are behind.
-    pub(crate) deadline: Monotonic,
-    pub(crate) reply_to: Arc<dyn ReplyTo>,
-}
-
-impl SyncQueue {
-    /// Takes a request, or ends it at once if too many wait.
-    pub(crate) fn put(&self, request: SyncRequest) {
-        let mut requests = self.requests.lock();
-        if requests.len() == SYNCS_MAX {
-            drop(requests);
-            let commands = Vec::new();
-            return request.end(Ending::Rejected { why: Rejection::Overloaded, commands });
-        }
-        requests.push_back(request);
-        drop(requests);
-        self.bell.notify_one();
-    }
-}
-
-impl SyncRequest {
-    fn end(self, ending: Ending) {
-        let Self { part, deadline, reply_to, .. } = self;
-        let (group, access, parts) = (ShardId::META, Access::Read, vec![part]);
-        reply_to.deliver(Completed { group, access, parts, deadline, ending });
-        reply_to.wake();
-    }
-}
-
-/// A request being seen to. One that is left, because the task fell, is answered all the same.
-struct Held(Option<SyncRequest>);
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        if let Some(request) = self.0.take() {
-            request.end(Ending::Unknown(Doubt::Deadline));
-        }
-    }
-}
-
 /// The task that compares for those who ask over the wire.
 pub(crate) async fn run(node: Arc<Node>, context: ChildContext) -> Result<(), ChildError> {
     tokio::select! {
@@ -306,18 +250,12 @@ pub(crate) async fn run(node: Arc<Node>, context: ChildContext) -> Result<(), Ch
 
 async fn serve(node: &Node) {
     loop {
-        // Taken in a statement of its own, so that the lock is not held meanwhile.
-        let request = node.syncs.requests.lock().pop_front();
-        let Some(request) = request else {
-            node.syncs.bell.notified().await;
-            continue;
-        };
+        let held = node.questions.syncs.next().await;
+        let Some(request) = held.question() else { continue };
         let within = request.deadline.since(node.core.clock.monotonic_now());
         let form = request.part.form;
-        let mut held = Held(Some(request));
         // A question to a node that has just gone may take longer than there is time.
         let report = timeout(within + ASK_MAX, node.compare_all(within)).await;
-        let Some(request) = held.0.take() else { continue };
         let ending = match report {
             Ok(report) => {
                 let mut replies = Replies::default();
@@ -327,7 +265,7 @@ async fn serve(node: &Node) {
             }
             Err(_) => Ending::Unknown(Doubt::Deadline),
         };
-        request.end(ending);
+        held.end(ending);
     }
 }
 
@@ -374,37 +312,5 @@ mod tests {
             "*1\r\n%6\r\n$5\r\nshard\r\n:0\r\n$5\r\nindex\r\n:7\r\n$5\r\nlevel\r\n:2\r\n$6\r\nwanted\r\n:3\r\n\
              $5\r\nequal\r\n:0\r\n$7\r\nmissing\r\n$18\r\nis not level on n2\r\n"
         );
-    }
-
-    #[derive(Default)]
-    struct Ends(Mutex<Vec<String>>);
-
-    impl ReplyTo for Ends {
-        fn deliver(&self, completed: Completed) {
-            self.0.lock().push(match completed.ending {
-                Ending::Done(_) => "done".to_owned(),
-                Ending::Rejected { why, .. } => format!("{why:?}"),
-                Ending::Unknown(doubt) => format!("{doubt:?}"),
-            });
-        }
-
-        fn wake(&self) {}
-    }
-
-    #[test]
-    fn the_queue_is_bounded_and_nobody_is_forgotten() {
-        let (queue, ends) = (SyncQueue::default(), Arc::new(Ends::default()));
-        let request = || SyncRequest {
-            part: Part { ticket: 1, bytes: 0, form: 2 },
-            deadline: Monotonic(0),
-            reply_to: Arc::clone(&ends) as Arc<dyn ReplyTo>,
-        };
-        for _ in 0..=SYNCS_MAX {
-            queue.put(request());
-        }
-        assert_eq!(*ends.0.lock(), ["Overloaded"]);
-        let held = Held(queue.requests.lock().pop_front());
-        drop(held);
-        assert_eq!(*ends.0.lock(), ["Overloaded", "Deadline"]);
     }
 }

@@ -147,6 +147,15 @@ impl GatherCommand {
         )
     }
 
+    /// True if it changes the libraries of functions, which the first shard decides for all.
+    #[must_use]
+    pub const fn changes_libraries(self) -> bool {
+        matches!(
+            self,
+            Self::FunctionDelete | Self::FunctionFlush | Self::FunctionLoad | Self::FunctionRestore
+        )
+    }
+
     /// True if every shard would answer alike, so that one is asked.
     #[must_use]
     pub const fn asks_one(self) -> bool {

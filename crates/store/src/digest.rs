@@ -73,6 +73,10 @@ pub(crate) fn of_keyspace(keyspace: &Keyspace) -> Digest {
     for part in of_waiters(&keyspace.waiters) {
         sum = sum.wrapping_add(hash(&part));
     }
+    if keyspace.functions.version() > 0 {
+        let version = keyspace.functions.version().to_le_bytes();
+        sum = sum.wrapping_add(hash(&[&b"V"[..], &version].concat()));
+    }
     Digest(sum)
 }
 

@@ -3,6 +3,11 @@
 //!
 //! They are part of every shard's replicated state, like scripts: in every replica, in snapshots, in the digest. So a function
 //! is there wherever a key is, and an entry that calls one means the same on every replica.
+//!
+//! One shard, the first, decides: FUNCTION LOAD and its kin are applied there alone, and each change counts the version up.
+//! The others are given all libraries with their version ([`Store::adopt_libraries`](crate::Store::adopt_libraries)), as
+//! often as it takes and in any order.
+//! INV-FN1: the version never falls, and of two shards with one version the libraries are the same.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,8 +17,8 @@ use keystead_script::{Flags, FunctionRow, Loaded};
 use crate::error::CommandError;
 use crate::wire::{WireReader, put_bytes, put_var};
 
-/// Bytes of all libraries.
-pub(crate) const LIBRARIES_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Bytes of all libraries: they travel to every shard with each change.
+pub(crate) const LIBRARIES_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// The libraries of one shard.
 #[derive(Clone, Default)]
@@ -21,6 +26,8 @@ pub(crate) struct Functions {
     libraries: BTreeMap<String, Library>,
     /// Which library a function is in; names of functions are the same in any case, as in Redis.
     homes: BTreeMap<String, String>,
+    /// Changes that led here, in the order of the first shard's log.
+    version: u64,
 }
 
 /// One library.
@@ -92,6 +99,41 @@ impl Functions {
             self.homes.remove(&row.name.to_ascii_lowercase());
         }
         true
+    }
+
+    /// Changes that led here.
+    pub(crate) const fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Notes a change of this shard's own.
+    pub(crate) const fn changed(&mut self) {
+        self.version = self.version.saturating_add(1);
+    }
+
+    /// What a snapshot says of the version.
+    pub(crate) const fn set_version(&mut self, version: u64) {
+        self.version = version;
+    }
+
+    /// All libraries and their version, for other shards.
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        let mut out = self.version.to_le_bytes().to_vec();
+        put_var(&mut out, self.libraries.len() as u64);
+        for (name, library) in &self.libraries {
+            put_library(&mut out, name, library);
+        }
+        out
+    }
+
+    /// What [`to_bytes`](Self::to_bytes) gave; `None` if these bytes are none of it.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let mut input = WireReader(bytes);
+        let mut functions = Self { version: input.u64()?, ..Self::default() };
+        for _ in 0..input.var()? {
+            read_library(&mut input, &mut functions)?;
+        }
+        input.is_empty().then_some(functions)
     }
 
     /// All libraries by name.

@@ -24,6 +24,7 @@
 //!   'H' version:2                                                 first section, once
 //!   'W' id:8 since:8 dirty:1 count:var (database:2 was:1 key)*    one per watch
 //!   'S' loaded:1 text                                             one per script: 1 if SCRIPT LOAD brought it
+//!   'V' version:8                                                 once, if functions were ever loaded: how often they changed
 //!   'F' name code functions:var (name flags:1 described:1 text)*    one per library of functions
 //!   'Q' waiter arrival:8 seen:8 database:2 suspended:1 resp:1 command   one per client that waits
 //!   'A' waiter at:8 reply                                         one per answer kept, the oldest first

@@ -19,6 +19,7 @@ use crate::digest::{self, Digest};
 use crate::effect::{Effect, Outcome, Wanted};
 use crate::entry::Value;
 use crate::error::{CommandError, WrongType};
+use crate::functions::Functions;
 use crate::keyspace::Keyspace;
 use crate::scan::{ScanCursor, ScanOptions};
 use crate::snapshot::DumpStep;
@@ -280,6 +281,28 @@ impl Store {
     /// Removes every key of every database: what FLUSHALL does to this store.
     pub fn flush(&mut self) {
         self.keyspace.clear_all();
+    }
+
+    /// Changes of the libraries of functions that led to those that are here.
+    #[must_use]
+    pub const fn libraries_version(&self) -> u64 {
+        self.keyspace.functions.version()
+    }
+
+    /// All libraries of functions with their version, for [`adopt_libraries`](Self::adopt_libraries) of other stores.
+    #[must_use]
+    pub fn libraries(&self) -> Vec<u8> {
+        self.keyspace.functions.to_bytes()
+    }
+
+    /// Takes the libraries of another store in place of its own, if they are of a later version; else, and if these are no
+    /// libraries, nothing happens.
+    pub fn adopt_libraries(&mut self, bytes: &[u8]) {
+        if let Some(libraries) = Functions::from_bytes(bytes)
+            && libraries.version() > self.libraries_version()
+        {
+            self.keyspace.functions = libraries;
+        }
     }
 
     /// Says which effects are wanted from now on; none were before.

@@ -355,15 +355,53 @@ fn a_snapshot_has_scripts_and_functions() {
     }
 }
 
-/// A library changes the digest, and its removal takes it back.
+/// A library changes the digest, and its removal does not take back that there was a change (INV-FN1).
 #[test]
 fn libraries_are_part_of_the_digest() {
     let mut store = Store::new(CONFIG);
     let before = store.digest();
     assert_eq!(run(&mut store, &["FUNCTION", "LOAD", LIBRARY]), "$3\r\nlib\r\n");
     assert_ne!(store.digest(), before);
+    let with_library = store.digest();
     run(&mut store, &["FUNCTION", "DELETE", "lib"]);
-    assert_eq!(store.digest(), before);
+    assert!(store.digest() != before && store.digest() != with_library);
+    let loaded = support::load(&support::dump(&mut store), 1000).unwrap();
+    assert_eq!((loaded.digest(), loaded.libraries_version()), (store.digest(), 2));
+}
+
+/// INV-FN1: stores that are given libraries in any order, twice or not at all, have those of the latest version.
+#[test]
+fn the_latest_libraries_win_whatever_comes_when() {
+    let (mut first, mut versions) = (Store::new(CONFIG), Vec::new());
+    let other = LIBRARY.replace("name=lib", "name=other").replace("'count'", "'more'");
+    let other = other.replace("'look'", "'peek'");
+    for words in [
+        &["FUNCTION", "LOAD", LIBRARY][..],
+        &["FUNCTION", "LOAD", &other],
+        &["FUNCTION", "DELETE", "lib"],
+        &["FUNCTION", "LOAD", LIBRARY],
+        &["FUNCTION", "FLUSH"],
+        &["FUNCTION", "LOAD", "REPLACE", &other],
+    ] {
+        let reply = run(&mut first, words);
+        assert!(!reply.starts_with('-'), "{reply}");
+        versions.push(first.libraries());
+    }
+    assert!(run(&mut first, &["FUNCTION", "LOAD", &other]).starts_with("-ERR"));
+    assert_eq!(first.libraries_version(), 6, "what is refused is no change");
+    for order in [&[5usize, 0, 3][..], &[0, 1, 2, 3, 4, 5], &[2, 2, 5, 5, 4], &[5]] {
+        let mut store = Store::new(CONFIG);
+        for at in order {
+            store.adopt_libraries(&versions[*at]);
+        }
+        assert_eq!(store.digest(), first.digest(), "INV-FN1: {order:?}");
+        assert_eq!(run(&mut store, &["FCALL", "more", "1", "k"]), ":1\r\n");
+    }
+    let mut store = Store::new(CONFIG);
+    for end in 0..versions[5].len() {
+        store.adopt_libraries(&versions[5][..end]);
+    }
+    assert_eq!(store.digest(), Store::new(CONFIG).digest(), "what is cut short is nothing");
 }
 
 /// A function that is stopped leaves no trace, and neither does a library that cannot be loaded.

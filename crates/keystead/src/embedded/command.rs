@@ -5,7 +5,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 
-use keystead_node::Access;
+use keystead_node::{Access, internal};
 use keystead_resp::{Args, RunDecoder, Span, Value, encode};
 use keystead_store::command::{self, Command, GatherCommand, Handler};
 use keystead_store::{CommandError, ScanCursor};
@@ -108,6 +108,13 @@ impl Keystead {
             return Err(Error::NoTopology);
         }
         let access = if kind.is_write() { Access::Write } else { Access::Read };
+        if kind.changes_libraries() && shards.len() > 1 {
+            let mut bytes = Vec::new();
+            encode::command(&mut bytes, [internal::LIBRARIES]);
+            encode::command(&mut bytes, words.iter().copied());
+            let place = (self.database, Place::Shard(ShardId::META));
+            return reply::value(&self.exchange().submit(place, access, bytes)?.leave().await?);
+        }
         let mut asked: Vec<(ShardId, Result<Laid<'_>, Error>)> = Vec::new();
         for &shard in &*shards {
             let mut bytes = Vec::new();

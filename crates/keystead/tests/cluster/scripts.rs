@@ -1,9 +1,12 @@
 //! Scripts and functions over real nodes: known everywhere, whoever leads, and equal on every replica.
 
+use std::time::Duration;
+
 use keystead_resp::Value;
 
 use crate::cluster::{Cluster, Shape};
 use crate::node::Tested as _;
+use crate::wait::wait_for;
 use crate::wire::{ask, connect};
 
 /// Adds, and keeps what chance and the order of a table say.
@@ -114,6 +117,87 @@ fn scripts_run_inside_transactions_and_see_their_shard_alone() {
         assert!(endless.contains("was undone"), "{endless}");
         assert_eq!(number(port, &["EXISTS", "x"]), 0);
         assert!(text(port, &["SCRIPT", "KILL"]).starts_with("NOTBUSY"));
+    }
+    cluster.assert_equal_digests();
+}
+
+/// A library whose function says which version of it this is.
+fn library_of(version: usize) -> String {
+    format!("#!lua name=both\nredis.register_function('version',function() return {version} end)")
+}
+
+/// What every shard answers, asked through every node, and the libraries that each node tells of.
+fn versions(ports: &[u16]) -> (Vec<String>, Vec<String>) {
+    let called = |port: &u16| {
+        TAGS.map(|tag| text(*port, &["FCALL", "version", "1", &format!("{{{tag}}}k")]))
+    };
+    let listed = |port: &u16| text(*port, &["FUNCTION", "LIST", "WITHCODE"]);
+    let mut answers: Vec<String> = ports.iter().flat_map(called).collect();
+    answers.sort();
+    answers.dedup();
+    let mut lists: Vec<String> = ports.iter().map(listed).collect();
+    lists.dedup();
+    (answers, lists)
+}
+
+/// INV-FN1: whoever changes libraries through whichever node at the same time, all shards come to have the same.
+#[test]
+fn simultaneous_changes_of_libraries_leave_every_shard_with_one() {
+    const ROUNDS: usize = 12;
+    let cluster = Cluster::start(&Shape::default());
+    let ports = cluster.ports();
+    for round in 0..ROUNDS {
+        std::thread::scope(|scope| {
+            for (at, port) in ports.iter().enumerate() {
+                scope.spawn(move || {
+                    let code = library_of(3 * round + at);
+                    assert_eq!(text(*port, &["FUNCTION", "LOAD", "REPLACE", &code]), "both");
+                    if round % 3 == 2 && at == 0 {
+                        text(*port, &["FUNCTION", "DELETE", "both"]);
+                    }
+                });
+            }
+        });
+        let (answers, lists) = versions(&ports);
+        assert_eq!((answers.len(), lists.len()), (1, 1), "INV-FN1: {answers:?} {lists:?}");
+    }
+    assert_eq!(text(ports[1], &["FUNCTION", "FLUSH"]), "OK");
+    assert!(text(ports[0], &["FCALL", "version", "1", "a"]).starts_with("ERR Function not found"));
+    cluster.assert_equal_digests();
+}
+
+/// INV-FN1: a node that dies while it has a change spread leaves no shard behind for good.
+#[test]
+fn a_change_of_libraries_outlives_the_node_that_spreads_it() {
+    let mut cluster = Cluster::start(&Shape::default());
+    let ports = cluster.ports();
+    assert_eq!(text(ports[0], &["FUNCTION", "LOAD", &library_of(0)]), "both");
+    for round in 1..4 {
+        let fallen = round % ports.len();
+        std::thread::scope(|scope| {
+            let asked = scope.spawn(|| {
+                // Until the node is gone; what it last answered may be anything.
+                (0..).find(|at| {
+                    let code = library_of(1000 * round + at);
+                    ask(ports[fallen], &["FUNCTION", "LOAD", "REPLACE", &code]).is_err()
+                })
+            });
+            wait_for("a few changes", Duration::from_secs(20), || {
+                let reply = ask(ports[fallen], &["FCALL", "version", "1", "a"]).ok()?;
+                (reply.as_integer()? > 1000 * i64::try_from(round).ok()? + 5).then_some(())
+            });
+            cluster.nodes[fallen].end();
+            asked.join().expect("the client ends with its node");
+        });
+        cluster.wait_until_led();
+        let others: Vec<u16> =
+            ports.iter().copied().filter(|port| *port != ports[fallen]).collect();
+        wait_for("every shard has one library", Duration::from_secs(20), || {
+            let (answers, lists) = versions(&others);
+            (answers.len() == 1 && lists.len() == 1).then_some(())
+        });
+        cluster.nodes[fallen].begin();
+        cluster.wait_until_level();
     }
     cluster.assert_equal_digests();
 }

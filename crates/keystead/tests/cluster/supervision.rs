@@ -13,7 +13,7 @@ const BACK_MAX: Duration = Duration::from_secs(20);
 
 /// Parts of a node by their place in the tree, and where each can be made to fail; those that wait for a snapshot
 /// fall in `snapshots.rs`.
-const PARTS: [(&str, &str, &str); 9] = [
+const PARTS: [(&str, &str, &str); 10] = [
     ("shards", "shard-3", "replica"),
     ("workers", "worker-0", "turn"),
     ("gateway", "io-0", "serve"),
@@ -22,6 +22,7 @@ const PARTS: [(&str, &str, &str); 9] = [
     ("control", "membership", "membership"),
     ("control", "reconcile", "reconcile"),
     ("control", "sync", "sync"),
+    ("control", "libraries", "libraries"),
     ("control", "pacer", "pacer"),
 ];
 

@@ -16,8 +16,9 @@ use crate::wire::{put_bytes, put_var};
 
 use super::wire::{
     MAGIC, RECORD_COLLECTION, RECORD_PART, RECORD_STRING, SECTION_ANSWER, SECTION_ARRIVAL,
-    SECTION_BYTES_TARGET, SECTION_END, SECTION_FUNCTIONS, SECTION_HEADER, SECTION_KEYS,
-    SECTION_SCRIPT, SECTION_WAITER, SECTION_WATCH, VERSION, begin_section, end_section, put_kind,
+    SECTION_BYTES_TARGET, SECTION_END, SECTION_FUNCTIONS, SECTION_FUNCTIONS_VERSION,
+    SECTION_HEADER, SECTION_KEYS, SECTION_SCRIPT, SECTION_WAITER, SECTION_WATCH, VERSION,
+    begin_section, end_section, put_kind,
 };
 
 /// Whether a dump is complete.
@@ -99,6 +100,11 @@ impl RunningDump {
             let section = begin_section(&mut head, SECTION_SCRIPT);
             head.push(u8::from(is_loaded));
             put_bytes(&mut head, text);
+            end_section(&mut head, section);
+        }
+        if functions.version() > 0 {
+            let section = begin_section(&mut head, SECTION_FUNCTIONS_VERSION);
+            head.extend_from_slice(&functions.version().to_le_bytes());
             end_section(&mut head, section);
         }
         for (name, library) in functions.iter() {

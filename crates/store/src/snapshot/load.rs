@@ -19,9 +19,9 @@ use crate::wire::WireReader;
 
 use super::wire::{
     self, MAGIC, RECORD_COLLECTION, RECORD_PART, RECORD_STRING, SECTION_ANSWER, SECTION_ARRIVAL,
-    SECTION_BYTES_MAX, SECTION_END, SECTION_FUNCTIONS, SECTION_HEAD, SECTION_HEADER, SECTION_KEYS,
-    SECTION_SCRIPT, SECTION_TAIL, SECTION_WAITER, SECTION_WATCH, VERSION,
-    VERSION_WITHOUT_DATABASES, VERSION_WITHOUT_WAITERS,
+    SECTION_BYTES_MAX, SECTION_END, SECTION_FUNCTIONS, SECTION_FUNCTIONS_VERSION, SECTION_HEAD,
+    SECTION_HEADER, SECTION_KEYS, SECTION_SCRIPT, SECTION_TAIL, SECTION_WAITER, SECTION_WATCH,
+    VERSION, VERSION_WITHOUT_DATABASES, VERSION_WITHOUT_WAITERS,
 };
 
 const PARTS_MISSING: &str = "a collection has fewer parts than it says";
@@ -199,6 +199,7 @@ impl Loader {
             (Stage::Body, SECTION_WAITER) => self.waiter(payload),
             (Stage::Body, SECTION_ANSWER) => self.answer(payload).ok_or("answer cut short"),
             (Stage::Body, SECTION_ARRIVAL) => self.arrival(payload),
+            (Stage::Body, SECTION_FUNCTIONS_VERSION) => self.functions_version(payload),
             (Stage::Body, SECTION_KEYS) => self.keys(payload),
             (Stage::Body, SECTION_END) => self.end(payload),
             (Stage::Header, _) => Err("the first section is not the header"),
@@ -239,6 +240,11 @@ impl Loader {
     fn functions(&mut self, mut payload: WireReader<'_>) -> Result<(), &'static str> {
         let read = read_library(&mut payload, &mut self.keyspace.functions);
         read.filter(|()| payload.is_empty()).ok_or("library cut short, or there twice")
+    }
+
+    fn functions_version(&mut self, mut payload: WireReader<'_>) -> Result<(), &'static str> {
+        self.keyspace.functions.set_version(payload.u64().ok_or("version cut short")?);
+        Ok(())
     }
 
     fn watch(&mut self, mut payload: WireReader<'_>) -> Option<()> {

@@ -30,6 +30,7 @@ pub(super) const SECTION_FUNCTIONS: u8 = b'F';
 pub(super) const SECTION_WAITER: u8 = b'Q';
 pub(super) const SECTION_ANSWER: u8 = b'A';
 pub(super) const SECTION_ARRIVAL: u8 = b'N';
+pub(super) const SECTION_FUNCTIONS_VERSION: u8 = b'V';
 pub(super) const SECTION_KEYS: u8 = b'K';
 pub(super) const SECTION_END: u8 = b'E';
 

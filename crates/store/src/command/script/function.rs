@@ -36,6 +36,7 @@ pub(in crate::command) fn load(
     })?;
     let name = loaded.name.clone();
     functions.add(loaded, code, on_same)?;
+    functions.changed();
     reply.bulk(name.as_bytes());
     Ok(())
 }
@@ -59,6 +60,7 @@ pub(in crate::command) fn delete(
     if !writer.keyspace.functions.remove(&args[2]) {
         return Err(CommandError::NoLibrary);
     }
+    writer.keyspace.functions.changed();
     reply.ok();
     Ok(())
 }
@@ -77,7 +79,10 @@ pub(in crate::command) fn flush(
     if args.get(2).is_some_and(|mode| !is_mode(mode)) {
         return Err(CommandError::FunctionFlushMode);
     }
-    writer.keyspace.functions = Functions::default();
+    let functions = &mut writer.keyspace.functions;
+    let version = functions.version();
+    *functions = Functions::default();
+    functions.set_version(version.saturating_add(1));
     reply.ok();
     Ok(())
 }
@@ -113,6 +118,8 @@ pub(in crate::command) fn restore(
         brought.add(loaded.clone(), &code, OnSame::Refuse)?;
         functions.add(loaded, &code, on_same).map_err(CommandError::unquoted)?;
     }
+    functions.set_version(writer.keyspace.functions.version());
+    functions.changed();
     writer.keyspace.functions = functions;
     reply.ok();
     Ok(())
