@@ -13,7 +13,9 @@ use std::sync::LazyLock;
 use keystead_node::Access;
 use keystead_resp::{Args, ReplyWriter, RunDecoder, decode::is_cross_protocol};
 use keystead_store::CommandError;
-use keystead_store::command::{self, Command, GatherCommand, Handler, SessionCommand, flags};
+use keystead_store::command::{
+    self, Command, GatherCommand, Handler, Query, SessionCommand, flags,
+};
 use keystead_types::{ShardId, Slot};
 
 use crate::gather;
@@ -40,6 +42,14 @@ pub(crate) enum Verdict {
     Close,
     /// Close at once, without an answer.
     Abandon,
+}
+
+/// Where a command belongs.
+#[derive(Clone, Copy, Debug)]
+struct Place<'a> {
+    shard: ShardId,
+    /// Its first key and that one's slot.
+    key: Option<(&'a [u8], Slot)>,
 }
 
 /// One command's way through the gateway.
@@ -157,8 +167,8 @@ impl Dispatch<'_, '_> {
             Handler::Read(_) => self.read(row, args),
             Handler::Write(_) => self.write(row, args),
             Handler::Wait(kind) => self.wait(row, kind, args),
-            Handler::Gather(kind) => self.gather(kind, args),
-            Handler::Session(kind) => self.run_session_command(kind, args),
+            Handler::Gather(kind) => self.gather(kind, row, args),
+            Handler::Session(kind) => self.run_session_command(kind, row, args),
             Handler::Refused(why) => self.refuse(row.name, why),
         }
     }
@@ -168,18 +178,19 @@ impl Dispatch<'_, '_> {
         if self.window.as_ref().is_some_and(|window| window.holds(Access::Write)) {
             return Verdict::Hold;
         }
-        let shard = match self.shard_of(row, args) {
-            Ok(shard) => shard,
+        let place = match self.place_of(row, args) {
+            Ok(place) => place,
             Err(failure) => return self.fail(&failure),
         };
-        self.read_in(shard, args)
+        self.read_in(place, row, args)
     }
 
     /// Reads from memory if this node may, else with the window.
     #[inline]
-    fn read_in(&mut self, shard: ShardId, args: Args<'_>) -> Verdict {
-        if !self.try_read(shard, args) {
-            return self.push(shard, Access::Read, args);
+    fn read_in(&mut self, place: Place<'_>, row: &'static Command, args: Args<'_>) -> Verdict {
+        let query = Query { database: self.session.database(), row, args, key: place.key };
+        if !self.try_read(place.shard, &query) {
+            return self.push(place.shard, Access::Read, args);
         }
         self.session.command_ended();
         Verdict::Next
@@ -187,15 +198,14 @@ impl Dispatch<'_, '_> {
 
     /// Answers from memory, if this node may.
     #[inline]
-    fn try_read(&mut self, shard: ShardId, args: Args<'_>) -> bool {
+    fn try_read(&mut self, shard: ShardId, query: &Query<'_>) -> bool {
         let (protocol, is_silent) = (self.session.protocol(), self.session.is_silent());
-        let command = (self.session.database(), args);
         let door = &*self.turn.door;
         let stats = &self.turn.local.stats;
         let row = self.row;
         let read = |out: &mut Vec<u8>| {
             let before = out.len();
-            let since = door.try_read(shard, command, &mut ReplyWriter::new(out, protocol))?;
+            let since = door.try_read(shard, query, &mut ReplyWriter::new(out, protocol))?;
             match &out[before..] {
                 [b'$', b'-', ..] | [b'_', ..] => stats.keyspace_misses.add(1),
                 [b'-', ..] => note_failed(stats, row, &out[before..]),
@@ -250,33 +260,43 @@ impl Dispatch<'_, '_> {
     }
 
     /// Runs a command on all shards.
-    fn gather(&mut self, kind: GatherCommand, args: Args<'_>) -> Verdict {
+    fn gather(&mut self, kind: GatherCommand, row: &'static Command, args: Args<'_>) -> Verdict {
         if self.window.is_some() {
             return Verdict::Hold;
         }
         let since = self.turn.local.shared.clock.monotonic_now();
-        let verdict = gather::begin(self, kind, args);
+        let verdict = gather::begin(self, (kind, row), args);
         if verdict == Verdict::Next {
             self.turn.local.begin_command(self.row, self.position, since);
         }
         verdict
     }
 
-    fn run_session_command(&mut self, kind: SessionCommand, args: Args<'_>) -> Verdict {
+    fn run_session_command(
+        &mut self,
+        kind: SessionCommand,
+        row: &'static Command,
+        args: Args<'_>,
+    ) -> Verdict {
         // Its answer may tell of what stands before it (INFO, WAIT), and a transaction has a window
         // of its own.
         if self.window.is_some() {
             return Verdict::Hold;
         }
         let since = self.turn.local.shared.clock.monotonic_now();
-        let verdict = self.run_by_kind(kind, args);
+        let verdict = self.run_by_kind(kind, row, args);
         if matches!(verdict, Verdict::Next | Verdict::Close) {
             self.turn.local.begin_command(self.row, self.position, since);
         }
         verdict
     }
 
-    fn run_by_kind(&mut self, kind: SessionCommand, args: Args<'_>) -> Verdict {
+    fn run_by_kind(
+        &mut self,
+        kind: SessionCommand,
+        row: &'static Command,
+        args: Args<'_>,
+    ) -> Verdict {
         match kind {
             SessionCommand::Multi => self.begin_transaction(),
             SessionCommand::Exec => self.execute_transaction(),
@@ -291,7 +311,7 @@ impl Dispatch<'_, '_> {
                 }
             }
             SessionCommand::ClusterSync => self.compare_replicas(args),
-            _ if kind.looks_into_slot() => self.look_into_slot(args),
+            _ if kind.looks_into_slot() => self.look_into_slot(row, args),
             _ => self.call_session(kind, args),
         }
     }
@@ -301,12 +321,12 @@ impl Dispatch<'_, '_> {
     }
 
     /// Asks the shard that serves the slot.
-    fn look_into_slot(&mut self, args: Args<'_>) -> Verdict {
+    fn look_into_slot(&mut self, row: &'static Command, args: Args<'_>) -> Verdict {
         let shard = match self.shard_of_slot(args) {
             Ok(shard) => shard,
             Err(failure) => return self.fail(&failure),
         };
-        self.read_in(shard, args)
+        self.read_in(Place { shard, key: None }, row, args)
     }
 
     /// The shard of the slot that the command names; any shard can say what is wrong with another number.
@@ -344,18 +364,29 @@ impl Dispatch<'_, '_> {
         row: &'static Command,
         args: Args<'_>,
     ) -> Result<ShardId, Failure<'static>> {
+        self.place_of(row, args).map(|place| place.shard)
+    }
+
+    #[inline]
+    fn place_of<'k>(
+        &self,
+        row: &'static Command,
+        args: Args<'k>,
+    ) -> Result<Place<'k>, Failure<'static>> {
         let door = &*self.turn.door;
         let mut keys = row.keys(args);
         let Some(first) = keys.next() else {
-            return door.shards().first().copied().ok_or(Failure::NoTopology);
+            let shard = door.shards().first().copied().ok_or(Failure::NoTopology)?;
+            return Ok(Place { shard, key: None });
         };
-        let shard = door.shard_of(Slot::of_key(first)).ok_or(Failure::NoTopology)?;
+        let slot = Slot::of_key(first);
+        let shard = door.shard_of(slot).ok_or(Failure::NoTopology)?;
         for key in keys {
             if door.shard_of(Slot::of_key(key)) != Some(shard) {
                 return Err(Failure::CrossSlot);
             }
         }
-        Ok(shard)
+        Ok(Place { shard, key: Some((first, slot)) })
     }
 
     /// Says why a command is not carried over, and what to use instead.

@@ -14,7 +14,7 @@
 use keystead_node::{Access, Door, Outcome, Refusal, UnknownReason, internal};
 use keystead_resp::{Args, ReplyWriter, encode, skip_reply};
 use keystead_store::ScanCursor;
-use keystead_store::command::GatherCommand;
+use keystead_store::command::{Command, GatherCommand, Query};
 use keystead_types::{SLOT_COUNT, ShardId, Slot};
 
 use crate::dispatch::{Dispatch, Verdict, note_failed};
@@ -47,7 +47,7 @@ enum Part<'a> {
 /// Asks the shards, and answers if all of them answered at once.
 pub(crate) fn begin(
     dispatch: &mut Dispatch<'_, '_>,
-    kind: GatherCommand,
+    (kind, row): (GatherCommand, &'static Command),
     args: Args<'_>,
 ) -> Verdict {
     let shards = dispatch.turn.door.shards();
@@ -83,9 +83,9 @@ pub(crate) fn begin(
     for shard in asked {
         let mut part = Vec::new();
         let mut writer = ReplyWriter::new(&mut part, dispatch.session.protocol());
-        let command = (dispatch.session.database(), args);
+        let query = Query { database: dispatch.session.database(), row, args, key: None };
         if access == Access::Read
-            && dispatch.turn.door.try_read(shard, command, &mut writer).is_some()
+            && dispatch.turn.door.try_read(shard, &query, &mut writer).is_some()
         {
             gather.local.push(part);
         } else {

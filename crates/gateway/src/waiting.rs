@@ -9,7 +9,7 @@
 
 use keystead_node::{Access, Outcome, Refusal};
 use keystead_resp::{Args, ReplyWriter};
-use keystead_store::command::{Command, Patience, WaitCommand};
+use keystead_store::command::{Command, Patience, Query, WaitCommand};
 use keystead_types::ShardId;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -70,7 +70,7 @@ impl Dispatch<'_, '_> {
             Ok(shard) => shard,
             Err(failure) => return self.fail(&failure),
         };
-        if row.is_read_only() && self.reads_something(shard, args) {
+        if row.is_read_only() && self.reads_something(shard, row, args) {
             return Verdict::Next;
         }
         let until = patience.filter(|it| *it < PATIENCE_MAX).map(|it| Instant::now() + it);
@@ -87,10 +87,11 @@ impl Dispatch<'_, '_> {
     }
 
     /// Answers from memory if this node may, and there is something to answer.
-    fn reads_something(&mut self, shard: ShardId, args: Args<'_>) -> bool {
+    fn reads_something(&mut self, shard: ShardId, row: &'static Command, args: Args<'_>) -> bool {
         let mut answer = Vec::new();
         let reply = &mut ReplyWriter::new(&mut answer, self.session.protocol());
-        let since = self.turn.door.try_read(shard, (self.session.database(), args), reply);
+        let query = Query { database: self.session.database(), row, args, key: None };
+        let since = self.turn.door.try_read(shard, &query, reply);
         let Some(since) = since else { return false };
         if matches!(answer.as_slice(), b"*-1\r\n" | b"_\r\n") {
             return false;

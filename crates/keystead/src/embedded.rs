@@ -584,7 +584,9 @@ impl Keystead {
         if access == Access::Read {
             let mut spans = Vec::new();
             let args = command::args_of(&bytes, &mut spans);
-            if let Some(reply) = self.inner.exchange.try_read((self.database, place), args) {
+            if let Some(query) = command::query_of(self.database, args)
+                && let Some(reply) = self.inner.exchange.try_read(place, &query)
+            {
                 return Ok(reply);
             }
         }

@@ -10,7 +10,8 @@
 
 use std::sync::Arc;
 
-use keystead_resp::{Args, Protocol, ReplyWriter};
+use keystead_resp::{Protocol, ReplyWriter};
+use keystead_store::command::Query;
 use keystead_types::{DatabaseId, Monotonic, NodeId, ShardId, Slot};
 
 use crate::status::{ClusterView, Status};
@@ -163,7 +164,7 @@ pub trait Door {
     fn try_read(
         &self,
         shard: ShardId,
-        command: (DatabaseId, Args<'_>),
+        query: &Query<'_>,
         reply: &mut ReplyWriter<'_>,
     ) -> Option<Monotonic>;
 

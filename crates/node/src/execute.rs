@@ -15,7 +15,8 @@ use keystead_replication::transport::{FrameBatch, FrameKind};
 use keystead_replication::{
     Access as LogAccess, Completed, Doubt, Ending, Part, Rejection, Role, Submission,
 };
-use keystead_resp::{Args, ReplyWriter, RunDecoder};
+use keystead_resp::{ReplyWriter, RunDecoder};
+use keystead_store::command::Query;
 use keystead_types::mistakes::{Mistake, is_made};
 use keystead_types::{Clock, DatabaseId, Monotonic, NodeId, ShardId, Slot, limits};
 
@@ -497,12 +498,12 @@ impl Door for NodeDoor {
     fn try_read(
         &self,
         shard: ShardId,
-        command: (DatabaseId, Args<'_>),
+        query: &Query<'_>,
         reply: &mut ReplyWriter<'_>,
     ) -> Option<Monotonic> {
         let local = self.routes.local(shard)?;
         let (now, unix) = self.core.clock.now();
-        local.try_read(now, unix, command, reply).then_some(now)
+        local.try_read(now, unix, query, reply).then_some(now)
     }
 
     fn standing(&self, shard: ShardId) -> Standing {

@@ -12,6 +12,7 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use keystead_replication::{DumpStep, GroupCell, Machine, Part, Replies, Role};
 use keystead_resp::{Args, Protocol, ReplyWriter, RunDecoder, Span, encode};
+use keystead_store::command::Query;
 use keystead_store::{
     CommandError, DatabaseStats, Effect, Fate, Loader, Store, StoreConfig, Waited, WaiterId,
     Wanted, WatchId,
@@ -118,7 +119,7 @@ impl Shard {
         &self,
         now: Monotonic,
         unix: UnixMillis,
-        (database, args): (DatabaseId, Args<'_>),
+        query: &Query<'_>,
         reply: &mut ReplyWriter<'_>,
     ) -> bool {
         // ORDER: the lease is looked at under the lock. Whoever puts another state in place ends the lease
@@ -127,7 +128,7 @@ impl Shard {
         if !self.cell.may_read(now) {
             return false;
         }
-        store.read(database, self.cell.read_time(unix), args, reply);
+        store.answer(self.cell.read_time(unix), query, reply);
         true
     }
 

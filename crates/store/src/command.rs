@@ -404,6 +404,19 @@ impl Command {
     }
 }
 
+/// A command that only reads, on its way to the store: what whoever took it in has found out is not looked up again.
+#[derive(Clone, Copy, Debug)]
+pub struct Query<'a> {
+    /// The database.
+    pub database: DatabaseId,
+    /// Its row, for these arguments (see [`resolve`]).
+    pub row: &'static Command,
+    /// The command line.
+    pub args: Args<'a>,
+    /// A key among the arguments, as it stands there, and its slot.
+    pub key: Option<(&'a [u8], Slot)>,
+}
+
 /// What a reading function is given.
 pub struct Reader<'a> {
     pub(crate) keyspace: &'a Keyspace,
@@ -411,6 +424,8 @@ pub struct Reader<'a> {
     pub(crate) database: &'a Database,
     pub(crate) now: UnixMillis,
     chance: &'a AtomicU64,
+    /// A key of which the slot is known.
+    known: Option<(&'a [u8], Slot)>,
 }
 
 impl<'a> Reader<'a> {
@@ -420,12 +435,25 @@ impl<'a> Reader<'a> {
         now: UnixMillis,
         chance: &'a AtomicU64,
     ) -> Self {
-        Self { keyspace, database: keyspace.database(database), now, chance }
+        Self { keyspace, database: keyspace.database(database), now, chance, known: None }
+    }
+
+    /// The same for a command of which one key's slot is known.
+    pub(crate) const fn knowing(self, known: Option<(&'a [u8], Slot)>) -> Self {
+        Self { known, ..self }
+    }
+
+    fn slot_of(&self, key: &[u8]) -> Slot {
+        match self.known {
+            // The same bytes at the same place: to compare them costs nothing.
+            Some((known, slot)) if std::ptr::eq(known, key) => slot,
+            _ => Slot::of_key(key),
+        }
     }
 
     /// What is visible under `key`, which counts as a use of it.
     pub(crate) fn entry(&self, key: &[u8]) -> Option<&'a Entry> {
-        let place = (Slot::of_key(key), key);
+        let place = (self.slot_of(key), key);
         let entry = self.database.visible(&self.keyspace.hasher, place, self.now)?;
         self.keyspace.uses.note_read(entry, self.now);
         Some(entry)
@@ -433,7 +461,7 @@ impl<'a> Reader<'a> {
 
     /// The same without being a use, for commands that only look at how a key is kept.
     pub(crate) fn peek(&self, key: &[u8]) -> Option<&'a Entry> {
-        self.database.visible(&self.keyspace.hasher, (Slot::of_key(key), key), self.now)
+        self.database.visible(&self.keyspace.hasher, (self.slot_of(key), key), self.now)
     }
 
     /// The string under `key`.

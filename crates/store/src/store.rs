@@ -12,8 +12,8 @@ use keystead_types::{ApplyContext, DatabaseId, Slot, UnixMillis};
 
 use crate::chance;
 use crate::command::{
-    self, Command, Handler, Reader, SessionCommand, Writer, database, gather, in_transaction,
-    slot_keys,
+    self, Command, Handler, Query, Reader, SessionCommand, Writer, database, gather,
+    in_transaction, slot_keys,
 };
 use crate::digest::{self, Digest};
 use crate::effect::{Effect, Outcome, Wanted};
@@ -214,10 +214,18 @@ impl Store {
         args: Args<'_>,
         reply: &mut ReplyWriter<'_>,
     ) {
+        match command::resolve(args) {
+            Ok(row) => self.answer(now, &Query { database, row, args, key: None }, reply),
+            Err(error) => reply.error(&error),
+        }
+    }
+
+    /// As [`read`](Self::read) for whoever has looked the command up already.
+    pub fn answer(&self, now: UnixMillis, query: &Query<'_>, reply: &mut ReplyWriter<'_>) {
         let position = reply.position();
-        let reader = Reader::new(&self.keyspace, database, now, &self.read_chance);
-        let result = command::resolve(args).and_then(|row| look(&reader, row, args, reply));
-        if let Err(error) = result {
+        let reader =
+            Reader::new(&self.keyspace, query.database, now, &self.read_chance).knowing(query.key);
+        if let Err(error) = look(&reader, query.row, query.args, reply) {
             reply.truncate(position);
             reply.error(&error);
         }

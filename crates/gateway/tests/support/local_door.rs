@@ -13,6 +13,7 @@ use keystead_node::{
     Ticket, UnknownReason, internal,
 };
 use keystead_resp::{Args, Protocol, ReplyWriter, RunDecoder, Span};
+use keystead_store::command::Query;
 use keystead_store::{
     DatabaseStats, Effect, Fate, Store, StoreConfig, Waited, WaiterId, Wanted, WatchId,
 };
@@ -293,14 +294,14 @@ impl Door for LocalDoor {
     fn try_read(
         &self,
         shard: ShardId,
-        (database, args): (DatabaseId, Args<'_>),
+        query: &Query<'_>,
         reply: &mut ReplyWriter<'_>,
     ) -> Option<Monotonic> {
         if self.node.refuses_reads.load(Ordering::Relaxed) {
             return None;
         }
         let since = self.node.clock.monotonic_now();
-        self.node.store(shard).read().read(database, self.node.clock.unix_now(), args, reply);
+        self.node.store(shard).read().answer(self.node.clock.unix_now(), query, reply);
         Some(since)
     }
 

@@ -7,9 +7,9 @@ use std::hash::{BuildHasher, RandomState};
 
 use keystead_node::{Access, internal};
 use keystead_resp::{Args, RunDecoder, Span, Value, encode};
-use keystead_store::command::{self, Command, GatherCommand, Handler};
+use keystead_store::command::{self, Command, GatherCommand, Handler, Query};
 use keystead_store::{CommandError, ScanCursor};
-use keystead_types::{SLOT_COUNT, ShardId, Slot};
+use keystead_types::{DatabaseId, SLOT_COUNT, ShardId, Slot};
 
 use super::exchange::{Laid, Place};
 use super::{Keystead, reply};
@@ -190,6 +190,11 @@ fn elements(value: Value) -> Vec<Value> {
         Value::Array(elements) => elements,
         other => panic!("such a command answers an array, not {other:?}"),
     }
+}
+
+/// A command of the table that only reads, ready for the store.
+pub(super) fn query_of(database: DatabaseId, args: Args<'_>) -> Option<Query<'_>> {
+    command::resolve(args).ok().map(|row| Query { database, row, args, key: None })
 }
 
 /// The arguments of a command that this crate encoded.

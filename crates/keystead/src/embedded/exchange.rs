@@ -18,7 +18,8 @@ use std::task::{Poll, Waker};
 
 use keystead_node::tracking::Origin;
 use keystead_node::{Access, Attended, Door, Outcome, Run, Ticket, UnknownReason};
-use keystead_resp::{Args, Protocol, ReplyWriter};
+use keystead_resp::{Protocol, ReplyWriter};
+use keystead_store::command::Query;
 use keystead_types::{DatabaseId, ShardId, Slot};
 use parking_lot::Mutex;
 use slab::Slab;
@@ -128,16 +129,12 @@ impl Exchange {
     }
 
     /// Answers a command that only reads, if this node may do so at once. `None`: it may not.
-    pub(crate) fn try_read(
-        &self,
-        (database, place): (DatabaseId, Place),
-        args: Args<'_>,
-    ) -> Option<Vec<u8>> {
+    pub(crate) fn try_read(&self, place: Place, query: &Query<'_>) -> Option<Vec<u8>> {
         self.with_door(|door| {
             let shard = shard_of(door, place)?;
             let mut reply = Vec::new();
             let writer = &mut ReplyWriter::new(&mut reply, PROTOCOL);
-            door.try_read(shard, (database, args), writer)?;
+            door.try_read(shard, query, writer)?;
             Some(reply)
         })
     }

@@ -13,7 +13,8 @@ use keystead_node::{
     Access, ClusterView, Door, Outcome, Refusal, Run, ShardView, Status, SyncReport, Ticket,
     UnknownReason,
 };
-use keystead_resp::{Args, Protocol, ReplyWriter, RunDecoder};
+use keystead_resp::{Protocol, ReplyWriter, RunDecoder};
+use keystead_store::command::Query;
 use keystead_store::{Store, StoreConfig};
 use keystead_types::{
     ApplyContext, DatabaseId, LogIndex, Monotonic, SLOT_COUNT, ShardId, Slot, UnixMillis,
@@ -187,12 +188,12 @@ impl Door for StandInDoor {
     fn try_read(
         &self,
         shard: ShardId,
-        (database, args): (DatabaseId, Args<'_>),
+        query: &Query<'_>,
         reply: &mut ReplyWriter<'_>,
     ) -> Option<Monotonic> {
         let may = self.0.is_leader.load(Ordering::SeqCst);
         may.then(|| {
-            self.0.store(shard).read().read(database, self.0.now(), args, reply);
+            self.0.store(shard).read().answer(self.0.now(), query, reply);
             Monotonic::default()
         })
     }
