@@ -36,7 +36,11 @@ const TOOLS: &[Tool] = &[
     Tool { program: "iptables", package: "iptables", why: "cuts the network in fault tests" },
     Tool { program: "valgrind", package: "valgrind", why: "counts instructions of hot pieces" },
     Tool { program: "python3", package: "python3", why: "runs redis-py and rq, a job queue" },
-    Tool { program: "node", package: "nodejs", why: "runs connect-redis, sessions of web pages" },
+    Tool {
+        program: "node",
+        package: "nodejs",
+        why: "runs BullMQ, a job queue, and connect-redis, sessions",
+    },
     Tool { program: "npm", package: "npm", why: "installs what node runs" },
 ];
 

@@ -1,14 +1,17 @@
 //! Programs that others wrote, unchanged, against three nodes: which, in which version, and where they lie.
 //!
 //! Owns: finding them; they are installed by `cargo xtask setup` from the lists beside this file
-//! (`others/requirements.txt`, `others/package-lock.json`). Never: skips a test because one is missing.
+//! (`others/requirements.txt`, `others/package-lock.json`; `msgpackr-extract`, an optional part of BullMQ, is held at the version of
+//! which every platform's part is published). Never: skips a test because one is missing.
 //!
 //! | program | version | what of it is used | test |
 //! |---|---|---|---|
 //! | rq, a job queue in Python, over redis-py | 2.12.0 | queues, workers that fork, retries, dependencies, schedules, groups, callbacks | `job_queue` |
+//! | BullMQ, a job queue in Node.js, over ioredis | 6.7.0, 6.0.0 | workers that wait, events, delays, ranks, flows, schedules, limits | `message_queue` |
 //! | express-session and connect-redis, sessions of web pages in Node.js, over node-redis | 1.19.0, 9.0.0 | saving, reading, touching, ending and listing sessions | `web_sessions` |
 
 mod job_queue;
+mod message_queue;
 mod web_sessions;
 
 use std::path::{Path, PathBuf};

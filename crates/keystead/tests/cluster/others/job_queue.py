@@ -1,6 +1,7 @@
 """A program that uses rq as its authors describe it. Started by job_queue.rs.
 
     job_queue.py offers PORT...          everything rq offers that needs no second program, node by node
+    job_queue.py waits PORT...           workers that wait for jobs, and their scheduler, node by node
     job_queue.py enqueue COUNT PORT...   hands jobs in, saying of each whether it was taken or nobody knows
     job_queue.py waiting PORT            how many jobs wait
     job_queue.py audit PORT              what became of the jobs that are named on standard input
@@ -10,12 +11,15 @@ What ran is in the file named by JOBS_RUN, whatever rq says of it.
 
 import collections
 import os
+import subprocess
 import sys
+import time
 from datetime import timedelta
 
 import jobs
 import redis
-from rq import Callback, Queue, Retry, Worker
+from rq import Callback, Queue, Repeat, Retry, Worker
+from rq.command import send_shutdown_command
 from rq.group import Group
 from rq.job import Job
 from rq.registry import (
@@ -131,6 +135,65 @@ def offers(ports):
     print("done")
 
 
+def until(what, happened):
+    deadline = time.monotonic() + ANSWER_SECONDS
+    while not happened():
+        assert time.monotonic() < deadline, f"{what} for {ANSWER_SECONDS} s"
+        time.sleep(0.02)
+
+
+def blocked(connection):
+    return connection.info("clients")["blocked_clients"]
+
+
+def serve(port, *queues):
+    """`rq worker` as a service manager runs it: it waits for jobs, and does what the scheduler is for."""
+    line = ["-c", "from rq.cli import main; main()", "worker", "--with-scheduler", "--quiet"]
+    line += ["--url", f"redis://127.0.0.1:{port}", *queues]
+    environment = {**os.environ, "PYTHONPATH": os.path.dirname(os.path.abspath(__file__))}
+    return subprocess.Popen([sys.executable, *line], env=environment)
+
+
+def result(job):
+    """Waits as rq does, on the stream of the job's results."""
+    found = job.latest_result(timeout=ANSWER_SECONDS)
+    assert found is not None, f"{job.id} has no result after {ANSWER_SECONDS} s"
+    return found.return_value
+
+
+def waits(ports):
+    for port in ports:
+        connection = connect(port)
+        # A worker of one queue waits by BLMOVE, one of several by BLPOP.
+        for names in [[f"one-{port}"], [f"high-{port}", f"low-{port}"]]:
+            idle = blocked(connection)
+            worker = serve(port, *names)
+            try:
+                until("no worker waits", lambda: blocked(connection) > idle)
+                queues = [Queue(name, connection=connection) for name in names]
+                for queue in queues:
+                    assert result(queue.enqueue(jobs.square, 3)) == 9
+                    # What comes later is brought by the scheduler to a worker that waits.
+                    assert result(queue.enqueue_in(timedelta(seconds=1), jobs.square, 5)) == 25
+                later = queues[0].enqueue(jobs.refuse_once, names[0], retry=Retry(max=1, interval=1))
+                until("no second try", lambda: later.get_status(refresh=True) == "finished")
+                queues[0].enqueue(jobs.square, 11, repeat=Repeat(times=2, interval=1), job_id=f"again-{names[0]}")
+                until("it is not repeated", lambda: ran()["square 11"] >= 3)
+                until("the worker does not wait again", lambda: blocked(connection) > idle)
+                send_shutdown_command(connection, Worker.all(queue=queues[0])[0].name)
+                assert worker.wait(ANSWER_SECONDS) == 0
+            finally:
+                worker.kill()
+            until("somebody still waits", lambda: blocked(connection) == idle)
+            queues[0].enqueue(jobs.square, 13)
+            assert len(queues[0]) == 1 and ran()["square 13"] == 0, "what comes behind the last worker stays"
+            queues[0].empty()
+            with open(os.environ["JOBS_RUN"], "w"):
+                pass
+        connection.close()
+    print("done")
+
+
 def enqueue(count, ports):
     """One job after the other, at the next node whenever a connection breaks. None is handed in twice."""
     at, queue = 0, None
@@ -182,6 +245,8 @@ if __name__ == "__main__":
     verb, arguments = sys.argv[1], sys.argv[2:]
     if verb == "offers":
         offers(arguments)
+    elif verb == "waits":
+        waits(arguments)
     elif verb == "enqueue":
         enqueue(int(arguments[0]), arguments[1:])
     elif verb == "waiting":

@@ -1,8 +1,9 @@
 //! A job queue: rq 2.12.0 (Python), over redis-py 5.2.1. The scripts are `job_queue.py` and `jobs.py`.
 //!
 //! Exercises what rq offers: enqueueing one and many, at the front, delayed, depending on others; workers that fork for each
-//! job; results, failures, retries, callbacks, cancelling, groups, registries, suspension. That is MULTI over hashes, lists, sets,
-//! sorted sets and streams, WATCH, LMOVE, LPOS, SCAN, PUBSUB and EXPIRE in one shard.
+//! job, and wait for the next one; the scheduler; results, failures, retries, callbacks, cancelling, groups, registries,
+//! suspension. That is MULTI over hashes, lists, sets, sorted sets and streams, WATCH, LMOVE, BLMOVE, BLPOP, XREAD BLOCK, LPOS,
+//! SCAN, PUBSUB and EXPIRE in one shard.
 //!
 //! And what rq promises while a leader dies: a job that was taken runs once, or the queue still has it and says
 //! so (what a worker held as it fell is left to rq's own maintenance, after a minute); none runs twice.
@@ -32,10 +33,23 @@ const DRAINED_MAX: Duration = Duration::from_secs(50);
 #[test]
 fn rq_does_what_it_offers() {
     let cluster = Cluster::start(&ONE_SHARD);
+    run("offers", &cluster, 0);
+}
+
+#[test]
+fn rq_waits_for_jobs_and_brings_what_is_scheduled() {
+    let cluster = Cluster::start(&ONE_SHARD);
+    // What waits here is served there.
+    run("waits", &cluster, (leader(&cluster) + 1) % 3);
+    cluster.assert_equal_digests();
+}
+
+/// Runs a verb of the script against one node.
+fn run(verb: &str, cluster: &Cluster, node: usize) {
     let ran = cluster.dir().join("ran");
     fs::write(&ran, "").expect("a file of this test");
     let mut command = python_script("job_queue.py");
-    command.arg("offers").args(&port_words(&cluster)[..1]).env("JOBS_RUN", &ran);
+    command.arg(verb).arg(&port_words(cluster)[node]).env("JOBS_RUN", &ran);
     let output = command.output().expect("python runs");
     let (out, err) = (text(&output.stdout), text(&output.stderr));
     assert!(output.status.success() && out.contains("done"), "{out}\n{err}");
@@ -64,8 +78,10 @@ impl Workers {
             self.started += 1;
             let url = format!("redis://127.0.0.1:{port}");
             let mut command = Command::new(python());
-            command.args(["-c", "from rq.cli import main; main()", "worker", "--burst", "--quiet"]);
-            command.args(["--url", &url, "orders"]).env("PYTHONPATH", super::SCRIPTS);
+            command.args(["-c", "from rq.cli import main; main()", "worker", "--quiet"]);
+            command
+                .args(["--with-scheduler", "--url", &url, "orders"])
+                .env("PYTHONPATH", super::SCRIPTS);
             command.env("JOBS_RUN", &self.ran).env("PYTHONDONTWRITEBYTECODE", "1");
             // What it says of nodes that are gone is no surprise here.
             command.stdout(Stdio::null()).stderr(Stdio::null());
@@ -73,8 +89,12 @@ impl Workers {
         }
     }
 
-    /// Waits until those that run end by themselves, which they do once nothing waits.
-    fn wait_for_end(&mut self) {
+    /// Asks those that run to end behind the job that they are at.
+    fn end(&mut self) {
+        for worker in &self.running {
+            let told = Command::new("kill").arg(worker.id().to_string()).status();
+            told.expect("the program kill");
+        }
         wait_for("the workers are through", DRAINED_MAX, || {
             self.running.retain_mut(|worker| worker.try_wait().expect("a child").is_none());
             self.running.is_empty().then_some(())
@@ -123,7 +143,7 @@ fn jobs_that_rq_took_run_once_or_are_kept_while_the_leader_dies() {
         let waiting = python_script("job_queue.py").args(["waiting", &port]).output();
         (text(&waiting.expect("python runs").stdout).trim() == "0").then_some(())
     });
-    workers.wait_for_end();
+    workers.end();
     let told = audit(&port, &workers, &answers);
     cluster.assert_equal_digests();
     eprintln!("rq while a leader dies: {told} of {JOBS}, {} workers", workers.started);
