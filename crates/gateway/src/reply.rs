@@ -181,6 +181,11 @@ pub(crate) enum Failure<'a> {
         "UNBLOCKED this node is shutting down; nothing was changed; connect to another node and ask again"
     )]
     UnblockedByStop,
+    #[error(
+        "ERR WAITAOF cannot be used when numlocal is set but durability is \"replicated\": disks follow at an interval; start the \
+         nodes with durability = \"fsync\""
+    )]
+    DisksFollow,
     #[error("ERR timeout is negative")]
     NegativeTimeout,
     #[error("ERR timeout is not an integer or out of range")]

@@ -197,6 +197,7 @@ impl<'a> SessionCall<'_, '_, 'a> {
             Cmd::Monitor => self.monitor(),
             Cmd::Role => self.role(),
             Cmd::Wait => self.wait(),
+            Cmd::WaitAof => self.wait_aof(),
             Cmd::Hello => self.hello(),
             Cmd::Auth => self.auth(),
             Cmd::Info => self.info(),

@@ -299,6 +299,7 @@ pub enum SessionCommand {
     Unsubscribe,
     Unwatch,
     Wait,
+    WaitAof,
     Watch,
     XGroup,
     XGroupHelp,

@@ -385,6 +385,8 @@ const NEWER: &[&str] = &[
     "client|setinfo",
     "cluster|myshardid",
     "cluster|sync",
+    // Of Redis 7.2.
+    "waitaof",
     // Of Valkey 9.0.
     "delifeq",
     // WITHSCORE since 7.2: another number of arguments.

@@ -70,6 +70,11 @@ fn who_came_first_is_served_first_on_whichever_node_and_across_a_failover() {
         assert!(push(others[number % 2], &number.to_string()));
         assert_eq!(next(client), number.to_string());
     }
+    // What was acknowledged is with a majority, on disk.
+    let counts = |words: &[&str]| ask(others[0], words).expect("the node answers");
+    assert_eq!(counts(&["WAIT", "1", "0"]), Value::Integer(1));
+    let on_disks = Value::Array(vec![Value::Integer(1), Value::Integer(1)]);
+    assert_eq!(counts(&["WAITAOF", "1", "1", "0"]), on_disks);
     // Fractions of a second, and the word of another client, over the same road.
     let begun = Instant::now();
     let timed_out = ask(others[0], &["BRPOP", "{q}other", "0.2"]).expect("the node answers");

@@ -189,6 +189,15 @@ pub(crate) const ROWS: &[Command] = &[
         .tips(&["request_policy:all_shards", "response_policy:agg_min"])
         .since("3.0.0")
         .doc("numreplicas timeout", "Returns the number of replicas that have the last write."),
+    Command::session("waitaof", 4, Group::Generic, SessionCommand::WaitAof)
+        .with(flags::NOSCRIPT)
+        .only_in_categories(flags::CONNECTION)
+        .tips(&["request_policy:all_shards", "response_policy:agg_min"])
+        .since("7.2.0")
+        .doc(
+            "numlocal numreplicas timeout",
+            "Returns on how many disks the last write is: the leader's, and those of replicas.",
+        ),
 ];
 
 const OBJECT: &[Command] = &[
