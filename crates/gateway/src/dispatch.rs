@@ -23,7 +23,7 @@ use crate::pipeline::Turn;
 use crate::purpose::Purpose;
 use crate::registry::NO_COMMAND;
 use crate::reply::Failure;
-use crate::session::{Session, SessionCall};
+use crate::session::{self, Session, SessionCall};
 use crate::stats::ThreadStats;
 use crate::window::{Entry, WINDOW_RUNS_MAX, Window};
 
@@ -285,8 +285,13 @@ impl Dispatch<'_, '_> {
         }
         let since = self.turn.local.shared.clock.monotonic_now();
         let verdict = self.run_by_kind(kind, row, args);
-        if matches!(verdict, Verdict::Next | Verdict::Close) {
-            self.turn.local.begin_command(self.row, self.position, since);
+        match verdict {
+            Verdict::Next | Verdict::Close => {
+                self.turn.local.begin_command(self.row, self.position, since);
+            }
+            // It comes again.
+            Verdict::Pause => self.is_call = false,
+            _ => {}
         }
         verdict
     }
@@ -311,6 +316,9 @@ impl Dispatch<'_, '_> {
                 }
             }
             SessionCommand::ClusterSync => self.compare_replicas(args),
+            SessionCommand::Debug if session::debug::is_about_key(args) => {
+                self.look_at_key(row, args)
+            }
             _ if kind.looks_into_slot() => self.look_into_slot(row, args),
             _ => self.call_session(kind, args),
         }
@@ -323,6 +331,15 @@ impl Dispatch<'_, '_> {
     /// Asks the shard that serves the slot.
     fn look_into_slot(&mut self, row: &'static Command, args: Args<'_>) -> Verdict {
         let shard = match self.shard_of_slot(args) {
+            Ok(shard) => shard,
+            Err(failure) => return self.fail(&failure),
+        };
+        self.read_in(Place { shard, key: None }, row, args)
+    }
+
+    /// Asks the shard that has the key, which stands in third place.
+    fn look_at_key(&mut self, row: &'static Command, args: Args<'_>) -> Verdict {
+        let shard = match self.shard_of_all(args.from(2)) {
             Ok(shard) => shard,
             Err(failure) => return self.fail(&failure),
         };

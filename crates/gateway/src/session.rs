@@ -22,7 +22,7 @@ mod cluster;
 mod command;
 mod config;
 mod connection;
-mod debug;
+pub(crate) mod debug;
 mod hello;
 mod info;
 mod latency;
@@ -54,6 +54,8 @@ pub(crate) struct Session {
     tracking: Option<Box<tracking::Tracked>>,
     /// Where commands wait for it, if it watches them (MONITOR).
     feed: Option<Arc<Feed>>,
+    /// True while DEBUG SLEEP holds the connection back.
+    is_asleep: bool,
 }
 
 /// Which replies the client wants (CLIENT REPLY).
@@ -81,6 +83,7 @@ impl Session {
             subscriptions: None,
             tracking: None,
             feed: None,
+            is_asleep: false,
         }
     }
 

@@ -184,6 +184,15 @@ const SCRIPTS: &[&[&str]] = &[
         "DEBUG PROTOCOL false",
         "DEBUG PROTOCOL nosuch",
         "DEBUG ERROR CODE",
+        "DEBUG SLEEP 0",
+        "DEBUG SLEEP 0.01",
+        "DEBUG SLEEP x",
+        "DEBUG SLEEP",
+        "DEBUG SLEEP 0 0",
+        "DEBUG SET-ACTIVE-EXPIRE 1",
+        "DEBUG SET-ACTIVE-EXPIRE",
+        "DEBUG OBJECT nosuch",
+        "DEBUG OBJECT",
     ],
     &["WAIT 0 0", "WAIT x 0", "WAIT 0 x", "WAIT 0 -1", "WAIT"],
     &[
@@ -320,6 +329,50 @@ fn a_slot_is_looked_into_as_in_a_redis_cluster() {
             lines
         };
         assert_eq!(sorted(&got), sorted(&expected), "{line}");
+    }
+}
+
+/// All but where the value is, the clock, and what Redis adds for lists.
+#[test]
+fn debug_object_tells_of_a_value_what_redis_tells() {
+    const SETUP: &[&str] = &[
+        "SET text hello",
+        "SET number 12345",
+        // Redis packs what repeats itself.
+        "SET long qT7xJ2mZ9cV4bN8aKdY5sLwE3rUfHpG6iOzXcQvB1nMtRyWjAe0kDlSoPuIgFhC",
+        "RPUSH list a b c",
+        "SADD numbers 1 2 3",
+        "SADD words a",
+        "HSET hash f v",
+        "ZADD ranks 1.5 a",
+    ];
+    let redis = Redis::start();
+    for shards in [1, 4] {
+        let server = Server::start(shards);
+        let (mut theirs, mut ours) = (Client::connect(redis.address), server.connect());
+        theirs.call("FLUSHALL");
+        for client in [&mut theirs, &mut ours] {
+            SETUP.iter().for_each(|line| assert!(!client.call(line).starts_with('-'), "{line}"));
+        }
+        for key in ["text", "number", "long", "list", "numbers", "words", "hash", "ranks"] {
+            let told = |client: &mut Client| {
+                let reply = client.call(&format!("DEBUG OBJECT {key}"));
+                let words = reply.trim_end().split(' ').filter(|word| {
+                    !["at:", "lru:", "ql_"].iter().any(|prefix| word.starts_with(prefix))
+                });
+                words.map(str::to_owned).collect::<Vec<_>>()
+            };
+            let (mut expected, mut got) = (told(&mut theirs), told(&mut ours));
+            for words in [&mut expected, &mut got] {
+                let length = words.iter().position(|word| word.starts_with("serializedlength:"));
+                let length = length.expect("the length is told");
+                if !["text", "number", "long"].contains(&key) {
+                    // DUMP packs in another way.
+                    words.remove(length);
+                }
+            }
+            assert_eq!(got, expected, "{key}");
+        }
     }
 }
 
@@ -463,9 +516,18 @@ fn sharded_channels_of_one_command_lie_in_one_shard() {
 fn what_is_not_carried_over_says_why() {
     let server = Server::start(1);
     let mut client = server.connect();
-    for line in
-        ["SAVE", "BGSAVE", "REPLICAOF no one", "CLUSTER MEET a 1", "MODULE LOAD x", "ACL SAVE"]
-    {
+    for line in [
+        "SAVE",
+        "BGSAVE",
+        "REPLICAOF no one",
+        "CLUSTER MEET a 1",
+        "MODULE LOAD x",
+        "ACL SAVE",
+        "DEBUG SET-ACTIVE-EXPIRE 0",
+        "DEBUG RELOAD",
+        "DEBUG DIGEST",
+        "DEBUG JMAP",
+    ] {
         let reply = client.call(line);
         assert!(reply.starts_with("-ERR ") && reply.contains(" is refused: "), "{line}: {reply}");
     }

@@ -230,6 +230,37 @@ fn a_pause_holds_commands_back_until_it_is_over() {
     assert_eq!(two.call("GET key"), "$5\r\nafter\r\n", "it ended by itself");
 }
 
+/// As a Redis that sleeps: nobody is answered meanwhile, and then everybody, the one who asked for it included.
+#[test]
+fn debug_sleep_holds_everybody_back_and_then_answers() {
+    let server = Server::start(1);
+    let (mut operator, mut sleeper, mut client) =
+        (server.connect(), server.connect(), server.connect());
+    sleeper.send(&command(&["DEBUG", "SLEEP", "60"]));
+    sleeper.send(&command(&["SET", "key", "v"]));
+    let mut is_awake = || {
+        operator.call("CLIENT UNPAUSE");
+        sleeper.stream.set_nonblocking(true).expect("the socket is open");
+        let is_awake = sleeper.stream.peek(&mut [0]).is_ok();
+        sleeper.stream.set_nonblocking(false).expect("the socket is open");
+        is_awake
+    };
+    wait_until("somebody wakes it", &mut is_awake);
+    assert_eq!(sleeper.reply(), b"+OK\r\n");
+    assert_eq!(sleeper.reply(), b"+OK\r\n");
+    sleeper.send(&command(&["DEBUG", "SLEEP", "0.3"]));
+    wait_until("others are held back", || {
+        let since = std::time::Instant::now();
+        client.call("PING");
+        since.elapsed().as_millis() >= 100
+    });
+    assert_eq!(sleeper.reply(), b"+OK\r\n");
+    let since = std::time::Instant::now();
+    assert_eq!(client.call("DEBUG SLEEP 0.05"), "+OK\r\n");
+    assert!(since.elapsed().as_millis() >= 50, "it ended by itself, and not before");
+    assert_eq!(part(&field(&mut operator, "commandstats", "cmdstat_debug").unwrap(), "calls"), "3");
+}
+
 #[test]
 fn a_pause_for_writes_lets_transactions_that_read_go_on() {
     let server = Server::start(1);

@@ -1,4 +1,4 @@
-//! CLUSTER COUNTKEYSINSLOT and GETKEYSINSLOT: looking into one slot.
+//! CLUSTER COUNTKEYSINSLOT and GETKEYSINSLOT: looking into one slot. DEBUG OBJECT comes by here, too: no key stands in its row.
 //! Owns: their arguments and replies, which are about the selected database. Never: which shard serves the slot; the gateway has chosen it.
 
 use keystead_resp::{Args, ReplyWriter};
@@ -7,6 +7,7 @@ use keystead_types::Slot;
 use crate::error::CommandError;
 use crate::number::parse_integer;
 
+use super::key::object;
 use super::{Reader, SessionCommand};
 
 /// As many keys as there are.
@@ -18,7 +19,7 @@ pub fn slot_named(args: Args<'_>) -> Option<Slot> {
     slot(parse_integer(args.get(2)?)?)
 }
 
-/// Answers either command; `NotInTransaction` for any other that is about a connection.
+/// Answers those that a shard answers; `NotInTransaction` for any other that is about a connection.
 pub(crate) fn read(
     reader: &Reader<'_>,
     kind: SessionCommand,
@@ -44,6 +45,7 @@ pub(crate) fn read(
                 reply.bulk(entry.key());
             }
         }
+        SessionCommand::Debug => return object::debug(reader, args, reply),
         _ => return Err(CommandError::NotInTransaction),
     }
     Ok(())

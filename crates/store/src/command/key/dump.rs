@@ -8,7 +8,7 @@ use super::payload::{
     TYPE_STRING, VERSION, VERSION_FIELD_EXPIRY, json, list, put_len, put_string, seal, stream,
 };
 use crate::command::Reader;
-use crate::entry::Value;
+use crate::entry::{Entry, Value};
 use crate::error::CommandError;
 use crate::value::hash::Hash;
 use crate::value::set::Set;
@@ -24,6 +24,14 @@ pub(crate) fn dump(
         reply.null();
         return Ok(());
     };
+    let (mut out, version) = value(reader, entry);
+    seal(&mut out, version);
+    reply.bulk(&out);
+    Ok(())
+}
+
+/// The value's type and its bytes, and the version of the format that has them.
+pub(super) fn value(reader: &Reader<'_>, entry: &Entry) -> (Vec<u8>, u16) {
     let mut out = Vec::new();
     let mut version = VERSION;
     match entry.value() {
@@ -49,9 +57,7 @@ pub(crate) fn dump(
             json::put(&mut out, held);
         }
     }
-    seal(&mut out, version);
-    reply.bulk(&out);
-    Ok(())
+    (out, version)
 }
 
 /// Appends the set, as an intset if it is one.
