@@ -1,5 +1,5 @@
 //! All that a server holds, in a form that two servers can be compared by.
-//! Owns: which commands tell it. Never: how it is stored (encodings, order in a set, what is cached) or how long keys still live.
+//! Owns: which commands tell it, and of which databases. Never: how it is stored (encodings, order in a set, what is cached) or how long keys still live.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,44 +10,24 @@ use crate::wire;
 const SHOWN: usize = 120;
 const SHOWN_BEFORE: usize = 40;
 
-/// Keys and what they hold, as the bytes of replies.
+/// Databases that are looked into: as many as a server has unless it is told otherwise.
+const DATABASES: u16 = 16;
+
+/// Keys, by their databases, and what they hold, as the bytes of replies.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Contents(BTreeMap<Vec<u8>, Vec<Vec<u8>>>);
+pub(super) struct Contents(BTreeMap<(u16, Vec<u8>), Vec<Vec<u8>>>);
 
 impl Contents {
-    /// Asks for everything. `call` sends one command and returns the bytes of its reply.
-    pub(super) fn of(mut call: impl FnMut(&[&[u8]]) -> Outcome<Vec<u8>>) -> Outcome<Self> {
+    /// Asks for everything. `call` sends one command to one database and returns the bytes of its reply.
+    pub(super) fn of(mut call: impl FnMut(u16, &[&[u8]]) -> Outcome<Vec<u8>>) -> Outcome<Self> {
         let mut contents = BTreeMap::new();
-        for key in elements(&call(&[b"KEYS", b"*"])?) {
-            let kind = call(&[b"TYPE", &key])?;
-            // Without a time to live the reply is -1; a time itself differs from server to server.
-            let is_lasting = call(&[b"PTTL", &key])? == b":-1\r\n";
-            let mut held = vec![kind.clone(), vec![u8::from(is_lasting)]];
-            match &kind[..] {
-                b"+string\r\n" => held.push(without_cache(call(&[b"GET", &key])?)),
-                b"+list\r\n" => held.push(call(&[b"LRANGE", &key, b"0", b"-1"])?),
-                b"+set\r\n" => held.extend(sorted(elements(&call(&[b"SMEMBERS", &key])?))),
-                b"+zset\r\n" => {
-                    let all = elements(&call(&[b"ZRANGE", &key, b"0", b"-1", b"WITHSCORES"])?);
-                    held.extend(
-                        all.chunks(2).flat_map(|pair| [pair[0].clone(), rounded(&pair[1])]),
-                    );
-                }
-                b"+hash\r\n" => {
-                    let all = elements(&call(&[b"HGETALL", &key])?);
-                    held.extend(sorted(all.chunks(2).map(<[Vec<u8>]>::concat).collect()));
-                }
-                b"+stream\r\n" => {
-                    held.push(call(&[b"XRANGE", &key, b"-", b"+"])?);
-                    held.push(call(&[b"XINFO", b"GROUPS", &key])?);
-                }
-                // Gone between two questions: it had expired.
-                b"+none\r\n" => continue,
-                other => {
-                    return Err(format!("a key of the type {}", other.escape_ascii()).into());
+        for database in 0..DATABASES {
+            let mut call = |words: &[&[u8]]| call(database, words);
+            for key in elements(&call(&[b"KEYS", b"*"])?) {
+                if let Some(held) = held_by(&key, &mut call)? {
+                    contents.insert((database, key), held);
                 }
             }
-            contents.insert(key, held);
         }
         Ok(Self(contents))
     }
@@ -68,11 +48,47 @@ impl Contents {
                     let until = held.len().min(from + SHOWN);
                     held.get(from..until).unwrap_or_default().escape_ascii().to_string()
                 };
-                let key = key.escape_ascii();
-                format!("{key}, from byte {from}: {} | {}", show(&own), show(&others))
+                let (database, key) = (key.0, key.1.escape_ascii());
+                format!(
+                    "{key} of database {database}, from byte {from}: {} | {}",
+                    show(&own),
+                    show(&others)
+                )
             })
             .collect()
     }
+}
+
+/// What a key holds; `None` if it is gone.
+fn held_by(
+    key: &[u8],
+    call: &mut impl FnMut(&[&[u8]]) -> Outcome<Vec<u8>>,
+) -> Outcome<Option<Vec<Vec<u8>>>> {
+    let kind = call(&[b"TYPE", key])?;
+    // Without a time to live the reply is -1; a time itself differs from server to server.
+    let is_lasting = call(&[b"PTTL", key])? == b":-1\r\n";
+    let mut held = vec![kind.clone(), vec![u8::from(is_lasting)]];
+    match &kind[..] {
+        b"+string\r\n" => held.push(without_cache(call(&[b"GET", key])?)),
+        b"+list\r\n" => held.push(call(&[b"LRANGE", key, b"0", b"-1"])?),
+        b"+set\r\n" => held.extend(sorted(elements(&call(&[b"SMEMBERS", key])?))),
+        b"+zset\r\n" => {
+            let all = elements(&call(&[b"ZRANGE", key, b"0", b"-1", b"WITHSCORES"])?);
+            held.extend(all.chunks(2).flat_map(|pair| [pair[0].clone(), rounded(&pair[1])]));
+        }
+        b"+hash\r\n" => {
+            let all = elements(&call(&[b"HGETALL", key])?);
+            held.extend(sorted(all.chunks(2).map(<[Vec<u8>]>::concat).collect()));
+        }
+        b"+stream\r\n" => {
+            held.push(call(&[b"XRANGE", key, b"-", b"+"])?);
+            held.push(call(&[b"XINFO", b"GROUPS", key])?);
+        }
+        // Gone between two questions: it had expired.
+        b"+none\r\n" => return Ok(None),
+        other => return Err(format!("a key of the type {}", other.escape_ascii()).into()),
+    }
+    Ok(Some(held))
 }
 
 /// A HyperLogLog without its cached cardinality, which PFCOUNT of Redis writes and Keystead's, a read, does not.
@@ -137,8 +153,9 @@ mod tests {
     #[test]
     fn what_differs_is_named() {
         let of = |value: &'static [u8]| {
-            Contents::of(|words| {
+            Contents::of(|database, words| {
                 Ok(match words[0] {
+                    b"KEYS" if database != 3 => b"*0\r\n".to_vec(),
                     b"KEYS" => b"*1\r\n$1\r\nk\r\n".to_vec(),
                     b"TYPE" => b"+string\r\n".to_vec(),
                     b"PTTL" => b":-1\r\n".to_vec(),
@@ -150,6 +167,6 @@ mod tests {
         assert_eq!(of(b"$1\r\na\r\n"), of(b"$1\r\na\r\n"));
         let differences = of(b"$1\r\na\r\n").differences(&of(b"$1\r\nb\r\n"));
         assert_eq!(differences.len(), 1);
-        assert!(differences[0].starts_with("k, from byte "));
+        assert!(differences[0].starts_with("k of database 3, from byte "));
     }
 }

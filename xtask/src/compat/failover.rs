@@ -12,6 +12,7 @@
 //! from the seed; what a kill makes of the command under way does not.
 
 mod ground;
+mod reference;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -22,8 +23,8 @@ use super::player::{is_equal, show};
 use super::sequence::{Draw, Line, Sequence, Sequences};
 use crate::project::{Outcome, Project};
 use crate::server::{self, Scratch};
-use crate::wire::Connection;
 use ground::{Ground, Told};
+use reference::Reference;
 
 /// Longest time for which a command may be refused, or a read stay unanswered, after a kill.
 const REFUSED_MAX: Duration = Duration::from_secs(20);
@@ -56,7 +57,7 @@ struct Tally {
 /// Both sides and what was found.
 struct Run {
     ground: Ground,
-    redis: Connection,
+    redis: Reference,
     draw: Draw,
     differences: Differences,
     tally: Tally,
@@ -72,7 +73,7 @@ pub(super) fn run(project: &Project, binary: &Path, scratch: &Scratch, plan: &Pl
     let redis = server::redis(&scratch.folder("redis")?, &super::REDIS_SETTINGS)?;
     let mut run = Run {
         ground: Ground::found(binary, scratch)?,
-        redis: Connection::open(redis.address)?,
+        redis: Reference::at(redis.address)?,
         draw: Draw::new(plan.seed),
         differences: Differences::read(project)?,
         tally: Tally::default(),
@@ -108,8 +109,8 @@ impl Run {
     fn play(&mut self, sequence: &Sequence) -> Outcome {
         self.tally.sequences += 1;
         // Emptying twice is emptying once: an unknown outcome is no reason to stop.
-        self.until_told(&[b"FLUSHALL"])?;
-        self.redis.call(&[b"FLUSHALL"])?;
+        self.until_told(0, &[b"FLUSHALL"])?;
+        self.redis.empty()?;
         for line in &sequence.lines {
             let place = |error| format!("{}: {}: {error}", sequence.name, line.text);
             if !self.play_line(line).map_err(place)? {
@@ -117,8 +118,8 @@ impl Run {
                 return Ok(());
             }
         }
-        let redis = Contents::of(|words| self.redis.call(words))?;
-        let found = Contents::of(|words| self.until_told(words))?;
+        let redis = self.redis.contents()?;
+        let found = Contents::of(|database, words| self.until_told(database, words))?;
         self.note_difference(&sequence.name, "what is left", &redis, &found);
         Ok(())
     }
@@ -134,10 +135,11 @@ impl Run {
         self.sent += 1;
         let start = Instant::now();
         loop {
+            let database = self.redis.selected();
             let told = if std::mem::take(&mut is_deadly) {
-                self.ground.call_and_kill(&words, &mut self.draw)?
+                self.ground.call_and_kill(database, &words, &mut self.draw)?
             } else {
-                self.ground.call(&words, &mut self.draw)
+                self.ground.call(database, &words, &mut self.draw)
             };
             match told {
                 Told::Reply(tested) => {
@@ -172,10 +174,10 @@ impl Run {
 
     /// Finds out whether a command of unknown outcome happened. True if both sides are alike again.
     fn settle(&mut self, line: &Line, words: &[&[u8]]) -> Outcome<bool> {
-        let before = Contents::of(|words| self.redis.call(words))?;
+        let before = self.redis.contents()?;
         self.redis.call(words)?;
-        let after = Contents::of(|words| self.redis.call(words))?;
-        let found = Contents::of(|words| self.until_told(words))?;
+        let after = self.redis.contents()?;
+        let found = Contents::of(|database, words| self.until_told(database, words))?;
         if found == after {
             self.tally.happened += 1;
             return Ok(true);
@@ -200,10 +202,10 @@ impl Run {
     }
 
     /// The reply to a command that may be sent as often as need be.
-    fn until_told(&mut self, words: &[&[u8]]) -> Outcome<Vec<u8>> {
+    fn until_told(&mut self, database: u16, words: &[&[u8]]) -> Outcome<Vec<u8>> {
         let start = Instant::now();
         while start.elapsed() < REFUSED_MAX {
-            if let Told::Reply(reply) = self.ground.call(words, &mut self.draw) {
+            if let Told::Reply(reply) = self.ground.call(database, words, &mut self.draw) {
                 return Ok(reply);
             }
         }

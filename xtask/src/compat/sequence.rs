@@ -1,8 +1,8 @@
 //! What is played through a cluster: the store's own scripts, and random sequences of the shapes beside them.
 //! Owns: the order, which follows from a seed, and what a random line is made of. Never: sends anything.
 //!
-//! Each sequence begins with no keys and needs no state of its connection, so any node may be asked for any line: SELECT
-//! is left out, on both sides.
+//! Each sequence begins with no keys in database 0 and needs no state of its connection but the database that its last SELECT
+//! selected, so any node may be asked for any line.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,8 +10,6 @@ use std::path::Path;
 use super::script::{self, Comparison, OF_THE_STORE, SHAPES, Script, Step};
 use crate::project::{Outcome, Project};
 
-/// The command that changes what the next one means.
-const SELECT: &str = "SELECT";
 /// Commands that leave something beside the keys, which outlives FLUSHALL: files with one of them are left out.
 const BESIDE_KEYS: [&str; 3] = ["EVAL", "FUNCTION", "SCRIPT"];
 /// The command whose reply has no order, also where a script knows of one key only.
@@ -102,8 +100,7 @@ impl Sequences {
             files.iter().partition(|path| stem(path).starts_with(SHAPES));
         let read_shapes = |path: &&std::path::PathBuf| -> Outcome<(String, Vec<String>)> {
             let text = project.read(path)?;
-            let lines = text.lines().filter(|line| !line.starts_with(SELECT)).map(str::to_owned);
-            Ok((stem(path), lines.collect()))
+            Ok((stem(path), text.lines().map(str::to_owned).collect()))
         };
         let words = project.read(WORDS)?;
         let words = words.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
@@ -160,7 +157,7 @@ impl Sequences {
 /// The commands of a script.
 fn of_script(script: &Script) -> Sequence {
     let lines = script.lines.iter().filter_map(|line| match &line.step {
-        Step::Send { text, words, comparison, .. } if !is_called(words, SELECT) => {
+        Step::Send { text, words, comparison, .. } => {
             let comparison = if is_called(words, KEYS) { Comparison::Sorted } else { *comparison };
             Some(Line { text: text.clone(), words: words.clone(), comparison })
         }

@@ -29,10 +29,16 @@ pub(super) enum Told {
     Unknown,
 }
 
+/// A connection, and the database that it is sure to have selected.
+struct Open {
+    connection: Connection,
+    selected: Option<u16>,
+}
+
 /// The nodes.
 pub(super) struct Ground {
     servers: Vec<Server>,
-    connections: Vec<Option<Connection>>,
+    connections: Vec<Option<Open>>,
     down: Option<usize>,
     /// Leaders killed so far.
     pub(super) kills: usize,
@@ -49,23 +55,28 @@ impl Ground {
         self.down.is_some()
     }
 
-    /// Sends a command to any node that runs.
-    pub(super) fn call(&mut self, words: &[&[u8]], draw: &mut Draw) -> Told {
+    /// Sends a command about a database to any node that runs.
+    pub(super) fn call(&mut self, database: u16, words: &[&[u8]], draw: &mut Draw) -> Told {
         let at = self.any(draw);
-        match self.send(at, words) {
+        match self.send(at, database, words) {
             Ok(()) => self.hear(at),
             Err(told) => told,
         }
     }
 
-    /// Sends a command to any node, and kills the leader while it is on its way.
-    pub(super) fn call_and_kill(&mut self, words: &[&[u8]], draw: &mut Draw) -> Outcome<Told> {
+    /// Sends a command about a database to any node, and kills the leader while it is on its way.
+    pub(super) fn call_and_kill(
+        &mut self,
+        database: u16,
+        words: &[&[u8]],
+        draw: &mut Draw,
+    ) -> Outcome<Told> {
         // The node that died last is back in full, or a majority would be lost.
         self.bring_back()?;
         let leader = self.leader()?;
         let witness = (leader + 1) % NODES;
         let at = self.any(draw);
-        let sent = self.send(at, words);
+        let sent = self.send(at, database, words);
         for _ in 0..draw.place(LOOKS_MAX) {
             Connection::open(self.servers[witness].address)?.ask(&["PING"])?;
         }
@@ -123,24 +134,27 @@ impl Ground {
         up[draw.place(up.len())]
     }
 
-    fn send(&mut self, at: usize, words: &[&[u8]]) -> Result<(), Told> {
-        let connection = &mut self.connections[at];
-        if connection.is_none() {
-            // Nothing was sent, so nothing happened.
-            let opened = Connection::open(self.servers[at].address);
-            *connection = Some(opened.map_err(|error| Told::Refused(error.to_string()))?);
+    fn send(&mut self, at: usize, database: u16, words: &[&[u8]]) -> Result<(), Told> {
+        let known = self.connections[at].take();
+        // Without the command itself, nothing happened.
+        let open = known.map_or_else(|| Open::to(self.servers[at].address), Ok);
+        let refused = |error: Box<dyn std::error::Error>| Told::Refused(error.to_string());
+        let mut open = open.map_err(refused)?;
+        open.select(database).map_err(refused)?;
+        if words[0].eq_ignore_ascii_case(b"SELECT") {
+            open.selected = None;
         }
         let mut bytes = Vec::new();
         wire::encode(words, &mut bytes);
-        let sent = connection.as_mut().is_some_and(|open| open.send(&bytes).is_ok());
-        if !sent {
-            *connection = None;
+        if open.connection.send(&bytes).is_err() {
+            return Err(Told::Unknown);
         }
-        if sent { Ok(()) } else { Err(Told::Unknown) }
+        self.connections[at] = Some(open);
+        Ok(())
     }
 
     fn hear(&mut self, at: usize) -> Told {
-        let reply = self.connections[at].as_mut().and_then(|open| open.reply().ok());
+        let reply = self.connections[at].as_mut().and_then(|open| open.connection.reply().ok());
         let Some(reply) = reply.filter(|reply| !reply.is_empty()) else {
             self.connections[at] = None;
             return Told::Unknown;
@@ -152,5 +166,22 @@ impl Ground {
             code if REFUSALS.contains(&code) => Told::Refused(text),
             _ => Told::Reply(reply),
         }
+    }
+}
+
+impl Open {
+    fn to(address: std::net::SocketAddr) -> Outcome<Self> {
+        Ok(Self { connection: Connection::open(address)?, selected: Some(0) })
+    }
+
+    fn select(&mut self, database: u16) -> Outcome {
+        if self.selected != Some(database) {
+            let reply = self.connection.call(&[b"SELECT", database.to_string().as_bytes()])?;
+            if reply != b"+OK\r\n" {
+                return Err(format!("SELECT: {}", reply.escape_ascii()).into());
+            }
+            self.selected = Some(database);
+        }
+        Ok(())
     }
 }
