@@ -111,6 +111,7 @@ pub(crate) fn run(project: &Project, arguments: &[String]) -> Outcome {
         Some((word, rest)) if word == "flame" => flame::run(project, rest),
         Some((word, rest)) if word == "where" => flame::run_where(project, rest),
         Some((word, rest)) if word == "micro" => apart::micro(project, rest),
+        Some((word, rest)) if word == "disk" => apart::disk(project, rest),
         Some((word, rest)) if word == "plots" => apart::plots(project, rest),
         Some((word, rest)) if word == "instructions" => instructions::run(project, rest),
         _ => measure(project, arguments),

@@ -1,5 +1,5 @@
 //! The workspace `bench/`: pieces by themselves, and the programs that draw.
-//! Owns: how it is built and called, `bench micro` and `bench plots`. Never: what a piece does or a picture shows.
+//! Owns: how it is built and called, `bench micro`, `bench disk` and `bench plots`. Never: what a piece does or a picture shows.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -28,10 +28,18 @@ pub(super) fn plots(project: &Project, arguments: &[String]) -> Outcome {
     if status.success() { Ok(()) } else { Err(format!("nothing was drawn: {status}").into()) }
 }
 
+/// Brings blocks to a disk in several ways; what follows is the folder to write in, and how many blocks.
+pub(super) fn disk(project: &Project, arguments: &[String]) -> Outcome {
+    let [_, ..] = arguments else { return Err("cargo xtask bench disk FOLDER [BLOCKS]".into()) };
+    let status = Command::new(program(project, "disk")?).args(arguments).status()?;
+    if status.success() { Ok(()) } else { Err(format!("the disk was not measured: {status}").into()) }
+}
+
 /// The path of a program of the workspace, built if need be.
 pub(super) fn program(project: &Project, name: &str) -> Outcome<PathBuf> {
     // What draws needs crates that nothing else does.
-    let features: &[&str] = if name == "instructions" { &[] } else { &["--features", "pictures"] };
+    let draws = matches!(name, "plots" | "flame");
+    let features: &[&str] = if draws { &["--features", "pictures"] } else { &[] };
     let mut command = cargo(project, &["build", "--quiet", "--locked", "--bin", name])?;
     let status = command.args(features).status()?;
     if !status.success() {

@@ -12,6 +12,7 @@ const USAGE: &str =
 cargo xtask bench curves [CURVE...] [--keys MAX] [--rounds N] [--requests N] [--json FILE] [--markdown]
 cargo xtask bench plots FILE.json [FOLDER]
 cargo xtask bench micro [PIECE] [flags of criterion]
+cargo xtask bench disk FOLDER [BLOCKS]
 cargo xtask bench instructions [update]
 cargo xtask bench where [LOAD...] [--seconds S] [--keys N] [--value-bytes N] [--durability fsync|replicated]
                   [--markdown]
