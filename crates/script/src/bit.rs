@@ -26,7 +26,7 @@ pub(crate) fn fill(library: &Library<'_>) -> mlua::Result<()> {
     let unary: [(&'static str, Unary); 3] =
         [("tobit", |a| a), ("bnot", |a| !a), ("bswap", u32::swap_bytes)];
     for (name, run) in unary {
-        library.add(name, move |_, arguments| Ok(answer(run(bits(arguments, 0)?))))?;
+        library.add(name, move |_, arguments| Ok(answer(run(bits(arguments, 0)?))));
     }
     let folds: [(&'static str, Binary); 3] =
         [("band", |a, b| a & b), ("bor", |a, b| a | b), ("bxor", |a, b| a ^ b)];
@@ -37,7 +37,7 @@ pub(crate) fn fill(library: &Library<'_>) -> mlua::Result<()> {
                 result = run(result, bits(arguments, at)?);
             }
             Ok(answer(result))
-        })?;
+        });
     }
     let shifts: [(&'static str, Binary); 5] = [
         ("lshift", |a, n| a << n),
@@ -49,7 +49,7 @@ pub(crate) fn fill(library: &Library<'_>) -> mlua::Result<()> {
     for (name, run) in shifts {
         library.add(name, move |_, arguments| {
             Ok(answer(run(bits(arguments, 0)?, bits(arguments, 1)? & 31)))
-        })?;
+        });
     }
     library.add("tohex", |lua, arguments| {
         let value = bits(arguments, 0)?;
@@ -60,5 +60,6 @@ pub(crate) fn fill(library: &Library<'_>) -> mlua::Result<()> {
         let text = if digits < 0 { format!("{value:08X}") } else { format!("{value:08x}") };
         let shown = usize::try_from(digits.unsigned_abs().min(8)).unwrap_or(8);
         Ok(vec![Value::String(lua.create_string(&text[8 - shown..])?)])
-    })
+    });
+    Ok(())
 }

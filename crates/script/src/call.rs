@@ -7,11 +7,11 @@ use mlua::{Error, Function, MultiValue, Table, Value};
 
 use crate::convert::{Replying, Unfit, error_text};
 use crate::library::{Registry, load_in};
-use crate::redis::{Host, OnError, Session};
+use crate::redis::{Host, SESSION_FUNCTIONS, Session};
 use crate::sandbox::Sandbox;
 use crate::shebang::body;
 use crate::work::Work;
-use crate::{MEMORY_BYTES_MAX, REPLY_BYTES_MAX, TEXT_BYTES_MAX, WORK_MAX};
+use crate::{REPLY_BYTES_MAX, TEXT_BYTES_MAX, WORK_MAX};
 
 const SCRIPT_CHUNK: &str = "@user_script";
 pub(crate) const LIBRARY_CHUNK: &str = "@user_function";
@@ -81,7 +81,7 @@ enum Break {
 /// # Errors
 /// The reply to give, in the words of Redis.
 pub fn compile(text: &[u8]) -> Result<(), String> {
-    let sandbox = Sandbox::new(MEMORY_BYTES_MAX, 0, 0).map_err(|error| internal(&error))?;
+    let sandbox = Sandbox::new(text, 0, 0).map_err(|error| internal(&error))?;
     compile_script(&sandbox, text).map(|_| ())
 }
 
@@ -111,31 +111,25 @@ fn attempt(
     session: &Session<'_>,
     reply: &mut ReplyWriter<'_>,
 ) -> Result<(), Break> {
-    let sandbox =
-        Sandbox::new(MEMORY_BYTES_MAX, call.seed, call.now_ms).map_err(|error| broken(&error))?;
+    let (Program::Script { text } | Program::Function { code: text, .. }) = call.program;
+    let sandbox = Sandbox::new(text, call.seed, call.now_ms).map_err(|error| broken(&error))?;
     let chunk = match call.program {
         Program::Script { text } => compile_script(&sandbox, text),
         Program::Function { code, .. } => compile_in(&sandbox, code, LIBRARY_CHUNK),
     };
     let chunk = chunk.map_err(Break::Refused)?;
     let outcome = sandbox.lua.scope(|scope| {
-        let (lua, charge) = (&sandbox.lua, &sandbox.meter.charge);
-        for (name, on_error) in [("call", OnError::Raise), ("pcall", OnError::Return)] {
-            let call =
-                move |lua: &_, values: MultiValue| session.call(lua, charge, on_error, &values);
-            sandbox.bind(name, scope.create_function(call)?)?;
-        }
-        let set_protocol = |lua: &_, values: MultiValue| session.set_protocol(lua, &values);
-        sandbox.bind("setresp", scope.create_function(set_protocol)?)?;
-        let check = |lua: &_, values: MultiValue| session.check(lua, charge, &values);
-        sandbox.bind("acl_check_cmd", scope.create_function(check)?)?;
+        let lua = &sandbox.lua;
+        let host =
+            scope.create_function(|lua: &_, values: MultiValue| session.dispatch(lua, values))?;
+        sandbox.bind(host, &SESSION_FUNCTIONS)?;
         let [keys, args] = [call.keys, call.args].map(|words| array(lua, words));
         let (ended, fuel) = match call.program {
             Program::Script { .. } => run_script(&sandbox, &chunk, keys?, args?)?,
             Program::Function { name, .. } => run_function(&sandbox, &chunk, name, (keys?, args?))?,
         };
         // What follows is the host's own.
-        sandbox.meter.fuel.call::<()>(WITHOUT_LIMIT)?;
+        sandbox.fuel.call::<()>(WITHOUT_LIMIT)?;
         Ok((ended, fuel))
     });
     let ((is_returned, value), fuel) = outcome.map_err(|error| broken(&error))?;
@@ -156,9 +150,9 @@ fn run_script(sandbox: &Sandbox, chunk: &Function, keys: Table, args: Table) -> 
     globals.raw_set("KEYS", keys)?;
     globals.raw_set("ARGV", args)?;
     sandbox.seal()?;
-    sandbox.meter.fuel.call::<()>(WORK_MAX)?;
+    sandbox.fuel.call::<()>(WORK_MAX)?;
     let ended = sandbox.run.call(chunk)?;
-    Ok((ended, sandbox.meter.fuel.call(Value::Nil)?))
+    Ok((ended, sandbox.fuel.call(Value::Nil)?))
 }
 
 fn run_function(
@@ -179,7 +173,7 @@ fn run_function(
         return failed("ERR the library did not register the function this time".to_owned());
     };
     let ended = sandbox.run.call((function, arguments.0, arguments.1))?;
-    Ok((ended, sandbox.meter.fuel.call(Value::Nil)?))
+    Ok((ended, sandbox.fuel.call(Value::Nil)?))
 }
 
 fn array(lua: &mlua::Lua, words: &[&[u8]]) -> mlua::Result<Table> {

@@ -1,15 +1,16 @@
 //! Functions of the host as a script sees them.
 //! Owns: how they take arguments, answer and raise. Never: what one does.
 //!
-//! A function answers `true, results...`, or `nil, message` (raised with the place of the call in front), or
-//! `false, value` (raised as it is); `call_host` in `lua/keystead.c` makes of it what Lua expects.
+//! All of them are one function for Lua, which is told the number of the one that is meant: to make a function of the host
+//! takes as long as to run a short script. `call_host` in `lua/keystead.c` says what passes between the two.
 
+use std::cell::{Cell, RefCell};
 use std::ops::Deref;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
-use mlua::{BorrowedBytes, Function, IntoLua, Lua, MultiValue, Table, Value};
+use mlua::{BorrowedBytes, Function, IntoLua, IntoLuaMulti, Lua, MultiValue, Table, Value};
 
-use crate::work::{Meter, Spent, Work};
+use crate::work::{Spent, Work};
 
 /// What a function raises.
 pub(crate) enum Raise {
@@ -39,7 +40,10 @@ pub(crate) type Answer = Result<Vec<Value>, Raise>;
 pub(crate) struct Arguments<'a> {
     pub(crate) function: &'static str,
     pub(crate) values: &'a MultiValue,
-    meter: &'a Meter,
+    /// What the script may still do.
+    fuel: f64,
+    /// What this call did.
+    work: Cell<usize>,
 }
 
 impl Arguments<'_> {
@@ -47,11 +51,16 @@ impl Arguments<'_> {
         self.values.get(at)
     }
 
+    /// Counts work. If that was too much, the next instruction of the script ends it.
+    pub(crate) fn charge(&self, work: usize) {
+        self.work.set(self.work.get().saturating_add(work));
+    }
+
     /// Runs what takes longer the longer its arguments are, and counts the work that it did.
     pub(crate) fn metered(&self, run: impl FnOnce(&mut Work) -> Answer) -> Answer {
-        let mut work = self.meter.begin()?;
+        let mut work = Work::allowed(self.fuel);
         let answer = run(&mut work);
-        self.meter.end(&work)?;
+        self.charge(work.done());
         answer
     }
 
@@ -137,45 +146,108 @@ pub(crate) fn as_bytes(value: &Value, digits: usize) -> Option<Bytes> {
 /// Digits of a number where Lua makes text of it.
 const DIGITS: usize = 14;
 
-/// Makes of what a function answered what `call_host` expects.
-pub(crate) fn finish(lua: &Lua, answer: Answer) -> mlua::Result<MultiValue> {
-    let mut values = MultiValue::new();
-    match answer {
-        Ok(results) => {
-            values.push_back(Value::Boolean(true));
-            results.into_iter().for_each(|value| values.push_back(value));
-        }
-        Err(Raise::Here(message)) => {
-            values.push_back(Value::Nil);
-            values.push_back(message.into_lua(lua)?);
-        }
-        Err(Raise::Value(value)) => {
-            values.push_back(Value::Boolean(false));
-            values.push_back(value);
-        }
-        Err(Raise::Lua(error)) => return Err(error),
+/// A function of the host.
+pub(crate) type HostFunction = dyn Fn(&Lua, &Arguments<'_>) -> Answer;
+
+/// The functions of the host with their names.
+type Numbered = RefCell<Vec<(&'static str, Rc<HostFunction>)>>;
+
+/// The functions of the host, by number.
+#[derive(Clone, Default)]
+pub(crate) struct Functions(Rc<Numbered>);
+
+impl Functions {
+    /// The same without keeping them: for a function among them that adds others.
+    pub(crate) fn downgrade(&self) -> WeakFunctions {
+        WeakFunctions(Rc::downgrade(&self.0))
     }
-    Ok(values)
+
+    /// What Lua calls in place of all of them.
+    pub(crate) fn dispatcher(&self, lua: &Lua) -> mlua::Result<Function> {
+        let functions = self.clone();
+        lua.create_function(move |lua, values: MultiValue| {
+            dispatch(lua, values, |number| functions.0.borrow().get(number).cloned())
+        })
+    }
+}
+
+/// See [`Functions::downgrade`].
+pub(crate) struct WeakFunctions(Weak<Numbered>);
+
+impl WeakFunctions {
+    /// The functions; none if their Lua is gone.
+    pub(crate) fn upgrade(&self) -> Functions {
+        self.0.upgrade().map_or_else(Functions::default, Functions)
+    }
+}
+
+/// Calls the function that is meant, and makes of its answer what `call_host` expects.
+pub(crate) fn dispatch<F: Deref<Target: Fn(&Lua, &Arguments<'_>) -> Answer>>(
+    lua: &Lua,
+    mut values: MultiValue,
+    find: impl FnOnce(usize) -> Option<(&'static str, F)>,
+) -> mlua::Result<MultiValue> {
+    let [number, fuel] =
+        [values.pop_front(), values.pop_front()].map(|it| it.as_ref().and_then(as_number));
+    #[expect(clippy::cast_possible_truncation, reason = "`install` counted it")]
+    #[expect(clippy::cast_sign_loss, reason = "`install` counted it")]
+    let found = find(number.unwrap_or(0.0) as usize);
+    let (function, run) =
+        found.ok_or_else(|| mlua::Error::runtime("the host has no such function"))?;
+    let fuel = fuel.unwrap_or(0.0);
+    let arguments = Arguments { function, values: &values, fuel, work: Cell::new(0) };
+    let answer = run(lua, &arguments);
+    #[expect(clippy::cast_precision_loss, reason = "far beyond what a script may do")]
+    let work = Value::Number(arguments.work.get() as f64);
+    match answer {
+        Ok(results) => Ok([Value::Boolean(true), work].into_iter().chain(results).collect()),
+        Err(Raise::Here(message)) => (Value::Nil, work, message.into_lua(lua)?).into_lua_multi(lua),
+        Err(Raise::Value(value)) => (Value::Boolean(false), work, value).into_lua_multi(lua),
+        Err(Raise::Lua(error)) => Err(error),
+    }
 }
 
 /// Puts functions into a table.
 pub(crate) struct Library<'a> {
     pub(crate) lua: &'a Lua,
-    pub(crate) wrap: &'a Function,
-    pub(crate) meter: &'a Rc<Meter>,
+    pub(crate) install: &'a Function,
+    pub(crate) dispatcher: &'a Function,
+    pub(crate) functions: &'a Functions,
     pub(crate) table: Table,
+    /// Number of the first that is not in the table yet.
+    first: usize,
 }
 
-impl Library<'_> {
+impl<'a> Library<'a> {
+    pub(crate) fn new(
+        (lua, install, dispatcher): (&'a Lua, &'a Function, &'a Function),
+        functions: &'a Functions,
+        table: Table,
+    ) -> Self {
+        let first = functions.0.borrow().len();
+        Self { lua, install, dispatcher, functions, table, first }
+    }
+
+    /// Adds a function, to be put into the table with all others by [`finish`](Self::finish).
     pub(crate) fn add(
         &self,
         name: &'static str,
         run: impl Fn(&Lua, &Arguments<'_>) -> Answer + 'static,
-    ) -> mlua::Result<()> {
-        let meter = Rc::clone(self.meter);
-        let raw = self.lua.create_function(move |lua, values: MultiValue| {
-            finish(lua, run(lua, &Arguments { function: name, values: &values, meter: &meter }))
-        })?;
-        self.table.raw_set(name, self.wrap.call::<Function>(raw)?)
+    ) {
+        self.functions.0.borrow_mut().push((name, Rc::new(run)));
+    }
+
+    /// Puts into the table what was added.
+    pub(crate) fn finish(self) -> mlua::Result<()> {
+        let functions = self.functions.0.borrow();
+        let added = &functions[self.first..];
+        let mut call = MultiValue::with_capacity(3 + added.len());
+        call.push_back(Value::Table(self.table));
+        call.push_back(Value::Function(self.dispatcher.clone()));
+        call.push_back(Value::Integer(i64::try_from(self.first).unwrap_or(i64::MAX)));
+        for (name, _) in added {
+            call.push_back(Value::String(self.lua.create_string(name)?));
+        }
+        self.install.call(call)
     }
 }

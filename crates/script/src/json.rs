@@ -1,6 +1,10 @@
 //! The library `cjson`.
-//! Owns: values of Lua as JSON and back, with the texts of the original. Never: sparse arrays or invalid numbers, which the
-//! original allows when told so: its settings are for a whole server and cannot differ between replicas.
+//! Owns: values of Lua as JSON and back, with the texts of the original. Never: what a script may tell it (`json/settings.rs`).
+
+mod settings;
+
+use std::cell::Cell;
+use std::rc::Rc;
 
 use mlua::{Lua, Table, Value};
 
@@ -9,37 +13,48 @@ use crate::number::general;
 use crate::work::Work;
 use crate::{DEPTH_MAX, REPLY_BYTES_MAX};
 
-/// An array with more places than this is encoded only if enough of them are taken.
-const SPARSE_SAFE: usize = 10;
-/// Places for each one taken, at most.
-const SPARSE_RATIO: usize = 2;
+use settings::{Invalid, Settings};
 
 /// Adds all functions.
 pub(crate) fn fill(library: &Library<'_>) -> mlua::Result<()> {
     library.table.raw_set("_NAME", "cjson")?;
     library.table.raw_set("_VERSION", "2.1.0")?;
     library.table.raw_set("null", Value::NULL)?;
-    library.add("encode", |lua, arguments| {
+    let settings = Rc::new(Cell::new(Settings::default()));
+    settings::fill(library, &settings);
+    let encoding = Rc::clone(&settings);
+    library.add("encode", move |lua, arguments| {
         arguments.metered(|work| {
             one(arguments)?;
-            let mut encoder = Encoder { out: Vec::new(), work };
+            let mut encoder = Encoder { out: Vec::new(), work, settings: encoding.get() };
             encoder.value(arguments.get(0).unwrap_or(&Value::Nil), 0)?;
             Ok(vec![Value::String(lua.create_string(&encoder.out)?)])
         })
-    })?;
-    library.add("decode", |lua, arguments| {
+    });
+    library.add("decode", move |lua, arguments| {
         one(arguments)?;
         let text = arguments.bytes(0)?;
         arguments.metered(|work| {
             work.spend(text.len() / 8)?;
-            let mut decoder = Decoder { lua, text: &text, at: 0, work };
+            let mut decoder = Decoder { lua, text: &text, at: 0, work, settings: settings.get() };
             let value = decoder.value(0)?;
             match decoder.token() {
                 Token::End => Ok(vec![value]),
                 found => Err(decoder.unexpected("the end", &found)),
             }
         })
-    })
+    });
+    let (install, dispatcher) = (library.install.clone(), library.dispatcher.clone());
+    let functions = library.functions.downgrade();
+    library.add("new", move |lua, _| {
+        let functions = functions.upgrade();
+        let fresh = Library::new((lua, &install, &dispatcher), &functions, lua.create_table()?);
+        fill(&fresh)?;
+        let table = fresh.table.clone();
+        fresh.finish()?;
+        Ok(vec![Value::Table(table)])
+    });
+    Ok(())
 }
 
 /// Both functions take one value.
@@ -53,6 +68,12 @@ fn one(arguments: &Arguments<'_>) -> Result<(), Raise> {
 struct Encoder<'w> {
     out: Vec<u8>,
     work: &'w mut Work,
+    settings: Settings,
+}
+
+/// The depth that a setting allows: never more than the stack is good for.
+fn depth_max(setting: i32) -> usize {
+    usize::try_from(setting).map_or(DEPTH_MAX, |depth| depth.min(DEPTH_MAX))
 }
 
 impl Encoder<'_> {
@@ -68,7 +89,7 @@ impl Encoder<'_> {
             }
             Value::Boolean(true) => self.out.extend_from_slice(b"true"),
             Value::Boolean(false) => self.out.extend_from_slice(b"false"),
-            Value::Integer(_) | Value::Number(_) => encode_number(&mut self.out, value)?,
+            Value::Integer(_) | Value::Number(_) => self.number(value)?,
             Value::String(text) => self.text(&text.as_bytes())?,
             Value::Table(table) => self.table(table, depth + 1)?,
             other => {
@@ -79,6 +100,27 @@ impl Encoder<'_> {
         Ok(())
     }
 
+    fn number(&mut self, value: &Value) -> Result<(), Raise> {
+        let number = as_number(value).unwrap_or_default();
+        if number.is_finite() {
+            let digits = usize::try_from(self.settings.digits).unwrap_or(1);
+            self.out.extend_from_slice(general(number, digits).as_bytes());
+            return Ok(());
+        }
+        let written: &[u8] = match self.settings.invalid_written {
+            Invalid::Refused => {
+                let text = "Cannot serialise number: must not be NaN or Inf";
+                return Err(Raise::Here(text.to_owned()));
+            }
+            Invalid::Null => b"null",
+            Invalid::Written if number.is_nan() => b"nan",
+            Invalid::Written if number > 0.0 => b"inf",
+            Invalid::Written => b"-inf",
+        };
+        self.out.extend_from_slice(written);
+        Ok(())
+    }
+
     fn text(&mut self, text: &[u8]) -> Result<(), Raise> {
         self.work.spend(text.len() / 4)?;
         encode_text(&mut self.out, text);
@@ -86,8 +128,8 @@ impl Encoder<'_> {
     }
 
     fn table(&mut self, table: &Table, depth: usize) -> Result<(), Raise> {
-        if depth > DEPTH_MAX {
-            return Err(Raise::Here(format!("Cannot serialise, excessive depth ({depth})")));
+        if depth > depth_max(self.settings.encode_depth_max) {
+            return Err(Raise::Here(format!("Cannot serialise, excessive nesting ({depth})")));
         }
         match self.array_length(table)? {
             Some(length) if length > 0 => {
@@ -104,7 +146,7 @@ impl Encoder<'_> {
 
     /// The greatest key if all keys are whole positive numbers.
     fn array_length(&mut self, table: &Table) -> Result<Option<usize>, Raise> {
-        let (mut greatest, mut count) = (0, 0);
+        let (mut greatest, mut count) = (0usize, 0usize);
         for pair in table.pairs::<Value, Value>() {
             self.work.value(0)?;
             match pair?.0 {
@@ -115,7 +157,12 @@ impl Encoder<'_> {
                 _ => return Ok(None),
             }
         }
-        if greatest > SPARSE_SAFE && greatest > SPARSE_RATIO * count {
+        let Settings { sparse_ratio, sparse_safe, .. } = self.settings;
+        let [ratio, safe] = [sparse_ratio, sparse_safe].map(|it| usize::try_from(it).unwrap_or(0));
+        if ratio > 0 && greatest > safe && greatest > count.saturating_mul(ratio) {
+            if self.settings.converts_sparse {
+                return Ok(None);
+            }
             let text = "Cannot serialise table: excessively sparse array";
             return Err(Raise::Here(text.to_owned()));
         }
@@ -133,7 +180,7 @@ impl Encoder<'_> {
                 Value::String(text) => self.text(&text.as_bytes())?,
                 Value::Integer(_) | Value::Number(_) => {
                     self.out.push(b'"');
-                    encode_number(&mut self.out, &key)?;
+                    self.number(&key)?;
                     self.out.push(b'"');
                 }
                 _ => {
@@ -149,15 +196,6 @@ impl Encoder<'_> {
         self.out.push(b'}');
         Ok(())
     }
-}
-
-fn encode_number(out: &mut Vec<u8>, value: &Value) -> Result<(), Raise> {
-    let number = as_number(value).unwrap_or_default();
-    if !number.is_finite() {
-        return Err(Raise::Here("Cannot serialise number: must not be NaN or Inf".to_owned()));
-    }
-    out.extend_from_slice(general(number, 14).as_bytes());
-    Ok(())
 }
 
 fn encode_text(out: &mut Vec<u8>, text: &[u8]) {
@@ -216,6 +254,7 @@ struct Decoder<'a> {
     /// Behind the last token.
     at: usize,
     work: &'a mut Work,
+    settings: Settings,
 }
 
 impl Decoder<'_> {
@@ -235,8 +274,11 @@ impl Decoder<'_> {
     }
 
     fn value_of(&mut self, token: Token, depth: usize) -> Result<Value, Raise> {
-        if depth > DEPTH_MAX {
-            return Err(Raise::Here(format!("Found too many nested data structures ({depth})")));
+        if matches!(token, Token::Open(_)) && depth >= depth_max(self.settings.decode_depth_max) {
+            let (nested, place) = (depth + 1, self.at);
+            let text =
+                format!("Found too many nested data structures ({nested}) at character {place}");
+            return Err(Raise::Here(text));
         }
         self.work.value(0)?;
         Ok(match token {
@@ -307,7 +349,11 @@ impl Decoder<'_> {
             b':' => Token::Colon,
             b',' => Token::Comma,
             b'"' => return self.quoted(),
-            b'-' | b'+' | b'0'..=b'9' => return self.number(),
+            b'-' | b'0'..=b'9' if !self.settings.reads_invalid && !is_plain_number(rest) => {
+                return Token::Invalid("invalid number");
+            }
+            b'-' | b'0'..=b'9' => return self.number(),
+            b'+' if self.settings.reads_invalid => return self.number(),
             _ => {
                 let words = [
                     (&b"true"[..], Token::Boolean(true)),
@@ -317,7 +363,8 @@ impl Decoder<'_> {
                 let found = words.into_iter().find(|(word, _)| rest.starts_with(word));
                 let Some((word, token)) = found else {
                     // Numbers that JSON does not have are read, as by the original: inf, nan.
-                    return match number_at(rest).filter(|_| first != b'.') {
+                    let is_read = self.settings.reads_invalid && first != b'.' && first != b'+';
+                    return match number_at(rest).filter(|_| is_read) {
                         Some(_) => self.number(),
                         None => Token::Invalid("invalid token"),
                     };
@@ -395,6 +442,15 @@ impl Decoder<'_> {
         }
         let mut buffer = [0; 4];
         Some((char::from_u32(code)?.encode_utf8(&mut buffer).as_bytes().to_vec(), behind))
+    }
+}
+
+/// True if a number of JSON begins there: no leading zeros, nothing hexadecimal, no words.
+fn is_plain_number(text: &[u8]) -> bool {
+    match text.strip_prefix(b"-").unwrap_or(text) {
+        [b'0', b'x' | b'X' | b'0'..=b'9', ..] => false,
+        [first, ..] => first.is_ascii_digit(),
+        [] => false,
     }
 }
 

@@ -14,7 +14,7 @@ use crate::redis::error_table;
 use crate::sandbox::Sandbox;
 use crate::shebang::{Flags, LibraryError, is_name, library_name};
 use crate::work::Work;
-use crate::{MEMORY_BYTES_MAX, TEXT_BYTES_MAX, WORK_MAX, call};
+use crate::{TEXT_BYTES_MAX, WORK_MAX, call};
 
 /// A library as it says what it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +46,7 @@ pub fn load(code: &[u8]) -> Result<Loaded, LibraryError> {
         return Err(LibraryError::Length { bytes_max: TEXT_BYTES_MAX });
     }
     let failed = |error: mlua::Error| LibraryError::Run { message: error.to_string() };
-    let sandbox = Sandbox::new(MEMORY_BYTES_MAX, 0, 0).map_err(failed)?;
+    let sandbox = Sandbox::new(code, 0, 0).map_err(failed)?;
     let chunk = call::compile_in(&sandbox, code, call::LIBRARY_CHUNK)
         .map_err(|message| LibraryError::Syntax { message })?;
     let registry = Registry::default();
@@ -211,18 +211,19 @@ pub(crate) fn load_in(
     let library = sandbox.library(guard.clone());
     library.add("__newindex", |_, _| {
         Err(Raise::Here("Attempt to modify a readonly table".to_owned()))
-    })?;
+    });
+    library.finish()?;
     globals.set_metatable(Some(guard))?;
-    sandbox.meter.fuel.call::<()>(work_max)?;
+    sandbox.fuel.call::<()>(work_max)?;
     let (is_loaded, value): (bool, Value) = sandbox.run.call(chunk)?;
-    let left: f64 = sandbox.meter.fuel.call(Value::Nil)?;
-    sandbox.meter.fuel.call::<()>(call::WITHOUT_LIMIT)?;
+    let left: f64 = sandbox.fuel.call(Value::Nil)?;
+    sandbox.fuel.call::<()>(call::WITHOUT_LIMIT)?;
     globals.set_metatable(None)?;
     for (name, value) in &hidden {
         globals.raw_set(name, value)?;
     }
     sandbox.seal()?;
-    sandbox.meter.fuel.call::<()>(left)?;
+    sandbox.fuel.call::<()>(left)?;
     if left < 0.0 {
         return Ok(Some("it did more work than a script may do".to_owned()));
     }
@@ -239,7 +240,8 @@ fn loading_api(sandbox: &Sandbox, registry: &Registry) -> mlua::Result<Table> {
         }
     }
     let registry = registry.clone();
-    sandbox.library(table.clone()).add("register_function", move |lua, arguments| -> Answer {
+    let library = sandbox.library(table.clone());
+    library.add("register_function", move |lua, arguments| -> Answer {
         arguments.metered(|work| {
             // The name is compared with all others, the description copied.
             work.spend(FUNCTIONS_MAX)?;
@@ -248,7 +250,8 @@ fn loading_api(sandbox: &Sandbox, registry: &Registry) -> mlua::Result<Table> {
                 Err(text) => Err(Raise::Value(error_table(lua, format!("ERR {text}"))?)),
             }
         })
-    })?;
+    });
+    library.finish()?;
     table.set_metatable(Some(sandbox.guard(|_| None)?))?;
     sandbox.seal_table(&table)?;
     Ok(table)

@@ -28,23 +28,22 @@ const UNARY: [(&str, Unary); 12] = [
 ];
 
 /// Puts the functions over those of Lua.
-pub(crate) fn fill(library: &Library<'_>, seed: u64) -> mlua::Result<()> {
+pub(crate) fn fill(library: &Library<'_>, seed: u64) {
     for (name, run) in UNARY {
-        library
-            .add(name, move |_, arguments| Ok(vec![Value::Number(run(arguments.number(0)?))]))?;
+        library.add(name, move |_, arguments| Ok(vec![Value::Number(run(arguments.number(0)?))]));
     }
     library.add("atan2", |_, arguments| {
         Ok(vec![Value::Number(libm::atan2(arguments.number(0)?, arguments.number(1)?))])
-    })?;
+    });
     library.add("pow", |_, arguments| {
         Ok(vec![Value::Number(libm::pow(arguments.number(0)?, arguments.number(1)?))])
-    })?;
+    });
     let state = Rc::new(Cell::new(seed));
     let seeded = Rc::clone(&state);
     library.add("randomseed", move |_, arguments| {
         seeded.set(plain(arguments.number(0)?).to_bits());
         Ok(Vec::new())
-    })?;
+    });
     library.add("random", move |_, arguments| {
         let chance = next(&state);
         let floor = |at| arguments.number(at).map(f64::floor);
@@ -59,7 +58,7 @@ pub(crate) fn fill(library: &Library<'_>, seed: u64) -> mlua::Result<()> {
             return Err(Raise::Here(text));
         }
         Ok(vec![Value::Number((chance * (high - low + 1.0)).floor() + low)])
-    })
+    });
 }
 
 /// A number from 0 up to but without 1.

@@ -26,12 +26,12 @@ pub(crate) fn fill(library: &Library<'_>) -> mlua::Result<()> {
             arguments.values.iter().try_for_each(|value| packer.value(value, 0))?;
             Ok(vec![Value::String(lua.create_string(&packer.out)?)])
         })
-    })?;
-    library.add("unpack", |lua, arguments| unpack(lua, arguments, usize::MAX, None))?;
+    });
+    library.add("unpack", |lua, arguments| unpack(lua, arguments, usize::MAX, None));
     library.add("unpack_one", |lua, arguments| {
         let offset = whole(arguments, 1, 0.0)?;
         unpack(lua, arguments, 1, Some((1.0, offset)))
-    })?;
+    });
     library.add("unpack_limit", |lua, arguments| {
         let (limit, offset) = (arguments.number(1)?.trunc(), whole(arguments, 2, 0.0)?);
         // Neither a limit nor an offset: everything, as without them.
@@ -41,7 +41,8 @@ pub(crate) fn fill(library: &Library<'_>) -> mlua::Result<()> {
         #[expect(clippy::cast_possible_truncation, reason = "a limit beyond every count is none")]
         #[expect(clippy::cast_sign_loss, reason = "below zero is refused")]
         unpack(lua, arguments, limit as usize, Some((limit, offset)))
-    })
+    });
+    Ok(())
 }
 
 /// The integer at a place, or what it is if nothing stands there.

@@ -4,11 +4,11 @@
 use std::cell::{Cell, RefCell};
 
 use keystead_resp::{Protocol, ReplyDecoder, ReplyLimits};
-use mlua::{Function, Lua, MultiValue, Value};
+use mlua::{Lua, MultiValue, Value};
 
 use crate::COMMAND_BYTES_MAX;
 use crate::convert::{count, to_lua};
-use crate::function::{Answer, Library, Raise, as_bytes, as_number, finish};
+use crate::function::{Answer, Arguments, Library, Raise, as_bytes, as_number, dispatch};
 use crate::work::VALUE_WORK;
 
 /// What a script calls.
@@ -28,6 +28,9 @@ pub trait Host {
 const COMMAND_WORK: usize = 500;
 /// Digits of a number among the arguments of a command.
 const DIGITS: usize = 17;
+
+/// Functions of the table `redis` that need the host, by number.
+pub(crate) const SESSION_FUNCTIONS: [&str; 4] = ["call", "pcall", "setresp", "acl_check_cmd"];
 
 /// What one run holds beside its Lua.
 pub(crate) struct Session<'h> {
@@ -55,30 +58,35 @@ impl<'h> Session<'h> {
         }
     }
 
-    /// `redis.call` and `redis.pcall`.
-    pub(crate) fn call(
-        &self,
-        lua: &Lua,
-        charge: &Function,
-        on_error: OnError,
-        values: &MultiValue,
-    ) -> mlua::Result<MultiValue> {
-        let answer = self.command(lua, charge, values);
-        let answer = answer.map(|value| {
-            let is_error = matches!(&value, Value::Table(table)
-                if table.raw_get::<Value>("err").is_ok_and(|err| !err.is_nil()));
-            if is_error && on_error == OnError::Raise {
-                Err(Raise::Value(value))
-            } else {
-                Ok(vec![value])
-            }
-        });
-        finish(lua, answer?)
+    /// The function of [`SESSION_FUNCTIONS`] that a script called.
+    pub(crate) fn dispatch(&self, lua: &Lua, values: MultiValue) -> mlua::Result<MultiValue> {
+        dispatch(lua, values, |number| {
+            let name = *SESSION_FUNCTIONS.get(number)?;
+            let run = move |lua: &Lua, arguments: &Arguments<'_>| match name {
+                "call" => self.call(lua, OnError::Raise, arguments),
+                "pcall" => self.call(lua, OnError::Return, arguments),
+                "setresp" => self.set_protocol(lua, arguments),
+                _ => self.check(lua, arguments),
+            };
+            Some((name, Box::new(run)))
+        })
     }
 
-    fn command(&self, lua: &Lua, charge: &Function, values: &MultiValue) -> mlua::Result<Value> {
-        charge.call::<()>(COMMAND_WORK + values.len() * VALUE_WORK)?;
-        let words = match words(values) {
+    /// `redis.call` and `redis.pcall`.
+    fn call(&self, lua: &Lua, on_error: OnError, arguments: &Arguments<'_>) -> Answer {
+        let value = self.command(lua, arguments)?;
+        let is_error = matches!(&value, Value::Table(table)
+            if table.raw_get::<Value>("err").is_ok_and(|err| !err.is_nil()));
+        if is_error && on_error == OnError::Raise {
+            Err(Raise::Value(value))
+        } else {
+            Ok(vec![value])
+        }
+    }
+
+    fn command(&self, lua: &Lua, arguments: &Arguments<'_>) -> mlua::Result<Value> {
+        arguments.charge(COMMAND_WORK + arguments.values.len() * VALUE_WORK);
+        let words = match words(arguments.values) {
             Ok(words) => words,
             Err(text) => return error_table(lua, text),
         };
@@ -87,10 +95,10 @@ impl<'h> Session<'h> {
         let work = self.host.borrow_mut().call(&words, self.protocol.get(), &mut reply);
         self.is_in_host.set(false);
         let bytes: usize = words.iter().map(Vec::len).sum::<usize>() + reply.len();
-        charge.call::<()>(work + bytes / 32)?;
+        arguments.charge(work.saturating_add(bytes / 32));
         match ReplyDecoder::new(ReplyLimits::default()).decode(&reply) {
             Ok(Some((value, _))) => {
-                charge.call::<()>(count(&value) * VALUE_WORK)?;
+                arguments.charge(count(&value) * VALUE_WORK);
                 to_lua(lua, &value, self.protocol.get())
             }
             _ => error_table(lua, "ERR the reply is too long or too deep for a script"),
@@ -98,26 +106,20 @@ impl<'h> Session<'h> {
     }
 
     /// `redis.acl_check_cmd`.
-    pub(crate) fn check(
-        &self,
-        lua: &Lua,
-        charge: &Function,
-        values: &MultiValue,
-    ) -> mlua::Result<MultiValue> {
-        let bytes: usize =
-            values.iter().filter_map(Value::as_string).map(|it| it.as_bytes().len()).sum();
-        charge.call::<()>(COMMAND_WORK + values.len() * VALUE_WORK + bytes / 32)?;
-        let checked = words(values).map_err(str::to_owned);
-        let answer = match checked.and_then(|words| self.host.borrow_mut().check(&words)) {
+    fn check(&self, lua: &Lua, arguments: &Arguments<'_>) -> Answer {
+        let strings = arguments.values.iter().filter_map(Value::as_string);
+        let bytes: usize = strings.map(|text| text.as_bytes().len()).sum();
+        arguments.charge(COMMAND_WORK + arguments.values.len() * VALUE_WORK + bytes / 32);
+        let checked = words(arguments.values).map_err(str::to_owned);
+        match checked.and_then(|words| self.host.borrow_mut().check(&words)) {
             Ok(is_allowed) => Ok(vec![Value::Boolean(is_allowed)]),
             Err(text) => raise(lua, &text)?,
-        };
-        finish(lua, answer)
+        }
     }
 
     /// `redis.setresp`.
-    pub(crate) fn set_protocol(&self, lua: &Lua, values: &MultiValue) -> mlua::Result<MultiValue> {
-        let answer = match (values.len(), values.front().and_then(as_number)) {
+    fn set_protocol(&self, lua: &Lua, arguments: &Arguments<'_>) -> Answer {
+        match (arguments.values.len(), arguments.get(0).and_then(as_number)) {
             (1, Some(version)) if version == 2.0 || version == 3.0 => {
                 let is_two = version == 2.0;
                 self.protocol.set(if is_two { Protocol::Resp2 } else { Protocol::Resp3 });
@@ -125,8 +127,7 @@ impl<'h> Session<'h> {
             }
             (1, _) => raise(lua, "ERR RESP version must be 2 or 3.")?,
             _ => raise(lua, "ERR redis.setresp() requires one argument.")?,
-        };
-        finish(lua, answer)
+        }
     }
 }
 
@@ -178,7 +179,7 @@ pub(crate) fn fill(library: &Library<'_>) -> mlua::Result<()> {
             work.spend(text.len())?;
             Ok(vec![Value::String(lua.create_string(crate::sha1_hex(text))?)])
         })
-    })?;
+    });
     for (name, field) in [("error_reply", "err"), ("status_reply", "ok")] {
         library.add(name, move |lua, arguments| {
             let Some(Value::String(text)) = arguments.get(0) else {
@@ -189,7 +190,7 @@ pub(crate) fn fill(library: &Library<'_>) -> mlua::Result<()> {
             let table = lua.create_table()?;
             table.raw_set(field, lua.create_string(text)?)?;
             Ok(vec![Value::Table(table)])
-        })?;
+        });
     }
     // A log is of one node, and what scripts say is not an event of an operator's diary: nothing is written.
     library.add("log", |lua, arguments| {
@@ -202,9 +203,9 @@ pub(crate) fn fill(library: &Library<'_>) -> mlua::Result<()> {
             Some(_) => raise(lua, "ERR Invalid debug level.")?,
             None => raise(lua, "ERR First argument must be a number (log level).")?,
         }
-    })?;
-    library.add("replicate_commands", |_, _| Ok(vec![Value::Boolean(true)]))?;
-    library.add("breakpoint", |_, _| Ok(vec![Value::Boolean(false)]))?;
+    });
+    library.add("replicate_commands", |_, _| Ok(vec![Value::Boolean(true)]));
+    library.add("breakpoint", |_, _| Ok(vec![Value::Boolean(false)]));
     library.add("set_repl", |lua, arguments| match arguments.values.len() {
         1 => match arguments.get(0).and_then(as_number) {
             Some(kinds) if (0.0..4.0).contains(&kinds) => Ok(Vec::new()),
@@ -214,8 +215,9 @@ pub(crate) fn fill(library: &Library<'_>) -> mlua::Result<()> {
             )?,
         },
         _ => raise(lua, "ERR redis.set_repl() requires two arguments.")?,
-    })?;
-    library.add("debug", |_, _| Ok(Vec::new()))
+    });
+    library.add("debug", |_, _| Ok(Vec::new()));
+    Ok(())
 }
 
 /// The text of an error as Redis completes it: a single word gets a code in front.

@@ -1,17 +1,10 @@
 //! The Lua that a script finds: what Redis offers, and nothing else.
 //! Owns: which globals there are, and that nothing of them can be changed. Never: runs a script.
 
-use std::rc::Rc;
+use mlua::{Function, Lua, LuaOptions, MultiValue, StdLib, Table, Value};
 
-use mlua::{Function, Lua, LuaOptions, StdLib, Table, Value};
-
-use crate::function::{Library, Raise};
-use crate::work::Meter;
-use crate::{bit, json, layout, mathematics, msgpack, redis};
-
-/// Globals of Lua that Redis does not offer, or that know of addresses, files or the process.
-const REMOVED: &[&str] =
-    &["dofile", "getfenv", "loadfile", "module", "newproxy", "print", "require", "setfenv"];
+use crate::function::{Functions, Library, Raise};
+use crate::{MEMORY_BYTES_MAX, bit, json, layout, mathematics, msgpack, redis};
 
 /// What fills a library.
 type Fill = fn(&Library<'_>) -> mlua::Result<()>;
@@ -28,62 +21,118 @@ const LIBRARIES: [(&str, Fill); 4] = [
 const SEALED: [&str; 10] =
     ["string", "table", "math", "coroutine", "bit", "cjson", "cmsgpack", "struct", "os", "redis"];
 
+/// Which globals a text can reach. To fill all libraries takes longer than most scripts run.
+struct Reach<'t> {
+    names: Vec<&'t [u8]>,
+    is_everything: bool,
+}
+
+impl<'t> Reach<'t> {
+    /// A global is reached by its name; by `_G`, or by text that is loaded, any of them is.
+    fn of(text: &'t [u8]) -> Self {
+        let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+        let mut names: Vec<&[u8]> = Vec::new();
+        let mut is_everything = false;
+        for name in text.split(|byte| !is_part(byte)) {
+            is_everything |= name == b"_G" || name.starts_with(b"load");
+            if SEALED.iter().any(|known| known.as_bytes() == name) && !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        Self { names, is_everything }
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.is_everything || self.names.contains(&name.as_bytes())
+    }
+}
+
 /// A Lua for one run, and the functions of `lua/keystead.c` that the script does not see.
 pub(crate) struct Sandbox {
     pub(crate) lua: Lua,
     pub(crate) redis: Table,
     pub(crate) run: Function,
-    pub(crate) meter: Rc<Meter>,
-    wrap: Function,
+    /// `fuel()` says how much work may still be done, `fuel(work)` how much from now on.
+    pub(crate) fuel: Function,
+    install: Function,
+    dispatcher: Function,
+    functions: Functions,
     seal: Function,
+    close: Function,
 }
 
 impl Sandbox {
-    /// A Lua with all libraries but `redis.call` and its kin; nothing is sealed yet.
-    pub(crate) fn new(memory_bytes_max: usize, seed: u64, now_ms: u64) -> mlua::Result<Self> {
-        let libraries = StdLib::TABLE | StdLib::STRING | StdLib::MATH;
-        let lua = Lua::new_with(libraries, LuaOptions::default())?;
-        lua.set_memory_limit(memory_bytes_max)?;
+    /// A Lua with all libraries that `text` can reach, but `redis.call` and its kin; nothing is sealed yet.
+    pub(crate) fn new(text: &[u8], seed: u64, now_ms: u64) -> mlua::Result<Self> {
+        let reach = Reach::of(text);
+        let math = if reach.has("math") { StdLib::MATH } else { StdLib::NONE };
+        let lua = Lua::new_with(StdLib::TABLE | StdLib::STRING | math, LuaOptions::default())?;
+        // What is made here stays to the end: there is nothing to collect.
+        lua.gc_stop();
+        lua.set_memory_limit(MEMORY_BYTES_MAX)?;
         let globals = lua.globals();
         let inner: Table = globals.raw_get("keystead")?;
         globals.raw_set("keystead", Value::Nil)?;
-        for name in REMOVED {
-            globals.raw_set(*name, Value::Nil)?;
-        }
-        let (fuel, charge) = (inner.raw_get("fuel")?, inner.raw_get("charge")?);
+        let functions = Functions::default();
         let sandbox = Self {
             redis: lua.create_table()?,
             run: inner.raw_get("run")?,
-            meter: Rc::new(Meter { fuel, charge }),
-            wrap: inner.raw_get("wrap")?,
+            fuel: inner.raw_get("fuel")?,
+            install: inner.raw_get("install")?,
+            dispatcher: functions.dispatcher(&lua)?,
+            functions,
             seal: inner.raw_get("seal")?,
+            close: inner.raw_get("close")?,
             lua,
         };
         inner.raw_get::<Function>("set_pow")?.call::<()>(mathematics::power(&sandbox.lua)?)?;
-        mathematics::fill(&sandbox.library(globals.raw_get("math")?), seed)?;
-        redis::fill(&sandbox.library(sandbox.redis.clone()))?;
-        for (name, fill) in LIBRARIES {
-            let table = sandbox.lua.create_table()?;
-            fill(&sandbox.library(table.clone()))?;
-            globals.raw_set(name, table)?;
+        if reach.has("math") {
+            let math = sandbox.library(globals.raw_get("math")?);
+            mathematics::fill(&math, seed);
+            math.finish()?;
+        }
+        let redis = sandbox.library(sandbox.redis.clone());
+        redis::fill(&redis)?;
+        redis.finish()?;
+        for (name, fill) in LIBRARIES.into_iter().filter(|(name, _)| reach.has(name)) {
+            let library = sandbox.library(sandbox.lua.create_table()?);
+            fill(&library)?;
+            globals.raw_set(name, &library.table)?;
+            library.finish()?;
         }
         globals.raw_set("redis", &sandbox.redis)?;
-        add_clock(&globals, &sandbox.library(sandbox.lua.create_table()?), now_ms)?;
-        // What is in use differs between builds; a script that looked would tell them apart.
-        for name in ["collectgarbage", "gcinfo"] {
-            sandbox.library(globals.clone()).add(name, |_, _| Ok(vec![Value::Integer(0)]))?;
+        if reach.has("os") {
+            sandbox.add_clock(&globals, now_ms)?;
         }
+        sandbox.lua.gc_restart();
         Ok(sandbox)
     }
 
-    /// Puts functions of the host into `table`.
-    pub(crate) const fn library(&self, table: Table) -> Library<'_> {
-        Library { lua: &self.lua, wrap: &self.wrap, meter: &self.meter, table }
+    /// Functions of the host, to be put into `table`.
+    pub(crate) fn library(&self, table: Table) -> Library<'_> {
+        Library::new((&self.lua, &self.install, &self.dispatcher), &self.functions, table)
     }
 
-    /// Puts a function that [`finish`](crate::function::finish)es its answers into the table `redis`.
-    pub(crate) fn bind(&self, name: &str, raw: Function) -> mlua::Result<()> {
-        self.redis.raw_set(name, self.wrap.call::<Function>(raw)?)
+    /// Puts functions of `host` into the table `redis`, by their numbers.
+    pub(crate) fn bind(&self, host: Function, names: &[&str]) -> mlua::Result<()> {
+        let mut call = MultiValue::with_capacity(3 + names.len());
+        call.push_back(Value::Table(self.redis.clone()));
+        call.push_back(Value::Function(host));
+        call.push_back(Value::Integer(0));
+        for name in names {
+            call.push_back(Value::String(self.lua.create_string(name)?));
+        }
+        self.install.call(call)
+    }
+
+    /// `os.clock`: the entry's time, seconds.
+    fn add_clock(&self, globals: &Table, now_ms: u64) -> mlua::Result<()> {
+        #[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 fit into a double")]
+        let now_s = now_ms as f64 / 1000.0;
+        let library = self.library(self.lua.create_table()?);
+        library.add("clock", move |_, _| Ok(vec![Value::Number(now_s)]));
+        globals.raw_set("os", &library.table)?;
+        library.finish()
     }
 
     /// A metatable: who reads what there is not, and what `find` does not know either, gets an error.
@@ -92,7 +141,8 @@ impl Sandbox {
         find: impl Fn(&[u8]) -> Option<Value> + 'static,
     ) -> mlua::Result<Table> {
         let guard = self.lua.create_table()?;
-        self.library(guard.clone()).add("__index", move |_, arguments| {
+        let library = self.library(guard.clone());
+        library.add("__index", move |_, arguments| {
             let name = arguments.bytes(1);
             let name = name.as_deref().unwrap_or_default();
             if let Some(value) = find(name) {
@@ -101,22 +151,19 @@ impl Sandbox {
             let name = String::from_utf8_lossy(name);
             let text = format!("Script attempted to access nonexistent global variable '{name}'");
             Err(Raise::Here(text))
-        })?;
+        });
+        library.finish()?;
         Ok(guard)
     }
 
     /// Makes globals and libraries read-only.
     pub(crate) fn seal(&self) -> mlua::Result<()> {
-        let globals = self.lua.globals();
-        let guard = self.guard(|_| None)?;
-        globals.set_metatable(Some(guard.clone()))?;
-        self.seal_table(&guard)?;
+        let mut call = MultiValue::with_capacity(1 + SEALED.len());
+        call.push_back(Value::Table(self.guard(|_| None)?));
         for name in SEALED {
-            self.seal_table(&globals.raw_get(name)?)?;
+            call.push_back(Value::String(self.lua.create_string(name)?));
         }
-        let of_strings: Function = globals.raw_get("getmetatable")?;
-        self.seal_table(&of_strings.call("")?)?;
-        self.seal_table(&globals)
+        self.close.call(call)
     }
 
     /// Makes a table read-only.
@@ -125,10 +172,17 @@ impl Sandbox {
     }
 }
 
-/// `os.clock`: the entry's time, seconds.
-fn add_clock(globals: &Table, library: &Library<'_>, now_ms: u64) -> mlua::Result<()> {
-    #[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 fit into a double")]
-    let now_s = now_ms as f64 / 1000.0;
-    library.add("clock", move |_, _| Ok(vec![Value::Number(now_s)]))?;
-    globals.raw_set("os", &library.table)
+#[cfg(test)]
+mod tests {
+    use super::Reach;
+
+    #[test]
+    fn a_text_reaches_what_it_names_and_by_detours_everything() {
+        let has = |text: &str, name| Reach::of(text.as_bytes()).has(name);
+        assert!(has("return cjson.encode(1)", "cjson") && !has("return cjson.encode(1)", "bit"));
+        assert!(has("local j=cjson", "cjson") && !has("mycjson.x()", "cjson"));
+        for detour in ["_G['cj'..'son']", "loadstring(ARGV[1])()", "load(f)()"] {
+            assert!(has(detour, "cjson") && has(detour, "math"), "{detour}");
+        }
+    }
 }

@@ -2,7 +2,6 @@
 //! Owns: how a function of the host counts while it runs. Never: the count itself, which Lua keeps
 //! (`fuel` in `lua/keystead.h`).
 
-use mlua::{Function, Value};
 use thiserror::Error;
 
 /// Work of looking at one value and making its counterpart: about what that takes, measured in instructions.
@@ -13,31 +12,11 @@ pub(crate) const VALUE_WORK: usize = 30;
 #[error("script did more work than a script may do")]
 pub(crate) struct Spent;
 
-/// Where the work of a run is counted.
-pub(crate) struct Meter {
-    /// `fuel()` says how much may still be done.
-    pub(crate) fuel: Function,
-    /// `charge(work)` counts.
-    pub(crate) charge: Function,
-}
-
 /// Work of one call.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Work {
     done: usize,
     allowed: usize,
-}
-
-impl Meter {
-    /// Begins a call.
-    pub(crate) fn begin(&self) -> mlua::Result<Work> {
-        Ok(Work::allowed(self.fuel.call(Value::Nil)?))
-    }
-
-    /// Counts what a call did. If that was too much, the next instruction of the script ends it.
-    pub(crate) fn end(&self, work: &Work) -> mlua::Result<()> {
-        self.charge.call(work.done)
-    }
 }
 
 impl Work {
@@ -46,6 +25,11 @@ impl Work {
     #[expect(clippy::cast_sign_loss, reason = "not below zero")]
     pub(crate) const fn allowed(fuel: f64) -> Self {
         Self { done: 0, allowed: fuel.max(0.0) as usize }
+    }
+
+    /// What was done.
+    pub(crate) const fn done(&self) -> usize {
+        self.done
     }
 
     /// Counts work that is about to be done.
