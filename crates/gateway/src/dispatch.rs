@@ -111,7 +111,8 @@ impl Dispatch<'_, '_> {
             _ if !pause.is_for_writes => true,
             Handler::Session(Cmd::Exec) => self.session.has_queued_write(),
             Handler::Session(Cmd::Publish | Cmd::SPublish) => true,
-            _ => row.is_write(),
+            // What a script writes is known when it runs.
+            _ => row.is_write() || matches!(row.handler, Handler::Write(_)),
         }
     }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use keystead_node::{Access, Standing};
 use keystead_resp::{Args, RunDecoder};
-use keystead_store::command::{self, Command, Handler, SessionCommand, WaitCommand};
+use keystead_store::command::{self, Command, Group, Handler, SessionCommand, WaitCommand};
 use keystead_types::{ShardId, Slot};
 
 use crate::dispatch::{Dispatch, Verdict};
@@ -55,7 +55,10 @@ impl Dispatch<'_, '_> {
 
     /// Notes the keys of one command.
     fn track_keys(&mut self, row: &'static Command, args: Args<'_>) {
-        let is_read = row.is_read_only();
+        // What a script reads of the keys that it names is known to nobody here, so all of them count as read. If it changes
+        // one, the entry is told as any other is.
+        let is_script = row.group == Group::Scripting;
+        let is_read = row.is_read_only() || is_script;
         let client = self.session.client().id;
         let Some(tracked) = self.session.tracked() else { return };
         let is_wanted = if is_read {
@@ -71,7 +74,10 @@ impl Dispatch<'_, '_> {
         let tracking = self.turn.local.shared.config.bus.tracking();
         for key in row.keys(args) {
             let Some(shard) = door.shard_of(Slot::of_key(key)) else { return };
-            if is_read {
+            if is_script && matches!(row.handler, Handler::Write(_)) && tracked.is_noloop() {
+                // Its own changes are not told, and would end what is registered: it could cache what it reads behind them.
+                note(&mut tracked.unsure, shard, key);
+            } else if is_read {
                 tracking.register(shard, client, [key]);
                 note(&mut tracked.reading, shard, key);
             } else if door.standing(shard) != Standing::Leads {
@@ -124,7 +130,8 @@ impl Session {
         let Some(tracked) = self.tracked() else { return };
         let reading = std::mem::take(&mut tracked.reading);
         let writing = std::mem::take(&mut tracked.writing);
-        if reading.len() == NOTED_MAX {
+        let unsure = std::mem::take(&mut tracked.unsure);
+        if reading.len() == NOTED_MAX || unsure.len() == NOTED_MAX {
             self.tell_stale(&None, output, local);
         }
         for (shard, key) in reading {
@@ -133,6 +140,9 @@ impl Session {
                 tracking.withdraw(shard, client, &key);
                 self.tell_stale(&Some(Arc::from([key])), output, local);
             }
+        }
+        for (_, key) in unsure {
+            self.tell_stale(&Some(Arc::from([key])), output, local);
         }
         for (shard, key) in writing {
             tracking.written(shard, &key);

@@ -316,7 +316,8 @@ impl Session {
     /// True if EXEC would change something.
     pub(crate) fn has_queued_write(&self) -> bool {
         let rows = self.transaction.iter().flat_map(|queue| &queue.rows);
-        rows.filter_map(|(row, _)| command_at(*row)).any(Command::is_write)
+        let writes = |row: &Command| row.is_write() || matches!(row.handler, Handler::Write(_));
+        rows.filter_map(|(row, _)| command_at(*row)).any(writes)
     }
 
     /// Ends the watch, if there is one. Nobody waits for the outcome.

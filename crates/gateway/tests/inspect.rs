@@ -324,3 +324,16 @@ fn passwords_that_are_made_have_the_length_asked_for_and_differ() {
     assert!(client.call("ACL GENPASS 5").starts_with("$2\r\n"));
     assert!(client.call("LOLWUT VERSION 5 1 1").contains("Keystead ver. "));
 }
+
+/// A script may write: whoever pauses writes pauses it, in a transaction too.
+#[test]
+fn a_pause_of_writes_holds_scripts_back() {
+    let server = Server::start(1);
+    let (mut operator, mut client) = (server.connect(), server.connect());
+    assert_eq!(operator.call("CLIENT PAUSE 60000 WRITE"), "+OK\r\n");
+    client.send(&command(&["EVAL", "return redis.call('set',KEYS[1],1)", "1", "k"]));
+    assert_eq!(operator.call("EVAL_RO return(redis.call('get',KEYS[1])) 1 k"), "$-1\r\n");
+    assert_eq!(operator.call("CLIENT UNPAUSE"), "+OK\r\n");
+    assert_eq!(client.reply(), b"+OK\r\n");
+    assert_eq!(operator.call("GET k"), "$1\r\n1\r\n");
+}

@@ -220,6 +220,32 @@ const REDIRECTED: Script = &[
     ("a", "CLIENT TRACKINGINFO", 1),
 ];
 
+/// Keys that a script names and reads.
+const SCRIPTS: Script = &[
+    ("a", "CLIENT TRACKING on", 1),
+    ("a", "EVAL return(redis.call('get',KEYS[1])) 1 k", 1),
+    ("b", "SET k 1", 1),
+    ("a", "", 1),
+    ("b", "SET k 2", 1),
+    ("a", "EVAL_RO return(redis.call('get',KEYS[1])) 1 k", 1),
+    ("b", "SET k 3", 1),
+    ("a", "", 1),
+    ("a", "MULTI", 1),
+    ("a", "EVAL return(redis.call('get',KEYS[1])) 1 k", 1),
+    ("a", "EXEC", 1),
+    ("b", "DEL k", 1),
+    ("a", "", 1),
+    ("a", "PING", 1),
+    ("a", "CLIENT TRACKING off", 1),
+    ("a", "CLIENT TRACKING on OPTIN", 1),
+    ("a", "EVAL return(redis.call('get',KEYS[1])) 1 k", 1),
+    ("b", "SET k 4", 1),
+    ("a", "CLIENT CACHING yes", 1),
+    ("a", "EVAL return(redis.call('get',KEYS[1])) 1 k", 1),
+    ("b", "SET k 5", 1),
+    ("a", "", 1),
+];
+
 fn compare(script: Script, protocols: &[u8]) {
     let redis = Redis::start();
     for protocol in protocols {
@@ -246,6 +272,11 @@ fn keys_that_were_read_are_told_as_in_redis() {
 #[test]
 fn transactions_track_as_in_redis() {
     compare(TRANSACTIONS, &[3]);
+}
+
+#[test]
+fn keys_that_scripts_read_are_told_as_in_redis() {
+    compare(SCRIPTS, &[3]);
 }
 
 #[test]
@@ -366,4 +397,21 @@ fn a_node_that_does_not_hear_of_a_shard_lets_nothing_be_kept() {
     assert_eq!(client.call("GET k"), "_\r\n");
     assert_eq!(client.call("PING"), "+PONG\r\n");
     assert_eq!(field(&mut client, "stats", "tracking_total_keys"), 1);
+}
+
+/// A connection that is not told of its own changes cannot keep what a script of its own changed and then read.
+#[test]
+fn what_a_script_read_behind_its_own_change_is_not_kept_unheard() {
+    let server = Server::start(1);
+    let mut client = server.connect();
+    client.call("HELLO 3");
+    client.call("CLIENT TRACKING on NOLOOP");
+    let script = "redis.call('set',KEYS[1],1) return redis.call('get',KEYS[1])";
+    client.send(&command(&["EVAL", script, "1", "k"]));
+    assert_eq!(client.reply(), b"$1\r\n1\r\n");
+    assert_eq!(client.reply(), b">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n");
+    client.send(&command(&["EVAL_RO", "return redis.call('get',KEYS[1])", "1", "k"]));
+    assert_eq!(client.reply(), b"$1\r\n1\r\n");
+    server.connect().call("SET k 2");
+    assert_eq!(client.reply(), b">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n");
 }

@@ -45,6 +45,8 @@ pub(crate) struct Tracked {
     pub(crate) reading: Vec<(ShardId, Box<[u8]>)>,
     /// Keys that the window writes, of shards led elsewhere.
     pub(crate) writing: Vec<(ShardId, Box<[u8]>)>,
+    /// Keys that scripts of the window may have read behind a change of their own, of a connection that is not told of those.
+    pub(crate) unsure: Vec<(ShardId, Box<[u8]>)>,
     /// What is told behind the replies of the window in flight.
     held: Vec<Stale>,
 }
