@@ -14,7 +14,7 @@
 use keystead_node::{Access, Door, Outcome, Refusal, UnknownReason, internal};
 use keystead_resp::{Args, ReplyWriter, encode, skip_reply};
 use keystead_store::ScanCursor;
-use keystead_store::command::{Command, GatherCommand, Query};
+use keystead_store::command::{Command, GatherCommand, Joining, Query};
 use keystead_types::{SLOT_COUNT, ShardId, Slot};
 
 use crate::dispatch::{Dispatch, Verdict, note_failed};
@@ -161,30 +161,18 @@ impl Gather {
         if let Some(error) = parts.clone().find(|part| part.first() == Some(&b'-')) {
             return reply.raw(error);
         }
-        match self.kind {
-            GatherCommand::DbSize => {
+        match self.kind.joining() {
+            Joining::Sum => {
                 reply.integer(parts.filter_map(|part| number(part, b':')).map(|(n, _)| n).sum());
             }
-            GatherCommand::ScriptExists => write_conjunction(parts, reply),
-            GatherCommand::FlushAll
-            | GatherCommand::FlushDb
-            | GatherCommand::FunctionDelete
-            | GatherCommand::FunctionDump
-            | GatherCommand::FunctionFlush
-            | GatherCommand::FunctionList
-            | GatherCommand::FunctionLoad
-            | GatherCommand::FunctionRestore
-            | GatherCommand::FunctionStats
-            | GatherCommand::ScriptFlush
-            | GatherCommand::ScriptLoad
-            | GatherCommand::SwapDb => {
-                // All shards answer alike.
+            Joining::Conjunction => write_conjunction(parts, reply),
+            Joining::Alike => {
                 if let Some(part) = parts.clone().next() {
                     reply.raw(part);
                 }
             }
-            GatherCommand::Keys => write_concatenated(parts, reply),
-            GatherCommand::RandomKey => {
+            Joining::Concatenation => write_concatenated(parts, reply),
+            Joining::AnyOne => {
                 let found =
                     parts.clone().find(|part| !matches!(part, [b'$', b'-', ..] | [b'_', ..]));
                 match found {
@@ -192,7 +180,7 @@ impl Gather {
                     None => reply.null(),
                 }
             }
-            GatherCommand::Scan => parts.for_each(|part| self.write_scan(door, part, reply)),
+            Joining::Page => parts.for_each(|part| self.write_scan(door, part, reply)),
         }
     }
 

@@ -156,11 +156,52 @@ impl GatherCommand {
         )
     }
 
+    /// How the replies of the shards become one.
+    #[must_use]
+    pub const fn joining(self) -> Joining {
+        match self {
+            Self::DbSize => Joining::Sum,
+            Self::Keys => Joining::Concatenation,
+            Self::RandomKey => Joining::AnyOne,
+            Self::Scan => Joining::Page,
+            Self::ScriptExists => Joining::Conjunction,
+            Self::FlushAll
+            | Self::FlushDb
+            | Self::FunctionDelete
+            | Self::FunctionDump
+            | Self::FunctionFlush
+            | Self::FunctionList
+            | Self::FunctionLoad
+            | Self::FunctionRestore
+            | Self::FunctionStats
+            | Self::ScriptFlush
+            | Self::ScriptLoad
+            | Self::SwapDb => Joining::Alike,
+        }
+    }
+
     /// True if every shard would answer alike, so that one is asked.
     #[must_use]
     pub const fn asks_one(self) -> bool {
         matches!(self, Self::FunctionDump | Self::FunctionList | Self::FunctionStats)
     }
+}
+
+/// How the replies of several shards become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Joining {
+    /// All are alike: any of them.
+    Alike,
+    /// Any that is not absent.
+    AnyOne,
+    /// One array of the elements of all.
+    Concatenation,
+    /// An array of 1 where all of them have 1.
+    Conjunction,
+    /// The sum of numbers.
+    Sum,
+    /// One shard was asked; at its end, its cursor leads to the next shard.
+    Page,
 }
 
 /// Commands that the gateway runs.

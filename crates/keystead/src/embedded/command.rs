@@ -7,7 +7,7 @@ use std::hash::{BuildHasher, RandomState};
 
 use keystead_node::{Access, internal};
 use keystead_resp::{Args, RunDecoder, Span, Value, encode};
-use keystead_store::command::{self, Command, GatherCommand, Handler, Query};
+use keystead_store::command::{self, Command, GatherCommand, Handler, Joining, Query};
 use keystead_store::{CommandError, ScanCursor};
 use keystead_types::{DatabaseId, SLOT_COUNT, ShardId, Slot};
 
@@ -147,35 +147,22 @@ impl Keystead {
 
 /// One reply out of those of all shards.
 fn joined(kind: GatherCommand, values: Vec<Value>) -> Value {
-    match kind {
-        GatherCommand::DbSize => {
-            Value::Integer(values.iter().filter_map(Value::as_integer).sum::<i64>())
-        }
-        GatherCommand::Keys => Value::Array(values.into_iter().flat_map(elements).collect()),
-        GatherCommand::RandomKey => {
+    match kind.joining() {
+        Joining::Sum => Value::Integer(values.iter().filter_map(Value::as_integer).sum::<i64>()),
+        Joining::Concatenation => Value::Array(values.into_iter().flat_map(elements).collect()),
+        Joining::AnyOne => {
             let mut values: Vec<Value> = values.into_iter().filter(|v| !v.is_null()).collect();
             let at = chance().checked_rem(values.len()).unwrap_or(0);
             if values.is_empty() { Value::Null } else { values.swap_remove(at) }
         }
-        GatherCommand::ScriptExists => {
+        Joining::Conjunction => {
             let rows: Vec<Vec<Value>> = values.into_iter().map(elements).collect();
             let count = rows.first().map_or(0, Vec::len);
             let is_everywhere = |at| rows.iter().all(|row| row.get(at) == Some(&Value::Integer(1)));
             Value::Array((0..count).map(|at| Value::Integer(is_everywhere(at).into())).collect())
         }
-        GatherCommand::FlushAll
-        | GatherCommand::FlushDb
-        | GatherCommand::FunctionDelete
-        | GatherCommand::FunctionDump
-        | GatherCommand::FunctionFlush
-        | GatherCommand::FunctionList
-        | GatherCommand::FunctionLoad
-        | GatherCommand::FunctionRestore
-        | GatherCommand::FunctionStats
-        | GatherCommand::Scan
-        | GatherCommand::ScriptFlush
-        | GatherCommand::ScriptLoad
-        | GatherCommand::SwapDb => values.into_iter().next().unwrap_or(Value::Null),
+        // One shard alone answers SCAN, and `scan_step` has done so.
+        Joining::Alike | Joining::Page => values.into_iter().next().unwrap_or(Value::Null),
     }
 }
 
