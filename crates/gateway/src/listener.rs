@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use keystead_node::Door;
@@ -23,15 +23,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
 use tokio::task::LocalSet;
 
-use crate::access_log::AccessLog;
-use crate::alarm::Alarms;
-use crate::attention::Attention;
-use crate::config::{GatewayConfig, LiveSettings};
+use crate::config::GatewayConfig;
 use crate::io_thread::{IoThread, unless_stopped};
 use crate::local::Shared;
-use crate::registry::{Ends, Permit, Registry};
+use crate::registry::{Ends, Permit};
 use crate::reply::Failure;
-use crate::stats::Stats;
 use crate::wake::Wake;
 use crate::window::THREAD_CONNECTIONS_MAX;
 
@@ -144,19 +140,7 @@ impl Gateway {
     #[must_use]
     pub fn new(config: GatewayConfig, clock: Arc<dyn Clock>, incarnation: u64) -> Self {
         let inboxes = (0..config.io_threads.max(1)).map(|_| Inbox::default()).collect();
-        let live = LiveSettings::new(&config);
-        let shared = Shared {
-            config,
-            live,
-            registry: Arc::new(Registry::default()),
-            stats: Stats::default(),
-            alarms: Alarms::default(),
-            attention: Attention::default(),
-            access_log: AccessLog::default(),
-            clock,
-            incarnation,
-            watches: AtomicU32::new(0),
-        };
+        let shared = Shared::new(config, clock, incarnation);
         Self {
             shared: Arc::new(shared),
             inboxes,

@@ -46,6 +46,22 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Shared {
+    /// What a gateway begins with. `incarnation` is to differ from start to start.
+    pub(crate) fn new(config: GatewayConfig, clock: Arc<dyn Clock>, incarnation: u64) -> Self {
+        Self {
+            live: LiveSettings::new(&config),
+            config,
+            registry: Arc::default(),
+            stats: Stats::default(),
+            alarms: Alarms::default(),
+            attention: Attention::default(),
+            access_log: AccessLog::default(),
+            clock,
+            incarnation,
+            watches: AtomicU32::new(0),
+        }
+    }
+
     /// Seconds of the gateway's clock.
     pub(crate) fn now_s(&self) -> u32 {
         u32::try_from(self.clock.monotonic_now().0 / 1_000_000_000).unwrap_or(u32::MAX)

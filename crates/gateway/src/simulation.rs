@@ -5,21 +5,16 @@
 //! `simulation`.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 
 use keystead_node::Door;
 use keystead_types::Clock;
 use slab::Slab;
 
-use crate::access_log::AccessLog;
-use crate::alarm::Alarms;
-use crate::attention::Attention;
-use crate::config::{GatewayConfig, LiveSettings};
+use crate::config::GatewayConfig;
 use crate::local::{Local, Shared};
 use crate::pipeline::{Pipeline, Turn};
-use crate::registry::{Ends, Registry};
+use crate::registry::Ends;
 use crate::session::Session;
-use crate::stats::Stats;
 use crate::wake::Wake;
 use crate::window::Address;
 
@@ -34,19 +29,7 @@ impl Desk {
     /// A desk without connections. `incarnation` is to differ from start to start.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>, incarnation: u64, door: Box<dyn Door>) -> Self {
-        let config = GatewayConfig::default();
-        let shared = Shared {
-            live: LiveSettings::new(&config),
-            config,
-            registry: Arc::new(Registry::default()),
-            stats: Stats::default(),
-            alarms: Alarms::default(),
-            attention: Attention::default(),
-            access_log: AccessLog::default(),
-            clock,
-            incarnation,
-            watches: AtomicU32::new(0),
-        };
+        let shared = Shared::new(GatewayConfig::default(), clock, incarnation);
         Self { door, local: Local::new(Arc::new(shared), 0, Wake::new()), connections: Slab::new() }
     }
 
