@@ -131,14 +131,7 @@ impl Topology {
             self.bump_epoch();
             return Ok(Outcome::Changed);
         };
-        if record.incarnation < known.incarnation {
-            let (node, incarnation) = (record.id, record.incarnation);
-            return Err(Rejection::StaleIncarnation {
-                node,
-                incarnation,
-                known: known.incarnation,
-            });
-        }
+        check_incarnation(known, &record)?;
         self.update_node(record)
     }
 
@@ -148,14 +141,7 @@ impl Topology {
         if known.state == NodeState::Gone {
             return Err(Rejection::NodeGone { node: known.id });
         }
-        if record.incarnation < known.incarnation {
-            let (node, incarnation) = (record.id, record.incarnation);
-            return Err(Rejection::StaleIncarnation {
-                node,
-                incarnation,
-                known: known.incarnation,
-            });
-        }
+        check_incarnation(known, &record)?;
         let updated = admitted(record.clone(), known.state);
         if *known == updated {
             return Ok(Outcome::Unchanged);
@@ -399,6 +385,15 @@ fn new_shard(id: ShardId, slots: SlotRange, founder: NodeId) -> Shard {
 fn admitted(record: NodeRecord, state: NodeState) -> Node {
     let NodeRecord { id, client_addr, peer_addr, zone, incarnation } = record;
     Node { id, client_addr, peer_addr, zone, state, incarnation }
+}
+
+/// Refuses what an earlier life of the node says.
+fn check_incarnation(known: &Node, record: &NodeRecord) -> Result<(), Rejection> {
+    if record.incarnation < known.incarnation {
+        let (node, incarnation) = (record.id, record.incarnation);
+        return Err(Rejection::StaleIncarnation { node, incarnation, known: known.incarnation });
+    }
+    Ok(())
 }
 
 fn check_record(record: &NodeRecord) -> Result<(), Rejection> {
