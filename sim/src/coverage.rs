@@ -1,9 +1,20 @@
 //! What was put to the test: a run in which nothing happened proves nothing.
 //! Owns: the counts, and which of them a run must have. Never: judges the product.
 
-/// Something worth counting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Event {
+/// Declares the events, and the list of them.
+macro_rules! events {
+    ($(#[doc = $doc:literal] $name:ident,)*) => {
+        /// Something worth counting.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Event {
+            $(#[doc = $doc] $name,)*
+        }
+
+        const EVENTS: &[Event] = &[$(Event::$name,)*];
+    };
+}
+
+events! {
     /// A leader came into office.
     Election,
     /// A leader was cut off while it led.
@@ -72,7 +83,7 @@ pub enum Event {
     Fault,
 }
 
-const COUNT: usize = Event::Fault as usize + 1;
+const COUNT: usize = EVENTS.len();
 
 /// Counts of all events.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -139,39 +150,3 @@ impl Coverage {
         EVENTS.iter().map(|event| (format!("{event:?}"), self.of(*event)))
     }
 }
-
-const EVENTS: [Event; COUNT] = [
-    Event::Election,
-    Event::LeaderCutOff,
-    Event::SnapshotInstalled,
-    Event::SnapshotTaken,
-    Event::ReplicaRecovered,
-    Event::CrashBeforeReply,
-    Event::Crash,
-    Event::PowerLoss,
-    Event::TornTail,
-    Event::DamageRefused,
-    Event::FatalDisk,
-    Event::DiskReplaced,
-    Event::DiskWasFull,
-    Event::Joined,
-    Event::MembersChanged,
-    Event::ReplicaRebuilt,
-    Event::LetGo,
-    Event::Forwarded,
-    Event::Moved,
-    Event::Answered,
-    Event::Transaction,
-    Event::Script,
-    Event::Swapped,
-    Event::Aborted,
-    Event::Refused,
-    Event::Uncertain,
-    Event::Unheard,
-    Event::LinkBroke,
-    Event::DigestCompared,
-    Event::HistoryJudged,
-    Event::HistoryUndecided,
-    Event::ClockJumped,
-    Event::Fault,
-];
