@@ -110,6 +110,15 @@ impl<'a> ReplyWriter<'a> {
         });
     }
 
+    /// A bulk string, or the absent value.
+    #[inline]
+    pub fn bulk_or_null(&mut self, bytes: Option<&[u8]>) {
+        match bytes {
+            Some(bytes) => self.bulk(bytes),
+            None => self.null(),
+        }
+    }
+
     /// The absent array: `*-1` in RESP2 (what an aborted EXEC answers), `_` in RESP3.
     pub fn null_array(&mut self) {
         self.raw(match self.protocol {

@@ -238,10 +238,7 @@ impl<'a> SessionCall<'_, '_, 'a> {
         let mut reply = self.reply();
         reply.push(3);
         reply.bulk(word.as_bytes());
-        match name {
-            Some(name) => reply.bulk(name),
-            None => reply.null(),
-        }
+        reply.bulk_or_null(name);
         reply.integer(i64::try_from(count).unwrap_or(i64::MAX));
     }
 

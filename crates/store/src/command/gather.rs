@@ -61,10 +61,7 @@ pub(crate) fn read(
             }
         }
         GatherCommand::RandomKey => {
-            match random_key(reader.database, reader.now, reader.random()) {
-                Some(key) => reply.bulk(key),
-                None => reply.null(),
-            }
+            reply.bulk_or_null(random_key(reader.database, reader.now, reader.random()));
         }
         GatherCommand::Scan => {
             let (cursor, options) = parse_scan(args)?;

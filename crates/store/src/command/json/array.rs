@@ -115,10 +115,7 @@ pub(crate) fn pop(
             (popped.is_some(), popped)
         },
     )?;
-    edited.answer(reply, |popped, reply| match popped {
-        Some(text) => reply.bulk(text),
-        None => reply.null(),
-    });
+    edited.answer(reply, |popped, reply| reply.bulk_or_null(popped.as_deref()));
     Ok(())
 }
 

@@ -120,10 +120,7 @@ fn answer(
 ) -> Result<(), CommandError> {
     let members = query.members(reader)?;
     reply.array(query.results(members.len())?);
-    query.each(reader, &members, |found| match found {
-        Some(bytes) => reply.bulk(bytes),
-        None => reply.null(),
-    });
+    query.each(reader, &members, |found| reply.bulk_or_null(found));
     Ok(())
 }
 

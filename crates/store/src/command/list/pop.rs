@@ -37,10 +37,7 @@ fn pop_at(
     }
     let Some(count) = args.get(2) else {
         let is_changed = writer.edit(&args[1], |list: &mut List, _| {
-            match list.end(side) {
-                Some(element) => reply.bulk(element),
-                None => reply.null(),
-            }
+            reply.bulk_or_null(list.end(side));
             let is_changed = !list.is_empty();
             list.drop_at(side, 1);
             (Change::of(is_changed), is_changed)

@@ -26,10 +26,7 @@ pub(crate) fn lindex(
         return Ok(());
     };
     let index = parse_integer(&args[2]).ok_or(CommandError::NotAnInteger)?;
-    match place(list, index).and_then(|index| list.get(index)) {
-        Some(element) => reply.bulk(element),
-        None => reply.null(),
-    }
+    reply.bulk_or_null(place(list, index).and_then(|index| list.get(index)));
     Ok(())
 }
 

@@ -56,10 +56,7 @@ fn answer(
     route: Route<'_>,
     reply: &mut ReplyWriter<'_>,
 ) -> Result<(), CommandError> {
-    match move_element(writer, route)? {
-        Some(element) => reply.bulk(&element),
-        None => reply.null(),
-    }
+    reply.bulk_or_null(move_element(writer, route)?.as_deref());
     Ok(())
 }
 

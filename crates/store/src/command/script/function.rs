@@ -200,10 +200,7 @@ fn list_functions(library: &Library, reply: &mut ReplyWriter<'_>) {
         reply.bulk(b"name");
         reply.bulk(row.name.as_bytes());
         reply.bulk(b"description");
-        match &row.description {
-            Some(text) => reply.bulk(text),
-            None => reply.null(),
-        }
+        reply.bulk_or_null(row.description.as_deref());
         reply.bulk(b"flags");
         let names = row.flags.names();
         reply.set(names.clone().count());

@@ -11,10 +11,7 @@ pub(crate) fn get(
     args: Args<'_>,
     reply: &mut ReplyWriter<'_>,
 ) -> Result<(), CommandError> {
-    match reader.string(&args[1])? {
-        Some(bytes) => reply.bulk(bytes),
-        None => reply.null(),
-    }
+    reply.bulk_or_null(reader.string(&args[1])?);
     Ok(())
 }
 

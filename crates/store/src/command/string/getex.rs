@@ -21,10 +21,7 @@ pub(crate) fn getdel(
     args: Args<'_>,
     reply: &mut ReplyWriter<'_>,
 ) -> Result<(), CommandError> {
-    match writer.string(&args[1])? {
-        Some(bytes) => reply.bulk(bytes),
-        None => reply.null(),
-    }
+    reply.bulk_or_null(writer.string(&args[1])?);
     let now = writer.now();
     if writer.keyspace.take(now, &args[1]).is_some() {
         writer.notify(EventClass::Generic, "del", &args[1]);

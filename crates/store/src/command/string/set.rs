@@ -96,10 +96,7 @@ pub(crate) fn set(
     };
     let entry = writer.entry(&args[1]);
     if options.is_get {
-        match writer.string(&args[1])? {
-            Some(bytes) => reply.bulk(bytes),
-            None => reply.null(),
-        }
+        reply.bulk_or_null(writer.string(&args[1])?);
     }
     let is_met = match options.condition {
         Condition::Always => true,
@@ -194,10 +191,7 @@ pub(crate) fn getset(
     args: Args<'_>,
     reply: &mut ReplyWriter<'_>,
 ) -> Result<(), CommandError> {
-    match writer.string(&args[1])? {
-        Some(bytes) => reply.bulk(bytes),
-        None => reply.null(),
-    }
+    reply.bulk_or_null(writer.string(&args[1])?);
     put(writer, &args[1], &args[2]);
     Ok(())
 }
