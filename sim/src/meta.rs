@@ -102,8 +102,9 @@ pub const TABLE: &[Row] = &[
     },
     Row {
         mistake: Mistake::VoteForgotten,
-        faults: &[Fault::Flapping, Fault::Isolation, Fault::Pause],
-        seeds_max: 150,
+        // Two that cannot hear each other campaign before one voter, which restarts between them.
+        faults: &[Fault::Flapping, Fault::Bridge],
+        seeds_max: 200,
     },
     Row { mistake: Mistake::ReadBeforeFirstCommit, faults: &[], seeds_max: 60 },
 ];
