@@ -210,6 +210,31 @@ impl World {
         let batch = it.batch;
         let patience = u64::try_from(self.scenario.core.patience.as_micros()).expect("seconds");
         self.after(patience * 2 + 1_000 * MS, Happening::ClientTimeout(client, batch));
+        self.plan_end_of_wait(client, batch);
+    }
+
+    /// Has the time of whoever waits be over some time later, if what is pending waits.
+    fn plan_end_of_wait(&mut self, client: usize, batch: u64) {
+        let it = &self.workload.clients[client];
+        if it.batch == batch && it.pending.iter().any(Pending::waits) {
+            let delay = (20 + self.rng.below(400)) * MS * self.scenario.scale;
+            self.after(delay, Happening::WaitOver(client, batch));
+        }
+    }
+
+    pub(crate) fn wait_over(&mut self, client: usize, batch: u64) {
+        let it = &self.workload.clients[client];
+        let Some(Wire { node, life, connection }) = it.wire.filter(|_| it.batch == batch) else {
+            return;
+        };
+        if let Some(process) = self.alive(node, life) {
+            if process.desk.end_wait(connection) {
+                while process.desk.pump() {}
+            }
+            self.settle_down(node);
+        }
+        // There may be one more behind it.
+        self.plan_end_of_wait(client, batch);
     }
 
     pub(crate) fn bytes_at_node(
@@ -318,7 +343,11 @@ impl World {
                     it.watched = Some((object, cell, held));
                 }
                 match ask.form {
-                    Form::Alone => {}
+                    Form::Alone => {
+                        if ask.waits() && output != Answer::Replies(vec![Reply::Nil]) {
+                            self.coverage.count(Event::Served);
+                        }
+                    }
                     Form::Script => self.coverage.count(Event::Script),
                     Form::Transaction if output == Answer::Aborted => {
                         self.coverage.count(Event::Aborted);

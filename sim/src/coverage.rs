@@ -55,6 +55,8 @@ events! {
     Moved,
     /// An operation was answered.
     Answered,
+    /// A client that waited, or might have, was given something.
+    Served,
     /// A transaction was executed.
     Transaction,
     /// A script was executed.
@@ -110,6 +112,7 @@ pub const NECESSARY: &[Event] = &[
     Event::ReplicaRebuilt,
     Event::Forwarded,
     Event::Answered,
+    Event::Served,
     Event::Transaction,
     Event::Script,
     Event::Swapped,

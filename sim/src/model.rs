@@ -39,6 +39,13 @@ pub fn swapped(mut cells: Cells) -> Cells {
     cells
 }
 
+/// What an object holds once something was handed out of a cell, if there was something.
+#[must_use]
+pub fn handed_out(mut cells: Cells, cell: usize) -> Cells {
+    take(&mut cells[cell]);
+    cells
+}
+
 /// A command, most of them on one cell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
@@ -60,6 +67,9 @@ pub enum Command {
     Put(usize, Vec<u8>),
     /// LPOP or ZPOPMIN. Nothing is taken of a set (SPOP takes what no model can say) or a stream.
     Take(usize),
+    /// BLPOP or BZPOPMIN, alone: what LPOP or ZPOPMIN would do at one moment of the time for which it waits. If it comes back
+    /// with nothing, there was nothing when it began.
+    Await(usize),
     /// MOVE to the other database.
     Move(usize),
     /// COPY to the other database, in place of what is there.
@@ -96,6 +106,7 @@ impl Command {
             | Self::Add(cell, _)
             | Self::Put(cell, _)
             | Self::Take(cell)
+            | Self::Await(cell)
             | Self::Move(cell)
             | Self::Copy(cell)
             | Self::Delete(cell) => *cell,
@@ -147,7 +158,7 @@ impl Command {
                 Reply::Integer(i64::from(was_there))
             }
             Self::Put(_, value) => put(&mut cells[cell], kind, value),
-            Self::Take(_) => take(&mut cells[cell]),
+            Self::Take(_) | Self::Await(_) => take(&mut cells[cell]),
             Self::Move(_) => {
                 let to = elsewhere(cell);
                 let is_moved = was_there && cells[to].is_none();
@@ -273,6 +284,12 @@ impl Ask {
     #[must_use]
     pub fn is_read(&self) -> bool {
         self.commands.iter().all(Command::is_read)
+    }
+
+    /// True if its client may wait for the answer.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        self.commands.iter().any(|command| matches!(command, Command::Await(_)))
     }
 }
 

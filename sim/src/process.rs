@@ -74,6 +74,10 @@ impl Post for Posts {
         }
         true
     }
+
+    fn backlog(&self, to: NodeId) -> Option<usize> {
+        self.up.lock().contains(&to).then_some(0)
+    }
 }
 
 /// A snapshot that a leader offers.

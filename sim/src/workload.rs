@@ -17,7 +17,8 @@ use keystead_types::NodeId;
 
 use crate::coverage::{Coverage, Event};
 use crate::model::{
-    Answer, Ask, COUNTER, Cells, Command, Form, KINDS, LIST, Object, SORTED_SET, STRINGS, swapped,
+    Answer, Ask, COUNTER, Cells, Command, Form, KINDS, LIST, Object, SORTED_SET, STRINGS,
+    handed_out, swapped,
 };
 use crate::rng::Rng;
 use swap::OpenSwap;
@@ -45,8 +46,26 @@ struct Judged {
     object: usize,
     /// What it may hold.
     ends: Ends<Cells>,
+    /// Cells of which something may yet be handed to somebody who waited and is not heard any more.
+    awaited: Vec<usize>,
     /// Exchanges of the databases that had been asked for by then.
     swaps: u64,
+}
+
+impl Judged {
+    /// True if the object may hold this though its databases were exchanged since, and so what somebody waited for in one of them
+    /// may have come from the other.
+    fn may_be_since(&self, cells: &Cells) -> bool {
+        let mut states: Vec<Cells> =
+            self.ends.iter().flat_map(|end| [end.clone(), swapped(end.clone())]).collect();
+        for cell in &self.awaited {
+            let served = states.iter().map(|state| handed_out(state.clone(), *cell));
+            let served: Vec<Cells> =
+                served.flat_map(|state| [state.clone(), swapped(state)]).collect();
+            states.extend(served);
+        }
+        states.contains(cells)
+    }
 }
 
 /// What a client waits for, in order.
@@ -74,6 +93,13 @@ pub enum Pending {
     },
     /// What an object really holds, as asked.
     Final(usize, Ask),
+}
+
+impl Pending {
+    /// True if it may be answered long after.
+    pub fn waits(&self) -> bool {
+        matches!(self, Self::Operation { ask, .. } if ask.waits())
+    }
 }
 
 /// A client's connection.
@@ -224,7 +250,12 @@ impl Workload {
         let form = match rng.below(16) {
             0..=3 if may_be_transaction => Form::Transaction,
             4 => Form::Script,
-            _ => return Ask::alone(self.any_command(rng)),
+            _ => {
+                return Ask::alone(match self.any_command(rng) {
+                    Command::Take(cell) if rng.below(2) == 0 => Command::Await(cell),
+                    other => other,
+                });
+            }
         };
         let commands: Vec<Command> =
             (0..rng.between(2, 4)).map(|_| self.any_command(rng)).collect();
@@ -305,13 +336,20 @@ impl Workload {
     fn judge(&mut self, object: usize, coverage: &mut Coverage) {
         let story = &mut self.stories[object];
         let history = std::mem::take(&mut story.history);
+        let is_open = |op: &&Operation<Ask, Answer>| op.outcome == Outcome::Unknown;
+        let open = history.iter().filter(is_open).flat_map(|op| &op.input.commands);
+        let awaited: Vec<usize> = open
+            .filter(|command| matches!(command, Command::Await(_)))
+            .map(Command::cell)
+            .collect();
         match check(&Object, &history) {
             Ok(ends) => {
                 coverage.count(Event::HistoryJudged);
                 if self.judged.len() == JUDGED_KEPT {
                     self.judged.pop_front();
                 }
-                self.judged.push_back(Judged { object, ends, swaps: self.swaps });
+                let swaps = self.swaps;
+                self.judged.push_back(Judged { object, ends, awaited, swaps });
             }
             Err(error) if error.is_violation() => {
                 let lines: Vec<String> = history.iter().map(|op| format!("{op:?}")).collect();
@@ -346,11 +384,12 @@ impl Workload {
     /// What an object really holds.
     pub fn compare(&self, object: usize, cells: &Cells) {
         let judged = self.judged.iter().find(|judged| judged.object == object);
-        let Judged { ends, swaps, .. } = judged.expect("only judged objects are compared");
+        let judged = judged.expect("only judged objects are compared");
+        let ends = &judged.ends;
         // Who asks for an exchange asks it of all objects, the judged ones included.
-        let may_be_swapped = *swaps != self.swaps;
+        let may_be_swapped = judged.swaps != self.swaps;
         assert!(
-            ends.may_be(cells) || may_be_swapped && ends.may_be(&swapped(cells.clone())),
+            ends.may_be(cells) || may_be_swapped && judged.may_be_since(cells),
             "lost or doubled: {} holds {cells:?}, its history allows {:?}",
             self.stories[object].tag,
             ends.iter().take(4).collect::<Vec<_>>()

@@ -75,6 +75,8 @@ pub enum Happening {
     Client(usize, u64),
     /// A client has waited long enough.
     ClientTimeout(usize, u64),
+    /// The time for which a client waits is over, unless it has sent something since.
+    WaitOver(usize, u64),
     /// The metadata group's leader looks at the cluster.
     Control,
     /// Something goes wrong.
@@ -355,6 +357,7 @@ impl World {
             H::ToClient { client, epoch, bytes } => self.bytes_at_client(client, epoch, &bytes),
             H::Client(client, epoch) => self.client(client, epoch),
             H::ClientTimeout(client, epoch) => self.client_timeout(client, epoch),
+            H::WaitOver(client, batch) => self.wait_over(client, batch),
             H::Control => self.control(),
             H::Nemesis => self.nemesis(),
             H::Flap(node, left) => self.flap(node, left),

@@ -15,6 +15,7 @@ use crate::local::{Local, Shared};
 use crate::pipeline::{Pipeline, Turn};
 use crate::registry::Ends;
 use crate::session::Session;
+use crate::waiting::Withdrawal;
 use crate::wake::Wake;
 use crate::window::Address;
 
@@ -95,11 +96,21 @@ impl Desk {
         }
     }
 
+    /// The time of a client that waits is over; nothing if it does not wait. True if [`pump`](Self::pump) is to run.
+    pub fn end_wait(&mut self, connection: u32) -> bool {
+        if let Some(pipeline) = self.connections.get_mut(connection as usize) {
+            let (door, local) = (&mut *self.door, &mut self.local);
+            let turn = &mut Turn { door, local, slot: connection };
+            pipeline.withdraw_wait(Withdrawal::Timeout, turn);
+        }
+        self.local.unflushed > 0
+    }
+
     /// A client is gone: takes back what it left at the node. True if [`pump`](Self::pump) is to run.
     pub fn disconnect(&mut self, connection: u32) -> bool {
         if let Some(mut pipeline) = self.connections.try_remove(connection as usize) {
             let (door, local) = (&mut *self.door, &mut self.local);
-            pipeline.session.depart(&mut Turn { door, local, slot: connection });
+            pipeline.depart(&mut Turn { door, local, slot: connection });
         }
         self.local.unflushed > 0
     }

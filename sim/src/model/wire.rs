@@ -86,6 +86,8 @@ impl Command {
             (Self::Put(_, value), _) => ("RPUSH", vec![key, value.clone()]),
             (Self::Take(_), SORTED_SET) => ("ZPOPMIN", vec![key]),
             (Self::Take(_), _) => ("LPOP", vec![key]),
+            (Self::Await(_), SORTED_SET) => ("BZPOPMIN", vec![key, b"0".to_vec()]),
+            (Self::Await(_), _) => ("BLPOP", vec![key, b"0".to_vec()]),
             (Self::Move(cell), _) => ("MOVE", vec![key, decimal(elsewhere(*cell) / KINDS)]),
             (Self::Copy(cell), _) => {
                 let to = decimal(elsewhere(*cell) / KINDS);
@@ -109,6 +111,10 @@ impl Command {
                     Some(member) => Reply::Bytes(member.as_bytes()?.to_vec()),
                     None => Reply::Nil,
                 })
+            }
+            // The key stands before it.
+            (Self::Await(_), Value::Array(pair)) => {
+                Some(Reply::Bytes(pair.get(1)?.as_bytes()?.to_vec()))
             }
             (Self::Get(_), Value::Array(_) | Value::Set(_)) if self.kind() >= LIST => {
                 let tokens = value.as_elements()?.iter().map(token);
