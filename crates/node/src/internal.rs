@@ -9,6 +9,7 @@
 //! KEYSTEAD.SELECT database            what follows works on this database; has no reply
 //! KEYSTEAD.EVICT database key ...     removes keys that the leader chose, to make room
 //! KEYSTEAD.LIBRARIES [libraries]      takes libraries of functions over if they are later; without any, answers its own
+//! KEYSTEAD.FULL 1|0                   scripts behind it may take no memory, or may again; has no reply
 //! KEYSTEAD.OOM [EXEC id ...]          does nothing and says why: stands for a command, or a transaction, that needed memory
 //! MULTI, commands, EXEC [id ...]      a transaction; aborted if a watch with one of the ids is dirty
 //!
@@ -60,6 +61,8 @@ pub const EVICT: &[u8] = b"KEYSTEAD.EVICT";
 pub const EVICT_KEYS_MAX: usize = 2000;
 /// Stands for what was refused because memory is full.
 pub const OUT_OF_MEMORY: &[u8] = b"KEYSTEAD.OOM";
+/// Says whether scripts behind it find memory full.
+pub const FULL: &[u8] = b"KEYSTEAD.FULL";
 /// What all of them begin with.
 pub const PREFIX: &[u8] = b"KEYSTEAD.";
 /// Opens a transaction in the log.

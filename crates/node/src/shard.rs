@@ -232,6 +232,7 @@ impl Machine for ShardMachine {
         let mut origins = Vec::new();
         // Which database is selected is no part of the state: what a snapshot began in, or a panic left, counts for nothing.
         store.select(DatabaseId::FIRST);
+        store.deny_memory(false);
         let mut count = 0;
         if parts.is_empty() {
             let mut nobody = ReplyWriter::discard();
@@ -400,6 +401,10 @@ fn apply_run(
         } else if name.starts_with(internal::PREFIX) {
             if let Some(database) = internal::selected(args) {
                 store.select(database);
+                continue;
+            }
+            if name == internal::FULL {
+                store.deny_memory(args.get(1) == Some(b"1"));
                 continue;
             }
             apply_internal(store, context, args, reply);

@@ -31,6 +31,12 @@ impl Flags {
         self.0 & 1 != 0
     }
 
+    /// True if it may take memory where there is none left.
+    #[must_use]
+    pub const fn allows_oom(self) -> bool {
+        self.0 & 2 != 0
+    }
+
     /// The names of these flags.
     pub fn names(self) -> impl Iterator<Item = &'static str> + Clone {
         let named = Self::NAMES.into_iter().enumerate();

@@ -52,6 +52,8 @@ pub(crate) struct Keyspace {
     pub(crate) evicted: u64,
     pub(crate) scripts: Scripts,
     pub(crate) functions: Functions,
+    /// True while scripts are told that memory is full; no part of the state: whoever applies says so.
+    pub(crate) is_full: bool,
     /// Numbers of the slots that the shard serves.
     served: Range<u16>,
     undo: Option<Box<Undo>>,
@@ -94,6 +96,7 @@ impl Keyspace {
             evicted: 0,
             scripts: Scripts::default(),
             functions: Functions::default(),
+            is_full: false,
             served: 0..SLOT_COUNT,
             undo: None,
             databases: vec![Database::default()],

@@ -291,6 +291,11 @@ impl Store {
         self.keyspace.clear_all();
     }
 
+    /// Says whether scripts that are applied from now on may take memory; until it says so, they may. No part of the state.
+    pub const fn deny_memory(&mut self, is_full: bool) {
+        self.keyspace.is_full = is_full;
+    }
+
     /// Changes of the libraries of functions that led to those that are here.
     #[must_use]
     pub const fn libraries_version(&self) -> u64 {

@@ -305,6 +305,35 @@ fn commands_take_thousands_of_words() {
     assert_eq!(run(&mut store, &["EVAL", script, "2", "{q}:wait", "{q}:ids"]), ":7000\r\n");
 }
 
+/// Where memory is full a script is told so with its first command that needs some; one that says how it is to be run is
+/// not run, unless it says that it may (compared by hand with redis-server 7.0.15).
+#[test]
+fn scripts_take_no_memory_where_there_is_none() {
+    const FULL: &str = "-OOM command not allowed when used memory > 'maxmemory'.";
+    let mut store = Store::new(CONFIG);
+    run(&mut store, &["FUNCTION", "LOAD", LIBRARY]);
+    run(&mut store, &["SET", "k", "v"]);
+    store.deny_memory(true);
+    let set = "return redis.call('set',KEYS[1],1)";
+    assert!(run(&mut store, &["EVAL", set, "1", "n"]).starts_with(FULL));
+    let freed = "local r=redis.pcall('set',KEYS[1],1) return {r.err,redis.call('del',KEYS[1])}";
+    let reply = run(&mut store, &["EVAL", freed, "1", "k"]);
+    assert!(reply.contains(&FULL[1..]) && reply.ends_with(":1\r\n"), "{reply}");
+    for (flags, refused) in [("", true), (" flags=no-writes", false), (" flags=allow-oom", false)] {
+        let script = format!("#!lua{flags}\nreturn redis.call('get','k')");
+        let reply = run(&mut store, &["EVAL", &script, "0"]);
+        assert_eq!(reply.starts_with(FULL), refused, "{flags}: {reply}");
+    }
+    assert_eq!(
+        run(&mut store, &["EVAL", &format!("#!lua flags=allow-oom\n{set}"), "1", "n"]),
+        "+OK\r\n"
+    );
+    assert!(run(&mut store, &["FCALL", "count", "1", "c"]).starts_with(FULL));
+    assert_eq!(run(&mut store, &["FCALL", "look", "1", "n"]), "$1\r\n1\r\n");
+    store.deny_memory(false);
+    assert_eq!(run(&mut store, &["FCALL", "count", "1", "c"]), ":1\r\n");
+}
+
 /// A script may touch every key of its shard, and none of another.
 #[test]
 fn keys_lie_in_the_shard() {

@@ -48,6 +48,10 @@ impl Monotonic {
 pub trait Clock: Send + Sync + 'static {
     /// The time of day. May jump; whoever needs order uses [`ApplyContext`](crate::ApplyContext).
     fn unix_now(&self) -> UnixMillis;
+    /// The time of day in microseconds since 1970, as fine as the clock has it: for showing only.
+    fn unix_now_us(&self) -> u64 {
+        self.unix_now().0.saturating_mul(1000)
+    }
     /// Time that only runs forward.
     fn monotonic_now(&self) -> Monotonic;
 }
@@ -77,9 +81,13 @@ impl Clock for SystemClock {
         clippy::disallowed_methods,
         reason = "this is the one place that reads the time of day"
     )]
-    fn unix_now(&self) -> UnixMillis {
+    fn unix_now_us(&self) -> u64 {
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        UnixMillis(since.map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)))
+        since.map_or(0, |d| u64::try_from(d.as_micros()).unwrap_or(u64::MAX))
+    }
+
+    fn unix_now(&self) -> UnixMillis {
+        UnixMillis(self.unix_now_us() / 1000)
     }
 
     fn monotonic_now(&self) -> Monotonic {

@@ -32,7 +32,11 @@ pub(super) fn plots(project: &Project, arguments: &[String]) -> Outcome {
 pub(super) fn disk(project: &Project, arguments: &[String]) -> Outcome {
     let [_, ..] = arguments else { return Err("cargo xtask bench disk FOLDER [BLOCKS]".into()) };
     let status = Command::new(program(project, "disk")?).args(arguments).status()?;
-    if status.success() { Ok(()) } else { Err(format!("the disk was not measured: {status}").into()) }
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!("the disk was not measured: {status}").into())
+    }
 }
 
 /// The path of a program of the workspace, built if need be.

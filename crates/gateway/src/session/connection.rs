@@ -56,11 +56,11 @@ impl<'a> SessionCall<'_, '_, 'a> {
     }
 
     pub(super) fn time(&mut self) -> Answer<'a> {
-        let now_ms = self.turn.local.shared.clock.unix_now().0;
+        let now_us = self.turn.local.shared.clock.unix_now_us();
         let mut reply = self.reply();
         reply.array(2);
-        reply.bulk((now_ms / 1000).to_string().as_bytes());
-        reply.bulk((now_ms % 1000 * 1000).to_string().as_bytes());
+        reply.bulk((now_us / 1_000_000).to_string().as_bytes());
+        reply.bulk((now_us % 1_000_000).to_string().as_bytes());
         Ok(Verdict::Next)
     }
 

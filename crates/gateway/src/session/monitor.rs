@@ -45,7 +45,7 @@ impl Session {
             let peer = peer.map_or_else(|| "?:0".to_owned(), |peer| peer.to_string());
             let place = format!("{} {peer}", self.database().0);
             let shared = &turn.local.shared;
-            shared.attention.show(line(shared.clock.unix_now().0, &place, args).as_bytes());
+            shared.attention.show(line(shared.clock.unix_now_us(), &place, args).as_bytes());
         }
     }
 }
@@ -66,8 +66,8 @@ impl<'a> SessionCall<'_, '_, 'a> {
 }
 
 /// The command as Redis shows it: `+<time> [<database> <client>] "<argument>" ...`.
-fn line(unix_ms: u64, place: &str, args: Args<'_>) -> String {
-    let mut line = format!("+{}.{:06} [{place}]", unix_ms / 1000, unix_ms % 1000 * 1000);
+fn line(unix_us: u64, place: &str, args: Args<'_>) -> String {
+    let mut line = format!("+{}.{:06} [{place}]", unix_us / 1_000_000, unix_us % 1_000_000);
     for (at, arg) in args.iter().enumerate() {
         line.push_str(" \"");
         quote(if is_secret(args, at) { REDACTED } else { arg }, &mut line);
@@ -107,9 +107,9 @@ mod tests {
         );
         let mut decoder = Decoder::new(Default::default());
         decoder.decode(&wire).unwrap().unwrap();
-        let shown = line(1_339_518_083_107, "0 127.0.0.1:60866", decoder.args(&wire));
+        let shown = line(1_339_518_083_107_412, "0 127.0.0.1:60866", decoder.args(&wire));
         let expected = concat!(
-            r#"+1339518083.107000 [0 127.0.0.1:60866] "SET" "k \"\\" "a\r\n\t\a\b\x00\xff~""#,
+            r#"+1339518083.107412 [0 127.0.0.1:60866] "SET" "k \"\\" "a\r\n\t\a\b\x00\xff~""#,
             "\r\n"
         );
         assert_eq!(shown, expected);

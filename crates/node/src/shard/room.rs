@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use keystead_replication::Part;
 use keystead_resp::{Args, RunDecoder, Span, encode};
-use keystead_store::command::{self, flags};
+use keystead_store::command::{self, Group, Handler, flags};
 use keystead_store::{AgeCursor, Choice, Policy, Store};
 use keystead_types::UnixMillis;
 use parking_lot::RwLock;
@@ -136,32 +136,50 @@ pub(super) fn refuse(commands: &mut Vec<u8>, parts: &mut [Part], spans: &mut Vec
     *commands = out;
 }
 
-/// The same in one part. A transaction that needs memory anywhere is refused whole, and its watches end.
+/// The same in one part. A transaction that needs memory anywhere is refused whole, and its watches end. What a script needs is
+/// known when it runs: it is told to take none.
 fn refuse_in(own: &[u8], spans: &mut Vec<Span>, out: &mut Vec<u8>) {
     let mut run = RunDecoder::new(own);
-    let (mut start, mut multi, mut is_refused) = (0, None, false);
+    let (mut start, mut multi, mut is_refused, mut is_script) = (0, None, false, false);
     while let Some(args) = next_command(&mut run, spans) {
         let name = &args[0];
         if name == internal::MULTI {
-            (multi, is_refused) = (Some(start), false);
+            (multi, is_refused, is_script) = (Some(start), false, false);
         } else if name == internal::EXEC {
-            if is_refused {
+            let from = multi.take().unwrap_or(start);
+            if std::mem::take(&mut is_refused) {
                 let words = [internal::OUT_OF_MEMORY].into_iter().chain(args.iter());
                 encode::command(out, words.collect::<Vec<_>>());
-            }
-            let from = multi.take().unwrap_or(start);
-            if !std::mem::take(&mut is_refused) {
+            } else if std::mem::take(&mut is_script) {
+                without_memory(&own[from..run.offset()], out);
+            } else {
                 out.extend_from_slice(&own[from..run.offset()]);
             }
         } else if multi.is_some() {
             is_refused |= needs_memory(args);
+            is_script |= may_need_memory(args);
         } else if needs_memory(args) {
             encode::command(out, [internal::OUT_OF_MEMORY]);
+        } else if may_need_memory(args) {
+            without_memory(&own[start..run.offset()], out);
         } else {
             out.extend_from_slice(&own[start..run.offset()]);
         }
         start = run.offset();
     }
+}
+
+/// A command, or a transaction, whose scripts may take no memory.
+fn without_memory(commands: &[u8], out: &mut Vec<u8>) {
+    encode::command(out, [internal::FULL, b"1"]);
+    out.extend_from_slice(commands);
+    encode::command(out, [internal::FULL, b"0"]);
+}
+
+/// True for a script that may write.
+fn may_need_memory(args: Args<'_>) -> bool {
+    command::resolve(args)
+        .is_ok_and(|row| row.group == Group::Scripting && matches!(row.handler, Handler::Write(_)))
 }
 
 fn needs_memory(args: Args<'_>) -> bool {
@@ -189,6 +207,19 @@ mod tests {
             left.push(words.join(" "));
         }
         left.join("; ")
+    }
+
+    #[test]
+    fn scripts_are_told_to_take_none() {
+        assert_eq!(
+            refused(&["EVAL s 0", "EVAL_RO s 0", "SET a 1"]),
+            "KEYSTEAD.FULL 1; EVAL s 0; KEYSTEAD.FULL 0; EVAL_RO s 0; KEYSTEAD.OOM"
+        );
+        assert_eq!(
+            refused(&["MULTI", "DEL a", "FCALL f 0", "EXEC 7", "DEL c"]),
+            "KEYSTEAD.FULL 1; MULTI; DEL a; FCALL f 0; EXEC 7; KEYSTEAD.FULL 0; DEL c"
+        );
+        assert_eq!(refused(&["MULTI", "EVAL s 0", "SET a 1", "EXEC"]), "KEYSTEAD.OOM EXEC");
     }
 
     #[test]

@@ -145,11 +145,17 @@ fn apply(
     reply: &mut ReplyWriter<'_>,
 ) -> Result<(), CommandError> {
     let is_read_only = runnable.flags.is_some_and(Flags::is_read_only);
+    let may_grow = runnable.flags.is_some_and(|flags| flags.is_read_only() || flags.allows_oom());
+    let is_full = writer.keyspace.is_full && !may_grow;
+    if is_full && runnable.flags.is_some() {
+        // Who says how it is to be run says that it is not to be run so.
+        return Err(CommandError::OutOfMemory);
+    }
     let (ctx, program) = (writer.ctx, runnable.program);
     let call =
         Call { program, keys: &words.keys, args: &words.args, now_ms: ctx.now.0, seed: ctx.seed };
     writer.keyspace.begin_undo();
-    let access = Access::Write { keyspace: &mut *writer.keyspace, ctx, is_read_only };
+    let access = Access::Write { keyspace: &mut *writer.keyspace, ctx, is_read_only, is_full };
     let ending = run(&call, &mut StoreHost::new(access), reply);
     let outcome = match ending {
         Ending::Stopped(_) => writer.keyspace.roll_back(ctx.now),

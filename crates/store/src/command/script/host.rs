@@ -106,6 +106,8 @@ pub(super) enum Access<'a> {
         ctx: &'a ApplyContext,
         /// True if the script says that it does not write.
         is_read_only: bool,
+        /// True if memory is full, and the script does not say that it may take more.
+        is_full: bool,
     },
     /// A read, beside others.
     Read {
@@ -243,6 +245,11 @@ impl StoreHost<'_> {
         let publishes = row.flags & flags::PUBLISHES != 0;
         if (row.is_write() || publishes) && !may_write {
             return refused(WRITES);
+        }
+        if matches!(self.access, Access::Write { is_full: true, .. })
+            && row.flags & flags::DENYOOM != 0
+        {
+            return Err(CommandError::OutOfMemory);
         }
         let applies = matches!(self.access, Access::Write { .. });
         if applies && OF_ONE_REPLICA.binary_search(&row.name).is_ok() {
