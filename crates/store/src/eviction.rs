@@ -7,7 +7,7 @@
 //! command's effect may depend on it; OBJECT FREQ and IDLETIME show it.
 //!
 //! ```text
-//! lru: 0 not used for long, 1 to 31 the minute of the last use, counted around
+//! lru: 0 not used for long, 1 to 31 the step of the clock of the last use, counted around
 //! lfu: 0 to 31 a level of the logarithmic counter of Redis (0 to 255): finer where it begins
 //! ```
 //! A use that is noted already writes nothing: readers of a hot key do not contend for its cache line.
@@ -23,8 +23,14 @@ use crate::entry::Entry;
 use crate::store::Store;
 use crate::table::Hasher;
 
-/// Length of one step of the clock that the last use is noted by, milliseconds.
+/// Longest step of the clock that the last use is noted by, milliseconds.
 const EPOCH_MS: u64 = 60_000;
+/// Shortest step, milliseconds.
+const EPOCH_MS_MIN: u64 = 250;
+/// Steps in the time in which as many keys go as there are: with fewer, keys that are used would not be told from others.
+const EPOCHS_PER_TURNOVER: u64 = 8;
+/// How much the fitting length differs from the present one before that is changed: what was noted before means little then.
+const EPOCH_CHANGE: u64 = 4;
 /// Steps until the clock of 31 comes around.
 const EPOCHS: u8 = 31;
 /// Steps after which a use counts as long ago; whoever ages the keys has the rest of the round to come by.
@@ -137,10 +143,20 @@ enum Noting {
 }
 
 /// How uses of keys are noted at the moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Uses {
     noting: Noting,
     now: UnixMillis,
+    /// Length of a step of the clock.
+    epoch_ms: u64,
+    /// Keys that had gone by `now`.
+    evicted: u64,
+}
+
+impl Default for Uses {
+    fn default() -> Self {
+        Self { noting: Noting::Nothing, now: UnixMillis::default(), epoch_ms: EPOCH_MS, evicted: 0 }
+    }
 }
 
 impl Uses {
@@ -165,7 +181,7 @@ impl Uses {
         let known = entry.uses();
         let next = match self.noting {
             Noting::Nothing => return,
-            Noting::Recency => epoch(now),
+            Noting::Recency => self.epoch(now),
             Noting::Frequency => {
                 let drawn = chance::mixed(now.0 ^ u64::from(entry.tag()) << 48);
                 let climbs = drawn < u64::MAX / steps_to_climb(known);
@@ -181,7 +197,7 @@ impl Uses {
     pub(crate) fn note_new(self, entry: &Entry) {
         match self.noting {
             Noting::Nothing => {}
-            Noting::Recency => entry.set_uses(epoch(self.now)),
+            Noting::Recency => entry.set_uses(self.epoch(self.now)),
             Noting::Frequency => entry.set_uses(LEVEL_NEW),
         }
     }
@@ -191,14 +207,45 @@ impl Uses {
         (self.noting == Noting::Frequency).then(|| LEVELS[usize::from(entry.uses())])
     }
 
-    /// Seconds since the last use as far as that is noted, in steps of a minute; none if uses are counted instead.
+    /// Seconds since the last use as far as that is noted, in steps of the clock; none if uses are counted instead.
     pub(crate) fn idle_s(self, entry: &Entry, now: UnixMillis) -> Option<u64> {
         match self.noting {
             Noting::Nothing => Some(0),
             Noting::Recency => {
-                Some(u64::from(age(entry.uses(), now).min(EPOCHS_TOLD)) * EPOCH_MS / 1000)
+                let steps = u64::from(self.age(entry.uses(), now).min(EPOCHS_TOLD));
+                Some(steps * self.epoch_ms / 1000)
             }
             Noting::Frequency => None,
+        }
+    }
+
+    fn epoch(self, now: UnixMillis) -> u8 {
+        u8::try_from(now.0 / self.epoch_ms % u64::from(EPOCHS)).unwrap_or(0) + 1
+    }
+
+    /// Steps of the clock since a use that was noted so.
+    fn age(self, noted: u8, now: UnixMillis) -> u8 {
+        if noted == 0 { EPOCHS } else { (self.epoch(now) + EPOCHS - noted) % EPOCHS }
+    }
+
+    /// The length of a step that fits how fast keys went since the last look.
+    fn fitting_epoch_ms(self, now: UnixMillis, keys: u64, evicted: u64) -> u64 {
+        let (gone, elapsed_ms) =
+            (evicted.saturating_sub(self.evicted), now.0.saturating_sub(self.now.0));
+        let turnover_ms = keys.saturating_mul(elapsed_ms.max(1)).checked_div(gone);
+        let fitting = turnover_ms.map_or(EPOCH_MS, |turnover| turnover / EPOCHS_PER_TURNOVER);
+        let fitting = fitting.clamp(EPOCH_MS_MIN, EPOCH_MS);
+        let differs = fitting.saturating_mul(EPOCH_CHANGE) <= self.epoch_ms
+            || fitting >= self.epoch_ms.saturating_mul(EPOCH_CHANGE);
+        if differs { fitting } else { self.epoch_ms }
+    }
+
+    /// Time in which every key is to be looked at once.
+    fn aged_ms(self) -> u64 {
+        match self.noting {
+            // Before the clock comes around.
+            Noting::Recency => AGED_MS.min(self.epoch_ms * u64::from(EPOCHS - EPOCHS_TOLD - 1)),
+            _ => AGED_MS,
         }
     }
 
@@ -207,7 +254,7 @@ impl Uses {
         let known = entry.uses();
         let next = match self.noting {
             Noting::Nothing => known,
-            Noting::Recency if age(known, now) >= EPOCHS_TOLD => 0,
+            Noting::Recency if self.age(known, now) >= EPOCHS_TOLD => 0,
             Noting::Recency => known,
             Noting::Frequency => {
                 let fall = u8::try_from(AGED_MS / DECAY_MS).unwrap_or(u8::MAX);
@@ -224,15 +271,6 @@ impl Uses {
             entry.set_uses(next);
         }
     }
-}
-
-fn epoch(now: UnixMillis) -> u8 {
-    u8::try_from(now.0 / EPOCH_MS % u64::from(EPOCHS)).unwrap_or(0) + 1
-}
-
-/// Steps of the clock since a use that was noted so.
-fn age(noted: u8, now: UnixMillis) -> u8 {
-    if noted == 0 { EPOCHS } else { (epoch(now) + EPOCHS - noted) % EPOCHS }
 }
 
 /// Uses it takes on the average to climb from a level to the next: as many as Redis' counter needs for the same way.
@@ -273,15 +311,22 @@ impl Default for AgeCursor {
 impl Store {
     /// Says which policy's uses are noted from now on, and what time it is. Not part of the state.
     pub fn note_uses(&mut self, policy: Policy, now: UnixMillis) {
-        self.keyspace.uses = Uses { noting: policy.noting(), now };
+        let (before, evicted) = (self.keyspace.uses, self.keyspace.evicted);
+        let keys = self.keyspace.counts().keys;
+        let is_same = before.noting == policy.noting();
+        let epoch_ms = if is_same { before.fitting_epoch_ms(now, keys, evicted) } else { EPOCH_MS };
+        self.keyspace.uses = Uses { noting: policy.noting(), now, epoch_ms, evicted };
     }
 
-    /// True if [`note_uses`](Self::note_uses) has something to say that it has not said: another policy, or a later minute.
+    /// True if [`note_uses`](Self::note_uses) has something to say that it has not said: another policy, a later step of the
+    /// clock, or that a part of the keys went meanwhile.
     #[must_use]
     pub fn wants_note(&self, policy: Policy, now: UnixMillis) -> bool {
         let uses = self.keyspace.uses;
-        let is_late = policy.noting() == Noting::Recency && epoch(uses.now) != epoch(now);
-        uses.noting != policy.noting() || is_late
+        let gone = self.keyspace.evicted.saturating_sub(uses.evicted);
+        let is_late = uses.epoch(uses.now) != uses.epoch(now)
+            || gone > self.keyspace.counts().keys / EPOCHS_PER_TURNOVER;
+        uses.noting != policy.noting() || (policy.noting() == Noting::Recency && is_late)
     }
 
     /// Bytes of keys, values and the index of expiry; O(1). What the tables take is in [`stats`](Self::stats).
@@ -360,7 +405,7 @@ impl Store {
         sampled.min_by_key(|entry| match choice.policy.noting() {
             _ if !is_visible(entry, now) => 0,
             Noting::Nothing => 0,
-            Noting::Recency => EPOCHS - age(entry.uses(), now),
+            Noting::Recency => EPOCHS - self.keyspace.uses.age(entry.uses(), now),
             Noting::Frequency => entry.uses(),
         })
     }
@@ -372,7 +417,8 @@ impl Store {
         if uses.noting == Noting::Nothing {
             return AgeCursor::default();
         }
-        let mut left = self.keyspace.counts().keys * elapsed_ms.min(AGED_MS) / AGED_MS + 1;
+        let aged_ms = uses.aged_ms();
+        let mut left = self.keyspace.counts().keys * elapsed_ms.min(aged_ms) / aged_ms + 1;
         let hasher = &self.keyspace.hasher;
         for (id, database) in self.keyspace.databases().filter(|(id, _)| *id >= cursor.database) {
             let is_first = id == cursor.database;

@@ -151,3 +151,37 @@ fn what_is_noted_is_no_part_of_the_state() {
     };
     assert_eq!((*class, *name), (EventClass::Evicted, "evicted"));
 }
+
+/// A cache whose keys go within seconds keeps those that are used: minutes would tell nothing of them.
+#[test]
+fn a_cache_that_turns_over_within_seconds_keeps_what_is_used() {
+    const HOT: usize = 200;
+    let policy = Policy::AllKeysLru;
+    let mut store = filled(policy, 2_000);
+    let (mut fresh, mut lost) = (10_000, 0);
+    for round in 0..600u64 {
+        let now = UnixMillis(START.0 + round * 50);
+        if store.wants_note(policy, now) {
+            store.note_uses(policy, now);
+        }
+        for key in 0..HOT {
+            match store.keyspace.get(now, &name(key)) {
+                Some(entry) => store.keyspace.uses.note_read(entry, now),
+                None => {
+                    lost += 1;
+                    store.keyspace.set_string(&name(key), &[7; 50], None);
+                }
+            }
+        }
+        for _ in 0..100 {
+            fresh += 1;
+            store.keyspace.set_string(&name(fresh), &[7; 50], None);
+        }
+        let bytes = store.held_bytes() / 20;
+        let names: Vec<Vec<u8>> =
+            victims(&store, policy, now, bytes).into_iter().map(name).collect();
+        let context = ApplyContext { index: keystead_types::LogIndex(1), now, seed: round };
+        store.evict(&context, DatabaseId::FIRST, names.iter().map(Vec::as_slice));
+    }
+    assert!(lost < 600, "{lost} times one of {HOT} keys in use had gone");
+}
