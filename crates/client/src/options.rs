@@ -21,7 +21,9 @@ pub struct ConnectOptions {
     pub database: u16,
     /// Longest wait for a connection and its handshake.
     pub connect_timeout: Duration,
-    /// Longest wait for the replies to one command or pipeline, reconnecting and redirects included.
+    /// Longest wait for the replies to one command or pipeline, reconnecting and redirects included. It holds for commands
+    /// that wait by themselves (BLPOP), too: it must be longer than what they are told to wait, or an element that they are
+    /// given afterwards is lost.
     pub command_timeout: Duration,
     /// Redirects followed for one command; past it: [`Error::Redirects`](crate::Error::Redirects).
     pub redirects_max: usize,
