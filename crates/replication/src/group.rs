@@ -78,6 +78,8 @@ pub(crate) struct Group<M: Machine> {
     cell: Arc<GroupCell>,
     settings: Settings,
     rng: Rng,
+    /// The last term of which the campaign was varied.
+    varied_in: u64,
     applied: u64,
     /// The index that is being applied, to be named if applying it panics.
     applying: Option<LogIndex>,
@@ -152,6 +154,7 @@ impl<M: Machine> Group<M> {
             cell,
             settings,
             rng,
+            varied_in: 0,
             applied: replayed.index,
             applying: None,
             stamped,
@@ -205,14 +208,18 @@ impl<M: Machine> Group<M> {
     }
 
     /// Two that campaigned at the same moment must not go on doing so: the next time comes a few ticks earlier
-    /// for each, at random. A candidate has promised nothing to a leader, so its clock may be set on.
+    /// for each, at random. A candidate has promised nothing to a leader, so its clock may be set on. Who asks for votes in advance
+    /// begins to count when he does, in a tick; who asks for votes, when he was promised them, between two.
     fn vary_campaign(&mut self) {
-        let has_campaigned =
-            matches!(self.raw.raft.state, StateRole::Candidate | StateRole::PreCandidate)
-                && self.raw.raft.election_elapsed == 0;
+        let raft = &mut self.raw.raft;
+        let has_campaigned = match raft.state {
+            StateRole::PreCandidate => raft.election_elapsed == 0,
+            StateRole::Candidate => std::mem::replace(&mut self.varied_in, raft.term) != raft.term,
+            StateRole::Follower | StateRole::Leader => false,
+        };
         if has_campaigned {
-            let ticks = self.rng.below(u64::from(self.settings.election_ticks) / 4 + 1);
-            self.raw.raft.election_elapsed = usize::try_from(ticks).unwrap_or(0);
+            let ticks = self.rng.below(u64::from(self.settings.election_ticks) / 3 + 1);
+            raft.election_elapsed += usize::try_from(ticks).unwrap_or(0);
         }
     }
 

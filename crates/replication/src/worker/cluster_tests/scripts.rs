@@ -186,6 +186,28 @@ fn a_leader_that_is_taken_out_hears_the_others_and_does_not_fall() {
     }
 }
 
+/// Two that campaigned at the same moment for the same term went on doing so: what was varied was the wait for a vote in advance,
+/// which is never long, and not the wait for the vote.
+#[test]
+fn two_candidates_of_one_moment_do_not_stay_in_step() {
+    let mut waits = Vec::new();
+    for seed in 0..400 {
+        let mut world = three(seed);
+        let fallen = leader(&world);
+        world.crash(fallen, true);
+        let mut waited_ms = 0;
+        while world.leader(S1).is_none_or(|node| node == fallen) {
+            world.run_ms(5);
+            waited_ms += 5;
+            assert!(waited_ms < 20_000, "nobody leads (seed {seed})");
+        }
+        waits.push(waited_ms);
+    }
+    waits.sort_unstable();
+    let (median, longest) = (waits[waits.len() / 2], waits[waits.len() - 1]);
+    assert!(median < 700 && longest < 1_700, "median {median} ms, longest {longest} ms");
+}
+
 fn deliver(world: &mut World, message: Message) {
     let to = NodeId(message.to);
     let running = world.node(to).running.as_mut().expect("the node runs");
