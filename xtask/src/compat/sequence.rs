@@ -10,7 +10,7 @@ use std::path::Path;
 use super::script::{self, Comparison, OF_THE_STORE, SHAPES, Script, Step};
 use crate::project::{Outcome, Project};
 
-/// Commands that leave something beside the keys, which outlives FLUSHALL: files with one of them are left out.
+/// Commands that leave something beside the keys, which outlives FLUSHALL: scripts and libraries.
 const BESIDE_KEYS: [&str; 3] = ["EVAL", "FUNCTION", "SCRIPT"];
 /// The command whose reply has no order, also where a script knows of one key only.
 const KEYS: &str = "KEYS";
@@ -76,6 +76,11 @@ impl Line {
         };
         Self { text, words, comparison }
     }
+
+    /// True if it may leave a script or a library.
+    pub(super) fn is_beside_keys(&self) -> bool {
+        BESIDE_KEYS.iter().any(|name| is_called(&self.words, name))
+    }
 }
 
 /// Commands that belong together.
@@ -108,7 +113,6 @@ impl Sequences {
             scripts: scripts
                 .into_iter()
                 .map(|path| Script::read(project, path))
-                .filter(|script| script.as_ref().is_ok_and(is_about_keys) || script.is_err())
                 .collect::<Outcome<_>>()?,
             shapes: shapes.iter().map(read_shapes).collect::<Outcome<_>>()?,
             words: words
@@ -158,19 +162,11 @@ impl Sequences {
 fn of_script(script: &Script) -> Sequence {
     let lines = script.lines.iter().filter_map(|line| match &line.step {
         Step::Send { text, words, comparison, .. } => {
-            let comparison = if is_called(words, KEYS) { Comparison::Sorted } else { *comparison };
-            Some(Line { text: text.clone(), words: words.clone(), comparison })
+            Some(Line::new(text.clone(), words.clone(), *comparison))
         }
         _ => None,
     });
     Sequence { name: script.name.clone(), lines: lines.collect() }
-}
-
-fn is_about_keys(script: &Script) -> bool {
-    of_script(script)
-        .lines
-        .iter()
-        .all(|line| !BESIDE_KEYS.iter().any(|name| is_called(&line.words, name)))
 }
 
 fn is_called(words: &[Vec<u8>], name: &str) -> bool {
