@@ -15,6 +15,7 @@
 //! INV-B4: a wait ends once, with one answer; what comes for it after that is dropped.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound::{Excluded, Unbounded};
 use std::time::Duration;
 
 use keystead_resp::{Protocol, ReplyDecoder, ReplyLimits, RunDecoder, Value, encode};
@@ -135,8 +136,7 @@ impl Waits {
 
     /// Asks the shard for what the run's command wants, or to wait for it.
     pub(crate) fn begin(&mut self, run: &Run<'_>) {
-        self.next = self.next.wrapping_add(1);
-        let number = self.next;
+        let number = self.free_number();
         let mut spans = Vec::new();
         let args = RunDecoder::new(run.commands).next(&mut spans).ok().flatten();
         let args = args.expect("INV-P2: whoever submits a run holds canonical requests");
@@ -158,6 +158,16 @@ impl Waits {
             ticket,
             form: form_of(run.protocol, run.origin),
         });
+    }
+
+    /// A number that no wait has. A busy door comes round to the first ones within days, and somebody may have waited since.
+    fn free_number(&mut self) -> u32 {
+        loop {
+            self.next = self.next.wrapping_add(1);
+            if self.next != 0 && !self.waits.contains_key(&self.next) {
+                return self.next;
+            }
+        }
     }
 
     /// The caller waits no more. Its wait ends with [`Refusal::Withdrawn`] unless it was served before.
@@ -305,7 +315,7 @@ impl Waits {
     /// Asks about the next of those who are parked, in the order of their numbers.
     fn ask_whether_known(&mut self, shard: ShardId, now: Monotonic) {
         let Some(parked) = self.shards.get_mut(&shard) else { return };
-        let rest = parked.numbers.range(parked.asked_up_to + 1..).copied();
+        let rest = parked.numbers.range((Excluded(parked.asked_up_to), Unbounded)).copied();
         parked.asked = rest.take(CONFIRMED_AT_ONCE_MAX).collect();
         let is_whole = parked.asked.len() < CONFIRMED_AT_ONCE_MAX;
         parked.asked_up_to = parked.asked.last().copied().filter(|_| !is_whole).unwrap_or(0);

@@ -105,6 +105,23 @@ fn what_finds_something_is_answered_and_forgotten() {
     assert!(world.waits.is_empty());
 }
 
+/// A second wait under the number of one that still waits would take its place, and that one would never end.
+#[test]
+fn numbers_that_come_round_again_are_not_those_of_who_still_waits() {
+    let mut world = World::parked(9);
+    world.waits.next = u32::MAX - 1;
+    world.begin(10);
+    let last = world.asked("KEYSTEAD.AWAIT 1 2 34359738367 2 BLPOP k 0");
+    world.ended(last, Outcome::Done(internal::WAITS));
+    world.look(Duration::from_secs(20), Some(1));
+    let confirmed = world.asked("KEYSTEAD.ALIVE 1 2 30064771073 34359738367");
+    world.ended(confirmed, Outcome::Done(b"*2\r\n:1\r\n:1\r\n"));
+    world.begin(11);
+    world.asked("KEYSTEAD.AWAIT 1 2 30064771074 2 BLPOP k 0");
+    world.served(1, b":1\r\n");
+    assert_eq!(world.told(), one(9, ":1\r\n"));
+}
+
 /// INV-B4.
 #[test]
 fn a_wait_ends_once() {

@@ -14,8 +14,8 @@
 //!   bulk     appends and snapshots of Raft                ┘ a piece each
 //! ```
 //! INV-NET10: within a lane frames leave in the order in which they were taken; only frames of different lanes may
-//! change places. Raft is built for messages that overtake each other (Ongaro and Ousterhout, "In Search of an
-//! Understandable Consensus Algorithm", section 5: messages may be reordered). Appends do not overtake appends all
+//! change places. Raft is safe whatever order messages come in (Ongaro and Ousterhout, "In Search of an Understandable
+//! Consensus Algorithm", section 2: packet loss, duplication and reordering). Appends do not overtake appends all
 //! the same: a gap costs a refusal and a round trip. Commands must not overtake each other: a client's stand in one lane.
 
 use std::collections::VecDeque;
